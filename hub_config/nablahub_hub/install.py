@@ -1,0 +1,176 @@
+"""``install(c)``: what turns a JupyterHub configuration into a NablaHub's."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from typing import Any
+
+from sqlalchemy import URL
+from traitlets.config import Config, LazyConfigValue
+
+from nablahub.core.state import StateDir
+from nablahub_hub import links
+from nablahub_hub.auth import LocalAuthenticator
+from nablahub_hub.local.config import LocalConfig, choose, ensure_secrets
+from nablahub_hub.scopes import (
+    CULLER,
+    CUSTOM_SCOPES,
+    SERVER_SCOPES,
+    SERVICE,
+    SUPERVISOR,
+    USER_SCOPES,
+    merge,
+    roles,
+)
+from nablahub_hub.settings import NablaHub
+from nablahub_spawner import SandboxedSpawner
+
+
+def install(c: Config) -> NablaHub:
+    """Make the hub of this configuration a NablaHub.
+
+    Call it in ``jupyterhub_config.py`` after your own ``c.NablaHub.…`` settings; what is set
+    after it wins over it::
+
+        import nablahub_hub
+
+        nablahub_hub.install(c)
+
+    Parameters
+    ----------
+    c : traitlets.config.Config
+        The configuration object of ``jupyterhub_config.py``.
+
+    Returns
+    -------
+    NablaHub
+        The settings as they were read.
+
+    Raises
+    ------
+    nablahub.core.errors.NablaError
+        When the state directory cannot be used.
+    """
+    settings = NablaHub(config=c)
+    state = settings.state.make()
+    ensure_secrets(state)
+    local = LocalConfig.load(state) or choose(
+        state, port=settings.port or None, next_free=False, ours=lambda _port: True, say=_ignore
+    )
+    _hub(c, settings, state, local)
+    if settings.proxy == "traefik":
+        _proxy(c, settings, state, local)
+    owner = _authentication(c, settings, state, local)
+    _services(c, settings, state, local, owner)
+    if settings.sandboxed_servers:
+        _spawner(c, settings, state, local)
+    return settings
+
+
+def _ignore(_sentence: str) -> None:
+    """Nobody has to be told about ports that are chosen for the first time."""
+
+
+def _given(section: Config, name: str) -> bool:
+    return name in section and not isinstance(section[name], LazyConfigValue)
+
+
+def _extend(section: Config, name: str, items: list[Any]) -> None:
+    before = list(section[name]) if _given(section, name) else []
+    section[name] = before + items
+
+
+def _hub(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> None:
+    hub = c.JupyterHub
+    hub.hub_bind_url = local.hub_url
+    hub.hub_connect_url = local.hub_url
+    database = URL.create("sqlite", database=str(state.hub / "jupyterhub.sqlite"))
+    hub.db_url = database.render_as_string(hide_password=False)
+    hub.cookie_secret_file = str(state.secrets / "cookie_secret")
+    hub.cookie_max_age_days = settings.cookie_days
+    # A hub that goes down, or is killed, ends nobody's server: `nablahub down` does.
+    hub.cleanup_servers = False
+    hub.cleanup_proxy = False
+    if settings.public_url:
+        hub.public_url = settings.public_url
+    _extend(hub, "template_paths", [str(files("nablahub_hub") / "templates")])
+    custom = dict(hub.custom_scopes) if _given(hub, "custom_scopes") else {}
+    hub.custom_scopes = {**CUSTOM_SCOPES, **custom}
+
+
+def _proxy(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> None:
+    port = settings.port or local.port
+    c.JupyterHub.bind_url = f"http://127.0.0.1:{port}"
+    c.JupyterHub.proxy_class = "traefik_file"
+    proxy = c.TraefikFileProviderProxy
+    # Started by the supervisor: a Traefik that is the hub's child would hold the ports after the
+    # hub was killed, and the next hub could not start its own.
+    proxy.should_start = False
+    proxy.dynamic_config_file = str(state.traefik_dynamic / "hub.toml")
+    proxy.traefik_api_url = local.traefik_url
+    proxy.traefik_api_username = "nablahub"
+    proxy.traefik_api_password = state.secret("proxy_api_password")
+    proxy.traefik_api_hashed_password = state.secret("proxy_api_password_hash")
+    proxy.traefik_entrypoint = "http"
+
+
+def _authentication(
+    c: Config, settings: NablaHub, state: StateDir, local: LocalConfig
+) -> str | None:
+    if settings.authentication == "keep" or "authenticator_class" in c.JupyterHub:
+        return None
+    c.JupyterHub.authenticator_class = LocalAuthenticator
+    c.LocalAuthenticator.admin_users = {local.owner}
+    c.LocalAuthenticator.admin_password = state.secret("admin_password")
+    c.LocalAuthenticator.links_folder = str(links.folder(state))
+    return local.owner
+
+
+def _services(
+    c: Config, settings: NablaHub, state: StateDir, local: LocalConfig, owner: str | None
+) -> None:
+    hub = c.JupyterHub
+    services: list[dict[str, Any]] = [
+        {
+            "name": SERVICE,
+            "url": local.service_url,
+            "api_token": state.secret("service_token"),
+            "oauth_no_confirm": True,
+            # The hub starts beside the service and must not wait for it.
+            "timeout": 1,
+            "display": False,
+        },
+    ]
+    if settings.idle_culler:
+        every = min(settings.idle_check_interval, max(1, settings.idle_timeout // 10))
+        services.append(
+            {
+                "name": CULLER,
+                "command": [
+                    *(sys.executable, "-m", "nablahub_hub.culler"),
+                    f"--timeout={settings.idle_timeout}",
+                    f"--cull-every={every}",
+                ],
+            }
+        )
+    services.append({"name": SUPERVISOR, "api_token": state.secret("up_token"), "display": False})
+    _extend(hub, "services", services)
+    specs = list(hub.load_roles) if _given(hub, "load_roles") else []
+    if not merge(specs, "user", USER_SCOPES):
+        given = set(hub.extra_user_scopes) if _given(hub, "extra_user_scopes") else set()
+        hub.extra_user_scopes = given | set(USER_SCOPES)
+    if not merge(specs, "server", SERVER_SCOPES):
+        specs.append({"name": "server", "scopes": list(SERVER_SCOPES)})
+    hub.load_roles = specs + roles(owner, culler=settings.idle_culler)
+
+
+def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> None:
+    c.JupyterHub.spawner_class = SandboxedSpawner
+    spawner = c.SandboxedSpawner
+    spawner.state_dir = str(state.root)
+    spawner.public_url = settings.public_url or f"http://127.0.0.1:{settings.port or local.port}"
+    spawner.unsandboxed = settings.unsandboxed
+    spawner.default_instance_type = settings.default_instance_type
+    spawner.instance_types = list(settings.instance_types)
+    spawner.custom_instance_types = dict(settings.custom_instance_types)

@@ -1,0 +1,1 @@
+"""One machine: what ``nablahub up`` supervises and how it is found again."""

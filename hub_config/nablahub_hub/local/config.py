@@ -1,0 +1,238 @@
+"""What is chosen once for a hub on one machine: ports, owner, secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import secrets as random
+import socket
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import bcrypt
+from pydantic import BaseModel, ConfigDict
+
+from nablahub.core.errors import NablaError
+from nablahub.core.state import StateDir
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 8000
+#: Next free port is looked for among this many.
+PORT_RANGE = 100
+
+
+class PortTaken(NablaError):
+    """The public port belongs to another program."""
+
+    code = "port_taken"
+    title = "The port is taken"
+
+
+class LocalConfig(BaseModel):
+    """``config.json`` of the state directory.
+
+    Parameters
+    ----------
+    session : str
+        Marks every process of this state directory (environment ``NABLAHUB_SESSION``).
+    owner : str
+        The operating system's user, who is the hub's only one and its administrator.
+    port : int
+        The public port; the other ports are internal.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    session: str
+    owner: str
+    port: int
+    hub_port: int
+    traefik_port: int
+    service_port: int
+
+    @property
+    def public_url(self) -> str:
+        """What people type."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def hub_url(self) -> str:
+        """Where the hub itself listens; single-user servers call it there."""
+        return f"http://{HOST}:{self.hub_port}"
+
+    @property
+    def traefik_url(self) -> str:
+        """Traefik's API, behind its password."""
+        return f"http://{HOST}:{self.traefik_port}"
+
+    @property
+    def service_url(self) -> str:
+        """Where the hub service itself listens."""
+        return f"http://{HOST}:{self.service_port}"
+
+    @classmethod
+    def load(cls, state: StateDir) -> LocalConfig | None:
+        """Read it; None when this state directory has none yet."""
+        try:
+            return cls.model_validate_json(state.config.read_text())
+        except FileNotFoundError:
+            return None
+
+    def save(self, state: StateDir) -> None:
+        """Write it whole or not at all."""
+        write_private(state.config, json.dumps(self.model_dump(), indent=1) + "\n")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 whole or not at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{random.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def owner_name() -> str:
+    """Return the operating system's user, as JupyterHub writes names."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user id without an account, usual in containers
+        name = f"user{os.getuid()}"
+    return name.lower()
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on that port of the loopback address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Return distinct ports that are free now."""
+    probes = []
+    try:
+        for _ in range(count):
+            probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            probes.append(probe)
+            probe.bind((HOST, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def choose(
+    state: StateDir,
+    *,
+    port: int | None,
+    next_free: bool,
+    ours: Callable[[int], bool],
+    say: Callable[[str], None],
+) -> LocalConfig:
+    """Return the configuration of a state directory, made or mended where that is due.
+
+    Parameters
+    ----------
+    state : StateDir
+        Whose configuration.
+    port : int or None
+        Public port asked for; 0 is any free one, None what was used before (else 8000).
+    next_free : bool
+        Whether the next free port will do when that one is taken.
+    ours : callable
+        Whether a port is held by a process of this state directory, left by a killed ``up``.
+    say : callable
+        Told in a sentence what was chosen otherwise than before.
+
+    Raises
+    ------
+    PortTaken
+        When another program holds the port and no other will do.
+    """
+    old = LocalConfig.load(state)
+
+    def usable(candidate: int) -> bool:
+        return is_free(candidate) or ours(candidate)
+
+    chosen = _public_port(old, port, next_free=next_free, usable=usable, say=say)
+    internal = {"hub_port": "hub", "traefik_port": "Traefik", "service_port": "service"}
+    ports: dict[str, int] = {}
+    fresh = iter(free_ports(len(internal)))
+    for field, what in internal.items():
+        before = getattr(old, field) if old else None
+        if before is not None and before != chosen and usable(before):
+            ports[field] = before
+            continue
+        ports[field] = next(fresh)
+        if before is not None:
+            say(
+                f"Another program holds port {before}, where the {what} listened: "
+                f"it moves to {ports[field]}."
+            )
+    config = LocalConfig(
+        session=old.session if old else uuid.uuid4().hex,
+        owner=old.owner if old else owner_name(),
+        port=chosen,
+        **ports,
+    )
+    if config != old:
+        config.save(state)
+    return config
+
+
+def _public_port(
+    old: LocalConfig | None,
+    port: int | None,
+    *,
+    next_free: bool,
+    usable: Callable[[int], bool],
+    say: Callable[[str], None],
+) -> int:
+    if port == 0:
+        return old.port if old and usable(old.port) else free_ports(1)[0]
+    wanted = port or (old.port if old else DEFAULT_PORT)
+    if usable(wanted):
+        return wanted
+    if not next_free:
+        raise PortTaken(
+            f"Port {wanted} is held by another program.",
+            hint="Choose another one with --port N, or any free one with --port 0.",
+        )
+    for candidate in range(wanted + 1, wanted + PORT_RANGE):
+        if usable(candidate):
+            say(f"Port {wanted} is held by another program: using {candidate}.")
+            return candidate
+    found = free_ports(1)[0]
+    say(f"Port {wanted} and those after it are held by other programs: using {found}.")
+    return found
+
+
+def ensure_secrets(state: StateDir) -> None:
+    """Make the secrets that are not there yet."""
+    for name in ("admin_password", "proxy_api_password", "service_token", "up_token"):
+        path = state.secrets / name
+        if not path.exists():
+            write_private(path, random.token_hex(32) + "\n")
+    cookie = state.secrets / "cookie_secret"
+    if not cookie.exists():
+        write_private(cookie, random.token_hex(32) + "\n")
+    hashed = state.secrets / "proxy_api_password_hash"
+    if not hashed.exists():
+        # The password has 256 random bits: a costly hash would protect nothing and be paid at
+        # each request to Traefik's API, of which every spawn makes several.
+        password = state.secret("proxy_api_password").encode()
+        write_private(hashed, bcrypt.hashpw(password, bcrypt.gensalt(4)).decode() + "\n")
