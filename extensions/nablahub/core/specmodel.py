@@ -51,8 +51,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"There {'is' if len(names) == 1 else 'are'}: {', '.join(names)}." if names else ""
 
 
-def read[M: BaseModel](source: Document, model: type[M]) -> tuple[M | None, list[Fault]]:
-    """Check a document against a pydantic model.
+def read[M: BaseModel](
+    source: Document, model: type[M], at: Path = ()
+) -> tuple[M | None, list[Fault]]:
+    """Check a document, or the part of it at the path `at`, against a pydantic model.
 
     Returns
     -------
@@ -60,7 +62,10 @@ def read[M: BaseModel](source: Document, model: type[M]) -> tuple[M | None, list
         The model of what was sound (None when nothing was) and every fault of form. What a fault
         points at is left out of the model, so the caller can go on checking the rest.
     """
-    data = copy.deepcopy(source.data)
+    data = source.data
+    for part in at:
+        data = data[part]
+    data = copy.deepcopy(data)
     faults: list[Fault] = []
     for attempt in range(MAX_DEPTH):
         try:
@@ -68,7 +73,7 @@ def read[M: BaseModel](source: Document, model: type[M]) -> tuple[M | None, list
         except ValidationError as error:
             details = error.errors(include_url=False)
         if attempt == 0:
-            faults = [_fault(source, model, detail) for detail in details]
+            faults = [_fault(source, model, detail, at) for detail in details]
         # From the end, so that taking an item out of a list moves no item still to be taken out.
         for detail in reversed(details):
             missing = detail["type"] == "missing"
@@ -125,13 +130,13 @@ def describe(value: Any) -> str:
     return next((words for kind, words in kinds if isinstance(value, kind)), "something else")
 
 
-def _fault(source: Document, model: type[BaseModel], detail: ErrorDetails) -> Fault:
-    path, kind = _path(detail), detail["type"]
+def _fault(source: Document, model: type[BaseModel], detail: ErrorDetails, at: Path) -> Fault:
+    path, kind = (*at, *_path(detail)), detail["type"]
     name = str(path[-1]) if path else "the document"
     if path and isinstance(path[-1], int):
         name = f"{path[-2]}[{path[-1]}]" if len(path) > 1 else f"item {path[-1]}"
     if kind == "extra_forbidden":
-        known = _keys_at(model, path[:-1])
+        known = _keys_at(model, _path(detail)[:-1])
         hint = did_you_mean(name, known) if known else "Remove it."
         return source.fault(path, f"The key '{name}' is unknown here.", hint=hint, key=True)
     if kind == "missing":
