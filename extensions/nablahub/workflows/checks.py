@@ -32,8 +32,9 @@ class _Checker:
         jobs = self.spec.jobs
         if not jobs:
             # A file whose `jobs` has faults of form has been told about them already.
-            if not (isinstance(self.source.data, dict) and self.source.data.get("jobs")):
-                self.add((), "A workflow needs `jobs`, and in it at least one job.")
+            if not isinstance(self.source.data, dict) or self._value(("jobs",)) in (None, {}):
+                self.add((), "A workflow needs `jobs`, and in it at least one job.",
+                         hint="Write `jobs: {<name>: {uses: script@v1, with: …}}`.")  # fmt: skip
             return
         if len(jobs) > MAX_JOBS:
             self.add(("jobs",), f"A workflow can have {MAX_JOBS} jobs, not {len(jobs)}.")

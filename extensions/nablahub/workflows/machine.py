@@ -43,14 +43,11 @@ def check_here(source: Document, spec: Spec, machine: Machine) -> list[Fault]:
     for name, job in spec.jobs.items():
         path: Path = ("jobs", name)
         action = ACTIONS.get(job.uses or "")
-        if action is None:
-            hint = NOT_YET.get(job.uses or "")
-            if hint is not None:
-                message = f"{job.uses} can't be run by this version."
-                faults.append(source.fault((*path, "uses"), message, hint=hint))
-            continue
-        if action.runs:
+        if action is not None and action.runs:
             faults += _environment(source, path, job, action, machine)
+        elif job.uses in NOT_YET:
+            message = f"{job.uses} can't be run by this version."
+            faults.append(source.fault((*path, "uses"), message, hint=NOT_YET[job.uses]))
         faults += _instance(source, path, job, machine)
         faults += _secrets(source, (*path, "env"), job.env)
     if spec.defaults.resources.instance_type is not None and any(
