@@ -1,0 +1,31 @@
+"""Settle the extension into a running Jupyter server."""
+
+from __future__ import annotations
+
+import os
+
+import httpx
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.utils import url_path_join
+
+from nablahub_server.handlers import ForwardHandler
+from nablahub_server.upstream import upstream_from
+
+# Only the connection has a deadline: an event stream may be silent, an upload long.
+TIMEOUT = httpx.Timeout(None, connect=5.0)
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=30.0)
+
+
+def load(server: ServerApp) -> None:
+    """Add the route ``nablahub/api/…`` to ``server``."""
+    upstream = upstream_from(os.environ)
+    # The environment's proxy settings are for the internet, not for the hub's own service.
+    client = httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, trust_env=False)
+    options = {"upstream": upstream, "client": client}
+    base = server.web_app.settings["base_url"]
+    route = url_path_join(base, "nablahub", "api", "(.*)")
+    server.web_app.add_handlers(".*$", [(route, ForwardHandler, options)])  # type: ignore[no-untyped-call]  # tornado
+    if upstream.url:
+        server.log.info("NablaHub: calls go to %s", upstream.url)
+    else:
+        server.log.warning("NablaHub: NABLAHUB_URL is not set, so its panel can reach no service")
