@@ -1,0 +1,279 @@
+"""A store of immutable objects under slash-separated keys: a directory now, anything else later.
+
+Whoever writes an object never lets a half one be seen: a directory gets it under a temporary name,
+synced to the disk and renamed; other stores put whole objects by their nature.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
+
+from nablahub.core.errors import StorageFull
+
+CHUNK = 1024 * 1024
+#: Files in a directory store with this prefix are being written, or were when a process died.
+TEMPORARY = ".writing-"
+
+
+@contextmanager
+def full_storage(path: Path | str = "") -> Iterator[None]:
+    """Turn the system's error for a full disk or quota into :class:`StorageFull`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(
+                f"The disk that holds {path or 'the data'} is full; nothing was stored.",
+                hint="Delete data that is no longer needed or give the disk more space, "
+                "then try again.",
+            ) from error
+        raise
+
+
+class ObjectWriter(Protocol):
+    """An object being written; leaving the ``with`` block by an error forgets it."""
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        """Add bytes."""
+        ...
+
+    def commit(self) -> None:
+        """Make the object visible, whole and lasting."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class ObjectStore(Protocol):
+    """Immutable objects by key. Keys are relative, with ``/``, and never come from a user."""
+
+    def create(self, key: str) -> ObjectWriter:
+        """Begin an object; nothing is visible before its ``commit``."""
+        ...
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Return bytes of an object; FileNotFoundError when it is not there."""
+        ...
+
+    def chunks(self, key: str, start: int, length: int) -> Iterator[bytes]:
+        """Yield bytes of an object in pieces of at most :data:`CHUNK`."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """Return the object's size in bytes, None when it is not there."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Delete an object; one that is not there is no error."""
+        ...
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys in a folder and below it, in no order."""
+        ...
+
+    def local(self, key: str) -> Path | None:
+        """Return the object's file where the store is a directory of this machine."""
+        ...
+
+
+class _FileWriter:
+    """Writes beside the final name, syncs, renames, syncs the folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        self._file = open(os.open(self._temporary, flags, 0o444), "wb", CHUNK)  # noqa: SIM115, PTH123
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        with full_storage(self._path.parent):
+            return self._file.write(data)
+
+    def commit(self) -> None:
+        with full_storage(self._path.parent):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._temporary.replace(self._path)
+            sync_folder(self._path.parent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with suppress(OSError):  # Closing flushes, which fails again on a full disk.
+            self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class DirectoryStore:
+    """Objects as read-only files below a folder.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The folder; made when the first object is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def _path(self, key: str) -> Path:
+        return self.root / key
+
+    def create(self, key: str) -> ObjectWriter:
+        """Begin an object; StorageFull when the disk is full."""
+        with full_storage(self.root):
+            return _FileWriter(self._path(key))
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Return bytes of an object."""
+        with self._path(key).open("rb") as file:
+            file.seek(start)
+            return file.read(-1 if length is None else length)
+
+    def chunks(self, key: str, start: int, length: int) -> Iterator[bytes]:
+        """Yield bytes of an object in pieces."""
+        with self._path(key).open("rb") as file:
+            file.seek(start)
+            while length > 0 and (data := file.read(min(CHUNK, length))):
+                length -= len(data)
+                yield data
+
+    def size(self, key: str) -> int | None:
+        """Return the object's size in bytes, None when it is not there."""
+        try:
+            return self._path(key).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def remove(self, key: str) -> None:
+        """Delete an object."""
+        self._path(key).unlink(missing_ok=True)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below a folder, without what is still being written."""
+        for folder, _, names in os.walk(self._path(prefix)):
+            base = Path(folder).relative_to(self.root)
+            yield from (str(base / name) for name in names if not name.startswith(TEMPORARY))
+
+    def local(self, key: str) -> Path | None:
+        """Return the object's file."""
+        return self._path(key)
+
+
+class _SpoolWriter:
+    """Collects an object in a temporary file, then puts it in one request."""
+
+    def __init__(self, fs: Any, path: str) -> None:
+        self._fs, self._path = fs, path
+        self._spool: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        with full_storage(tempfile.gettempdir()):
+            return self._spool.write(data)
+
+    def commit(self) -> None:
+        self._spool.seek(0)
+        with self._fs.open(self._path, "wb") as target:
+            while data := self._spool.read(CHUNK):
+                target.write(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._spool.close()
+
+
+class FsspecStore:
+    """Objects below a path of any fsspec file system that shows no half-written file (as S3).
+
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+        The file system.
+    root : str
+        Path in it, such as ``bucket/prefix``.
+    """
+
+    def __init__(self, fs: Any, root: str) -> None:
+        self._fs = fs
+        self._root = root.rstrip("/")
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    def create(self, key: str) -> ObjectWriter:
+        """Begin an object."""
+        path = self._path(key)
+        self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        return _SpoolWriter(self._fs, path)
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Return bytes of an object."""
+        end = None if length is None else start + length
+        data: bytes = self._fs.cat_file(self._path(key), start=start, end=end)
+        return data
+
+    def chunks(self, key: str, start: int, length: int) -> Iterator[bytes]:
+        """Yield bytes of an object in pieces, a request for each."""
+        while length > 0 and (data := self.read(key, start, min(CHUNK, length))):
+            start, length = start + len(data), length - len(data)
+            yield data
+
+    def size(self, key: str) -> int | None:
+        """Return the object's size in bytes, None when it is not there."""
+        try:
+            return int(self._fs.info(self._path(key))["size"])
+        except FileNotFoundError:
+            return None
+
+    def remove(self, key: str) -> None:
+        """Delete an object."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(key))
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below a folder."""
+        cut = len(self._fs._strip_protocol(self._root)) + 1
+        yield from (str(path)[cut:] for path in self._fs.find(self._path(prefix)))
+
+    def local(self, key: str) -> Path | None:
+        """Return None: the object is elsewhere."""
+        return None

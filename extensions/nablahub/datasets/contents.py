@@ -1,0 +1,114 @@
+"""Finding the bytes of a dataset's objects: in its packs, or as files of its team."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from nablahub.core.objects import ObjectStore
+from nablahub.datasets.layout import object_key, pack_key
+from nablahub.datasets.packs import HEAD, ROW, SMALL, PackIndex, read_count
+
+CACHED_TABLES: Final = 128
+
+
+class Place(NamedTuple):
+    """Where an object's bytes lie in the team's store."""
+
+    key: str
+    start: int
+    size: int
+
+
+class Known(NamedTuple):
+    """What an object in a pack is: its number in that pack and the pack's table."""
+
+    pack: str
+    table: PackIndex
+    number: int
+
+
+class PackTables:
+    """The tables of packs, the lately used ones kept in memory (≤ 3.7 MiB each, mostly 230 KiB)."""
+
+    def __init__(self, limit: int = CACHED_TABLES) -> None:
+        self._limit = limit
+        self._tables: OrderedDict[str, PackIndex] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, store: ObjectStore, dataset: str, pack: str) -> PackIndex:
+        """Return a pack's table; FileNotFoundError when the store lacks the pack."""
+        with self._lock:
+            if (found := self._tables.get(pack)) is not None:
+                self._tables.move_to_end(pack)
+                return found
+        key = pack_key(dataset, pack)
+        count = read_count(store.read(key, 0, HEAD))
+        index = PackIndex(count, store.read(key, HEAD, ROW * count))
+        with self._lock:
+            self._tables[pack] = index
+            while len(self._tables) > self._limit:
+                self._tables.popitem(last=False)
+        return index
+
+
+class Contents:
+    """The objects of one dataset.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The team's store.
+    dataset : str
+        Id of the dataset.
+    packs : iterable of str
+        Names of the dataset's packs.
+    tables : PackTables
+        Shared by all datasets.
+    """
+
+    def __init__(
+        self, store: ObjectStore, dataset: str, packs: Iterable[str], tables: PackTables
+    ) -> None:
+        self.store = store
+        self.dataset = dataset
+        self.packs = tuple(packs)
+        self._tables = tables
+
+    def table(self, pack: str) -> PackIndex:
+        """Return the table of one of the dataset's packs."""
+        return self._tables.get(self.store, self.dataset, pack)
+
+    def packed(self) -> dict[bytes, Known]:
+        """Return every packed object by its md5."""
+        found: dict[bytes, Known] = {}
+        for pack in self.packs:
+            index = self.table(pack)
+            for number, md5 in enumerate(index.md5s()):
+                found[md5] = Known(pack, index, number)
+        return found
+
+    def locate(self, md5: str, size: int | None = None) -> Place | None:
+        """Return where one object lies; None when the dataset's packs and the team's files lack it.
+
+        Parameters
+        ----------
+        md5 : str
+            Hexadecimal.
+        size : int or None
+            In bytes when it is known; it says where to look first.
+        """
+        if size is None or size <= SMALL:
+            for pack in reversed(self.packs):
+                if (row := self.table(pack).find(bytes.fromhex(md5))) is not None:
+                    return Place(pack_key(self.dataset, pack), row.start, row.size)
+        key = object_key(md5)
+        actual = self.store.size(key)
+        return None if actual is None else Place(key, 0, actual)
+
+    def chunks(self, place: Place, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield an object's bytes, or a range of them."""
+        length = place.size - start if length is None else length
+        return self.store.chunks(place.key, place.start + start, length)

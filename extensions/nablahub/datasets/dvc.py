@@ -1,0 +1,110 @@
+"""DVC's forms of what we store: its ``.dir`` object, a ``.dvc`` file, a remote's configuration.
+
+The ``.dir`` object is what dvc-data's ``Tree.as_bytes`` writes (dvc_data/hashfile/tree.py): a JSON
+list of ``{"md5", "relpath"}``, sorted by path, in ``json.dumps``'s default separators and ASCII
+escapes; its name is the md5 of these bytes with ``.dir`` after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from nablahub.core.objects import CHUNK
+from nablahub.datasets.manifest import Entry
+
+#: The header in which DVC sends the hub's token (``custom_auth_header``).
+TOKEN_HEADER = "X-Nablahub-Token"  # noqa: S105 (a header's name)
+_OID = re.compile(r"([0-9a-f]{2})/([0-9a-f]{30})(\.dir)?")
+
+
+def dir_chunks(entries: Iterable[Entry]) -> Iterator[bytes]:
+    """Yield the bytes of a tree's ``.dir`` object; the entries must be sorted by path."""
+    buffer: list[str] = ["["]
+    size, separator = 1, ""
+    for entry in entries:
+        # As json.dumps of the whole list would write it, one row at a time.
+        row = f'{separator}{{"md5": "{entry.md5}", "relpath": {json.dumps(entry.path)}}}'
+        separator = ", "
+        buffer.append(row)
+        size += len(row)
+        if size >= CHUNK:
+            yield "".join(buffer).encode()
+            buffer, size = [], 0
+    buffer.append("]")
+    yield "".join(buffer).encode()
+
+
+@dataclass(frozen=True)
+class DirObject:
+    """Name (md5, without ``.dir``) and size in bytes of a ``.dir`` object."""
+
+    md5: str
+    size: int
+
+
+class DirHasher:
+    """Derives a :class:`DirObject` from the pages of a manifest, in one pass."""
+
+    def __init__(self) -> None:
+        self._md5 = hashlib.md5(b"[", usedforsecurity=False)
+        self._size = 1
+        self._separator = ""
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take the next entries in order."""
+        for entry in entries:
+            row = f'{self._separator}{{"md5": "{entry.md5}", "relpath": {json.dumps(entry.path)}}}'
+            self._separator = ", "
+            data = row.encode()
+            self._md5.update(data)
+            self._size += len(data)
+
+    def finish(self) -> DirObject:
+        """Return the object's name and size."""
+        self._md5.update(b"]")
+        return DirObject(self._md5.hexdigest(), self._size + 1)
+
+
+def parse_object(path: str) -> tuple[str, bool] | None:
+    """Return md5 and whether it is a ``.dir``, from ``ab/cdef…[.dir]``; None for anything else."""
+    match = _OID.fullmatch(path)
+    return (match[1] + match[2], bool(match[3])) if match else None
+
+
+def dvc_file(name: str, obj: DirObject, *, files: int, size: int) -> str:
+    """Return a ``.dvc`` file that stands for a version, as ``dvc add NAME`` would write it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tracked folder beside the file.
+    obj : DirObject
+        The version's ``.dir`` object.
+    files, size : int
+        Number of files and their bytes together.
+    """
+    return (
+        "outs:\n"
+        f"- md5: {obj.md5}.dir\n"
+        f"  size: {size}\n"
+        f"  nfiles: {files}\n"
+        "  hash: md5\n"
+        f"  path: {json.dumps(name)}\n"
+    )
+
+
+def dvc_config(remote: str, url: str) -> str:
+    """Return DVC's ``config`` for a remote of the hub; the token is never in it."""
+    return (
+        "[core]\n"
+        f"    remote = {remote}\n"
+        f"['remote \"{remote}\"']\n"
+        f"    url = {url}\n"
+        "    auth = custom\n"
+        f"    custom_auth_header = {TOKEN_HEADER}\n"
+        "    method = PUT\n"
+    )

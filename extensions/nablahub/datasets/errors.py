@@ -1,0 +1,154 @@
+"""What can go wrong with datasets, each with its sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nablahub.core.errors import Conflict, Fault, Invalid, NotFound, QuotaExceeded
+
+MIB = 1024 * 1024
+
+
+def human(size: int) -> str:
+    """Return a size in bytes for people, such as ``1.5 GiB``."""
+    value = float(size)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+class BadPath(Invalid):
+    """A path that can't be in a dataset."""
+
+    code = "bad_path"
+
+    def __init__(self, path: str, problem: str) -> None:
+        shown = path.encode("unicode_escape", "surrogatepass").decode("ascii")[:300]
+        detail = f"The path '{shown}' can't be in a dataset: {problem}."
+        hint = "Rename or leave out that file, then try again."
+        super().__init__(detail, hint=hint, errors=[Fault(f"{shown}: {problem}")])
+
+
+class BadManifest(Invalid):
+    """A manifest that can't become a version."""
+
+    code = "bad_manifest"
+
+
+class MissingObjects(Invalid):
+    """A version may only name what has arrived."""
+
+    code = "missing_objects"
+
+    def __init__(self, faults: Sequence[Fault], count: int) -> None:
+        super().__init__(
+            f"{count} of the files in the manifest were never uploaded or differ from what was.",
+            hint="Upload them (the same command again sends only what is missing), then commit.",
+            errors=faults,
+        )
+
+
+class BadObject(Invalid):
+    """Bytes that are not what their sender said."""
+
+    code = "bad_object"
+
+
+class ChangedWhileRead(Conflict):
+    """A file grew or changed under the hands of whoever hashed it."""
+
+    code = "changed_while_read"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"'{path}' changed while it was being read.",
+            hint="Wait until whatever writes it has finished, then try again.",
+        )
+
+
+class UploadOffset(Conflict):
+    """A piece of an object that does not fit what arrived before it."""
+
+    code = "upload_offset"
+
+    def __init__(self, offset: int, arrived: int) -> None:
+        super().__init__(
+            f"The piece starts at byte {offset}, but {arrived} bytes have arrived.",
+            hint="Ask where to go on (HEAD), and continue from there.",
+        )
+
+
+class NoSuchDataset(NotFound):
+    """No such dataset, or not for you."""
+
+    code = "no_such_dataset"
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(
+            f"There is no dataset '{ref}'.", hint="`nablahub datasets list` shows those there are."
+        )
+
+
+class NoSuchVersion(NotFound):
+    """No such version of a dataset."""
+
+    code = "no_such_version"
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(
+            f"There is no dataset version '{ref}'.",
+            hint="`nablahub datasets versions DATASET` shows those there are.",
+        )
+
+
+class NoSuchFile(NotFound):
+    """No such file in a version."""
+
+    code = "no_such_file"
+
+    def __init__(self, path: str, ref: str) -> None:
+        super().__init__(
+            f"There is no file '{path}' in {ref}.",
+            hint=f"`nablahub datasets ls {ref}` shows those there are.",
+        )
+
+
+class NoSuchUpload(NotFound):
+    """No such upload, or it has been committed."""
+
+    code = "no_such_upload"
+
+    def __init__(self, upload: str) -> None:
+        super().__init__(
+            f"There is no open upload '{upload}'.",
+            hint="It was committed, cancelled or has expired; start a new one: what arrived "
+            "is not sent again.",
+        )
+
+
+class NameTaken(Conflict):
+    """Names are unique in their team."""
+
+    code = "name_taken"
+
+
+class InUse(Conflict):
+    """Something depends on it."""
+
+    code = "in_use"
+
+
+class DatasetQuota(QuotaExceeded):
+    """The team's share of the data store is used up."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, used: int, wanted: int, limit: int) -> None:
+        super().__init__(
+            f"The team's datasets hold {human(used)}; {human(wanted)} more would exceed the "
+            f"quota of {human(limit)}. Nothing of it was stored.",
+            hint="Delete datasets that are no longer needed (`nablahub datasets delete`) or ask "
+            "an administrator for a larger quota.",
+        )

@@ -1,0 +1,196 @@
+"""The manifest: every file of a version, in pages that stand by themselves.
+
+A page is text, one line a file, sorted by the bytes of the path::
+
+    <md5> <sha256> <kind> <size> <path>\\n
+
+where kind is ``f`` (a file) or ``x`` (an executable file). The text has no times, owners or
+places in it, so that the same tree always has the same bytes and the same digest. A page ends
+after a path whose own hash says so: adding or removing one file changes its page and no other.
+The *root* lists the pages; its sha256 is the digest of the manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from nablahub.core.errors import Fault
+from nablahub.datasets.errors import BadManifest
+from nablahub.datasets.paths import TreeRules, show
+
+PAGE_FILES: Final = 1024
+PAGE_LIMIT: Final = 4 * PAGE_FILES
+MAX_SIZE: Final = 2**53
+KIND_FILE: Final = "f"
+KIND_EXECUTABLE: Final = "x"
+
+_LINE = re.compile(r"([0-9a-f]{32}) ([0-9a-f]{64}) ([fx]) (0|[1-9][0-9]{0,15}) ([^\n]+)\n")
+
+
+class Entry(NamedTuple):
+    """One file of a version.
+
+    Parameters
+    ----------
+    path : str
+        Relative to the version's folder.
+    kind : str
+        ``f`` or ``x``.
+    size : int
+        In bytes.
+    md5, sha256 : str
+        Lower-case hexadecimal digests of the content.
+    """
+
+    path: str
+    kind: str
+    size: int
+    md5: str
+    sha256: str
+
+    def line(self) -> str:
+        """Return the entry as its line in a page."""
+        return f"{self.md5} {self.sha256} {self.kind} {self.size} {self.path}\n"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the root says of one page; ``files`` and ``size`` are counts of files and bytes."""
+
+    digest: str
+    files: int
+    size: int
+    first: str
+    place: str = ""
+
+    def line(self) -> str:
+        """Return the page's line in the root, the same wherever the page is stored."""
+        return f"{self.digest} {self.files} {self.size} {self.first}\n"
+
+
+@dataclass(frozen=True)
+class Root:
+    """The list of a manifest's pages."""
+
+    pages: tuple[Page, ...]
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the whole manifest's canonical form."""
+        return hashlib.sha256("".join(page.line() for page in self.pages).encode()).hexdigest()
+
+    @property
+    def files(self) -> int:
+        """Number of files."""
+        return sum(page.files for page in self.pages)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(page.size for page in self.pages)
+
+    def find(self, path: str) -> int:
+        """Return the number of the only page that may hold a path, -1 when none may."""
+        keys = [page.first.encode() for page in self.pages]
+        return bisect_right(keys, path.encode()) - 1
+
+
+def order(entry: Entry) -> bytes:
+    """Return the sort key of an entry."""
+    return entry.path.encode()
+
+
+def encode(entries: Iterable[Entry]) -> bytes:
+    """Return the lines of entries, which must be sorted."""
+    return "".join([e.line() for e in entries]).encode()
+
+
+def decode(data: bytes) -> list[Entry]:
+    """Return the entries of a page that was checked when it was stored."""
+    rows: list[Entry] = []
+    for line in data.decode().split("\n")[:-1]:
+        md5, sha256, kind, size, path = line.split(" ", 4)
+        rows.append(Entry(path, kind, int(size), md5, sha256))
+    return rows
+
+
+def paginate(entries: Iterable[Entry]) -> Iterator[tuple[Page, bytes]]:
+    """Cut sorted entries into pages and yield each with its bytes.
+
+    A page ends after a path whose CRC-32 is a multiple of :data:`PAGE_FILES`, so about that many
+    files lie in one; :data:`PAGE_LIMIT` is the most.
+    """
+    rows: list[Entry] = []
+    for entry in entries:
+        rows.append(entry)
+        if len(rows) >= PAGE_LIMIT or zlib.crc32(entry.path.encode()) % PAGE_FILES == 0:
+            yield _page(rows)
+            rows = []
+    if rows:
+        yield _page(rows)
+
+
+def _page(rows: list[Entry]) -> tuple[Page, bytes]:
+    data = encode(rows)
+    digest = hashlib.sha256(data).hexdigest()
+    return Page(digest, len(rows), sum(r.size for r in rows), rows[0].path), data
+
+
+class Parser:
+    """Reads a manifest from a stranger, in pieces, and checks it line by line.
+
+    Raises
+    ------
+    BadManifest, BadPath
+        From :meth:`feed` and :meth:`close`, naming the line or the path.
+    """
+
+    def __init__(self) -> None:
+        self._rules = TreeRules()
+        self._rest = b""
+        self._count = 0
+
+    def feed(self, data: bytes) -> Iterator[Entry]:
+        """Take the next bytes and yield the entries that they complete."""
+        head, newline, rest = (self._rest + data).rpartition(b"\n")
+        self._rest = rest
+        if len(rest) > 1 << 16:
+            raise self._fault("the line is longer than any that is allowed")
+        if not newline:
+            return
+        try:
+            text = (head + newline).decode()
+        except UnicodeDecodeError as error:
+            raise self._fault("the text is not valid UTF-8") from error
+        for line in text.split("\n")[:-1]:
+            yield self._entry(line + "\n")
+
+    def close(self) -> None:
+        """Say that the text ends here."""
+        if self._rest:
+            raise self._fault("the last line does not end with a newline")
+
+    def _entry(self, line: str) -> Entry:
+        self._count += 1
+        match = _LINE.fullmatch(line)
+        if match is None or int(match[4]) > MAX_SIZE:
+            self._count -= 1
+            raise self._fault(
+                f"'{show(line[:200].rstrip())}' is not '<md5> <sha256> f|x <size> <path>'"
+            )
+        self._rules.add(match[5])
+        return Entry(match[5], match[3], int(match[4]), match[1], match[2])
+
+    def _fault(self, problem: str) -> BadManifest:
+        line = self._count + 1
+        return BadManifest(
+            f"The manifest can't be read: line {line}: {problem}.",
+            hint="Send the lines of all files, sorted by the bytes of their paths.",
+            errors=[Fault(problem, line=line, column=1)],
+        )

@@ -1,0 +1,138 @@
+"""The rules for paths in a dataset, in one place: whatever passes here is safe everywhere.
+
+A path is relative, has ``/`` between its names, is UTF-8, and means the same file on every system
+and after every decoding. Names that differ only in case are kept apart (letters of an alphabet do
+lie in ``A/`` and ``a/``); :func:`case_twins` finds them for systems that can't.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+from nablahub.datasets.errors import BadPath
+
+NAME_BYTES = 255
+PATH_BYTES = 2048
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Nearly all paths are of this kind: one match says that nothing below can be wrong with them.
+_PLAIN = re.compile(
+    r"(?!\.{1,2}(?:/|$))[\w.\-]{1,200}(?:/(?!\.{1,2}(?:/|$))[\w.\-]{1,200}){0,8}", re.ASCII
+)
+_DRIVE = re.compile(r"[A-Za-z]:(?:/|$)")
+
+
+def show(path: str) -> str:
+    """Return a path so that it can stand in a message: one line, nothing invisible."""
+    text = path.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
+def check_path(path: str) -> str:
+    """Return the path when it may be in a dataset.
+
+    Raises
+    ------
+    BadPath
+        Naming the path, the rule it breaks and the way out.
+    """
+    if _PLAIN.fullmatch(path):
+        return path
+    if problem := _problem(path):
+        raise BadPath(path, problem)
+    decoded = path
+    for _ in range(3):  # Once by a server, once more by a proxy or a browser.
+        once = unquote(decoded, errors="replace")
+        if once == decoded:
+            break
+        decoded = once
+        if decoded.count("/") != path.count("/") or _problem(decoded):
+            raise BadPath(path, "it turns into another path when it is percent-decoded")
+    return path
+
+
+def _problem(path: str) -> str | None:
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError:
+        return "its name is not valid UTF-8"
+    if not path:
+        return "it is empty"
+    if found := _CONTROL.search(path):
+        what = {"\0": "a NUL", "\n": "a newline", "\r": "a carriage return"}
+        return f"it contains {what.get(found[0], 'a control character')}"
+    if "\\" in path:
+        return "it contains a backslash, which some systems take for a folder separator"
+    if path.startswith("/") or _DRIVE.match(path):
+        return "it is absolute; paths in a dataset are relative to its folder"
+    if size > PATH_BYTES:
+        return f"it has {size} bytes; {PATH_BYTES} is the limit"
+    for name in path.split("/"):
+        if name == "..":
+            return "it contains '..', which leads out of its folder"
+        if name in ("", "."):
+            return "it contains an empty name or '.'"
+        if len(name) > NAME_BYTES // 4 and len(name.encode()) > NAME_BYTES:
+            return f"a name in it has more than {NAME_BYTES} bytes, which no file system can store"
+    return None
+
+
+class TreeRules:
+    """What must hold between the paths of one tree; feed it each path, in sorted order.
+
+    Refused are a path that comes twice, a file that is also a folder of another file, and two
+    paths that look the same because only their Unicode form differs.
+    """
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._folders: set[str] = set()
+        self._files: set[str] = set()
+        self._forms: dict[str, str] = {}
+
+    def add(self, path: str) -> None:
+        """Check one path and remember it.
+
+        Raises
+        ------
+        BadPath
+            When it breaks a rule by itself or together with an earlier one.
+        """
+        check_path(path)
+        key = path.encode()
+        if key <= self._last:
+            if key == self._last:
+                raise BadPath(path, "it is listed twice")
+            raise BadPath(path, "the list is not sorted by the bytes of its paths")
+        self._last = key
+        self._add_folders(path)
+        self._files.add(path)
+        if not path.isascii():
+            form = unicodedata.normalize("NFC", path)
+            twin = self._forms.setdefault(form, path)
+            if twin != path or (form != path and form in self._files):
+                raise BadPath(path, "it looks the same as another path and differs only in the "
+                              "form of its Unicode characters")  # fmt: skip
+
+    def _add_folders(self, path: str) -> None:
+        folder = path
+        while cut := folder.rfind("/") + 1:
+            folder = folder[: cut - 1]
+            if folder in self._folders:
+                return
+            if folder in self._files:
+                raise BadPath(path, f"'{show(folder)}' is a file, so nothing can lie in it")
+            self._folders.add(folder)
+
+
+def case_twins(paths: Iterable[str]) -> tuple[str, str] | None:
+    """Return two paths that are one file where names are compared without case, if there are."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        twin = seen.setdefault(unicodedata.normalize("NFC", path).casefold(), path)
+        if twin != path:
+            return twin, path
+    return None

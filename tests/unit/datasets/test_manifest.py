@@ -1,0 +1,173 @@
+"""Manifests: canonical bytes, pages that stand alone, DVC's own hash beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nablahub.core.objects import DirectoryStore
+from nablahub.datasets.dvc import DirHasher, dir_chunks
+from nablahub.datasets.errors import BadManifest, BadPath
+from nablahub.datasets.manifest import PAGE_FILES, Entry, Parser, decode, encode, order, paginate
+from nablahub.datasets.manifests import ManifestReader, write_manifest
+from nablahub.datasets.paths import check_path
+
+DIGEST = hashlib.md5(b"").hexdigest(), hashlib.sha256(b"").hexdigest()
+
+
+def _valid(path: str) -> bool:
+    try:
+        check_path(path)
+    except BadPath:
+        return False
+    return True
+
+
+names = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\%"), min_size=1
+)
+paths = st.lists(names, min_size=1, max_size=3).map("/".join).filter(_valid)
+hexes = st.binary(min_size=16, max_size=16).map(bytes.hex)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[Entry]:
+    """Sorted entries in which no file is a folder and no two look the same."""
+    found = sorted(draw(st.sets(paths, max_size=12)), key=str.encode)
+    parser, kept = Parser(), []
+    for path in found:
+        row = Entry(path, draw(st.sampled_from("fx")), draw(st.integers(0, 2**40)), *DIGEST)
+        row = row._replace(md5=draw(hexes))
+        try:
+            list(parser.feed(row.line().encode()))
+        except BadPath:
+            continue
+        kept.append(row)
+    return kept
+
+
+@given(rows())
+def test_the_text_of_a_manifest_can_be_read_back(entries: list[Entry]) -> None:
+    assert decode(encode(entries)) == entries
+
+
+@given(rows(), st.integers(1, 50))
+def test_it_is_read_alike_in_pieces_of_any_size(entries: list[Entry], step: int) -> None:
+    data = encode(entries)
+    parser = Parser()
+    found = [e for i in range(0, len(data), step) for e in parser.feed(data[i : i + step])]
+    parser.close()
+    assert found == entries
+
+
+@given(rows())
+@settings(max_examples=200)
+def test_the_dir_object_is_the_one_that_dvc_makes(entries: list[Entry]) -> None:
+    tree = Tree()
+    for e in entries:
+        tree.add(tuple(e.path.split("/")), None, HashInfo("md5", e.md5))
+    tree.digest()
+    data = b"".join(dir_chunks(entries))
+    assert data == tree.as_bytes()
+    hasher = DirHasher()
+    hasher.add(entries)
+    found = hasher.finish()
+    assert f"{found.md5}.dir" == tree.oid
+    assert found.size == len(data)
+
+
+def many(count: int) -> list[Entry]:
+    made = [
+        Entry(f"{i % 100:02}/{i:06}.bin", "f", i, f"{i:032x}", f"{i:064x}") for i in range(count)
+    ]
+    return sorted(made, key=order)
+
+
+def test_adding_one_file_changes_one_page() -> None:
+    entries = many(20_000)
+    before = {page.digest for page, _ in paginate(entries)}
+    added = sorted([*entries, Entry("50/extra", "f", 1, *DIGEST)], key=order)
+    after = {page.digest for page, _ in paginate(added)}
+    assert len(before) > 20_000 / PAGE_FILES / 3
+    assert len(after - before) == 1
+    removed = {
+        page.digest for page, _ in paginate(e for e in entries if e.path != entries[777].path)
+    }
+    assert len(removed - before) <= 1
+
+
+def test_pages_are_shared_between_versions_and_all_is_read_back(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    entries = many(20_000)
+    first = write_manifest(store, "ds1", "v1", entries)
+    changed = [e._replace(size=9) if e.path == entries[5].path else e for e in entries]
+    second = write_manifest(store, "ds1", "v2", changed, first.root)
+    sizes = [store.size(f"manifests/ds1/{v}") or 0 for v in ("v1", "v2")]
+    assert sizes[1] < sizes[0] / 5
+    reader = ManifestReader(store, "ds1", "v2")
+    assert list(reader.entries()) == changed
+    assert reader.root.digest == second.root.digest != first.root.digest
+    assert (reader.root.files, reader.root.size) == (20_000, sum(e.size for e in changed))
+
+
+def test_the_digest_does_not_depend_on_where_pages_lie(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    entries = many(3000)
+    first = write_manifest(store, "ds1", "v1", entries)
+    again = write_manifest(store, "ds1", "v2", entries, first.root)
+    alone = write_manifest(store, "ds2", "v1", entries)
+    assert first.root.digest == again.root.digest == alone.root.digest
+
+
+def test_one_file_is_found_and_lists_go_on_after_a_path(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    entries = many(5000)
+    write_manifest(store, "ds1", "v1", entries)
+    reader = ManifestReader(store, "ds1", "v1")
+    for number in (0, 1, 999, 4999):
+        assert reader.find(entries[number].path) == entries[number]
+    assert reader.find("0") is None
+    assert reader.find("zzz") is None
+    assert list(reader.after("")) == entries
+    assert list(reader.after(entries[2500].path)) == entries[2501:]
+    assert list(reader.after("", prefix="07/")) == [e for e in entries if e.path.startswith("07/")]
+    inside = [e for e in entries if e.path.startswith("07/")]
+    assert list(reader.after(inside[10].path, prefix="07/")) == inside[11:]
+    assert list(reader.after("", prefix="nothing")) == []
+
+
+def test_an_empty_version_is_a_version(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    written = write_manifest(store, "ds1", "v1", [])
+    assert written.root.files == 0
+    assert ManifestReader(store, "ds1", "v1").find("a") is None
+    assert list(ManifestReader(store, "ds1", "v1").after("")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("hello\n", "line 1: 'hello' is not"),
+        (f"{DIGEST[0]} {DIGEST[1]} f 1 a\n{DIGEST[0]} x f 1 b\n", "line 2"),
+        (f"{DIGEST[0]} {DIGEST[1]} l 1 a\n", "line 1"),
+        (f"{DIGEST[0]} {DIGEST[1]} f -1 a\n", "line 1"),
+        (f"{DIGEST[0]} {DIGEST[1]} f 1 a", "does not end with a newline"),
+        (f"{DIGEST[0]} {DIGEST[1]} f 1 {'x' * 70000}", "longer than any"),
+    ],
+)
+def test_what_is_no_manifest_is_named_by_its_line(text: str, problem: str) -> None:
+    parser = Parser()
+    with pytest.raises(BadManifest, match=problem):  # noqa: PT012
+        list(parser.feed(text.encode()))
+        parser.close()
+
+
+def test_bytes_that_are_not_utf8() -> None:
+    with pytest.raises(BadManifest, match="UTF-8"):
+        list(Parser().feed(f"{DIGEST[0]} {DIGEST[1]} f 1 ".encode() + b"\xff\n"))
