@@ -1,0 +1,64 @@
+"""The command line, ``nablahub NOUN VERB``: put together from what extensions declare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nablahub.core.extension import Extension, discover, load
+
+
+class Assembled(click.Group):
+    """A group whose commands are loaded when they are used, not when they are listed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._extensions: list[Extension] | None = None
+
+    def _known(self) -> dict[str, tuple[str, str]]:
+        if self._extensions is None:
+            self._extensions = discover()
+        return {
+            word: (place, extension.help.get(word, ""))
+            for extension in self._extensions
+            for word, place in extension.commands.items()
+        }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all words."""
+        return sorted({*super().list_commands(ctx), *self._known()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load the command of a word."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in self._known():
+            return own
+        command: click.Command = load(self._known()[cmd_name][0])
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List words and what they are for, loading none of them."""
+        rows = [(word, text) for word, (_, text) in sorted(self._known().items())]
+        rows += [
+            (word, command.get_short_help_str(60))
+            for word, command in sorted(self.commands.items())
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+
+
+@click.group(cls=Assembled, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nablahub", prog_name="nablahub")
+def main() -> None:
+    """NablaHub: projects, data, workflows, models and deployments on a JupyterHub."""
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell: eval "$(nablahub completion bash)"."""
+    from_click = click.shell_completion.get_completion_class(shell)
+    if from_click is None:
+        raise click.UsageError(f"No completion for {shell}.")
+    click.echo(from_click(main, {}, "nablahub", "_NABLAHUB_COMPLETE").source())

@@ -1,0 +1,70 @@
+"""A POST that is sent twice with one key is done once: the second gets the first's answer.
+
+Follows the IETF draft *The Idempotency-Key HTTP Header Field*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Integer, String, Text, delete
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from nablahub.core.database import Base
+from nablahub.core.errors import Conflict
+from nablahub.core.times import Moment, now
+
+KEPT = timedelta(days=2)
+
+
+class IdempotencyRow(Base):
+    """An answer that is remembered."""
+
+    __tablename__ = "idempotency"
+
+    who: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    at: Mapped[datetime] = mapped_column(Moment, index=True)
+    request: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int] = mapped_column(Integer)
+    answer: Mapped[str] = mapped_column(Text)
+
+
+class KeyReused(Conflict):
+    """One key came with two different requests."""
+
+    code = "idempotency_key_reused"
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """An answer given before."""
+
+    status: int
+    answer: str
+
+
+def fingerprint(method: str, path: str, body: bytes) -> str:
+    """Return a hash of what was asked."""
+    return hashlib.sha256(b"\0".join([method.encode(), path.encode(), body])).hexdigest()
+
+
+def recall(session: Session, who: str, key: str, request: str) -> Remembered | None:
+    """Return the answer given for this key; KeyReused when the request differs."""
+    row = session.get(IdempotencyRow, (who, key))
+    if row is None:
+        return None
+    if row.request != request:
+        raise KeyReused(
+            "This Idempotency-Key came with another request before.",
+            hint="Use a new key for each new request.",
+        )
+    return Remembered(row.status, row.answer)
+
+
+def remember(session: Session, row: IdempotencyRow) -> None:
+    """Keep an answer, in the transaction that made it, and forget those of other days."""
+    session.execute(delete(IdempotencyRow).where(IdempotencyRow.at < now() - KEPT))
+    session.add(row)

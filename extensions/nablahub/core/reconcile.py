@@ -1,0 +1,117 @@
+"""The loop that closes the gap between what is wanted and what is.
+
+Requests write what is wanted; a step looks at one thing, does the next necessary act and says
+when to look again. A queue that never holds one item twice feeds the steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy.orm import Session
+
+from nablahub.core.database import after_commit
+
+log = logging.getLogger(__name__)
+
+#: Looks at one thing; returns seconds until it wants to look again, or None.
+Step = Callable[[str], Awaitable[float | None]]
+Item = tuple[str, str]
+
+FIRST_DELAY = 0.2
+LONGEST_DELAY = 30.0
+
+
+class Reconciler:
+    """A de-duplicating work queue with back-off per item.
+
+    One item is never in two steps at once; waking it while its step runs makes it run once more
+    afterwards. A step that raises is tried again, later each time, and holds nobody else up.
+
+    Parameters
+    ----------
+    workers : int
+        How many different items may be in a step at the same time.
+    """
+
+    def __init__(self, workers: int = 32) -> None:
+        self._steps: dict[str, Step] = {}
+        self._running: set[Item] = set()
+        self._again: set[Item] = set()
+        self._failures: dict[Item, int] = {}
+        self._timers: dict[Item, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(workers)
+        self._closed = False
+
+    def register(self, kind: str, step: Step) -> None:
+        """Say who looks after things of a kind; ValueError when somebody does already."""
+        if kind in self._steps:
+            raise ValueError(f"two slices want to reconcile {kind!r}")
+        self._steps[kind] = step
+
+    def wake(self, session: Session, kind: str, item_id: str) -> None:
+        """Look at the item once the session's transaction is committed."""
+        after_commit(session, lambda: self.wake_now(kind, item_id))
+
+    def wake_now(self, kind: str, item_id: str) -> None:
+        """Look at the item now (on the event loop's thread)."""
+        item = (kind, item_id)
+        if self._closed or kind not in self._steps:
+            return
+        timer = self._timers.pop(item, None)
+        if timer is not None:
+            timer.cancel()
+        if item in self._running:
+            self._again.add(item)
+            return
+        self._running.add(item)
+        task = asyncio.get_running_loop().create_task(self._run(item))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def wake_later(self, kind: str, item_id: str, seconds: float) -> None:
+        """Look at the item after some seconds, or earlier when somebody wakes it."""
+        item = (kind, item_id)
+        if self._closed:
+            return
+        old = self._timers.pop(item, None)
+        if old is not None:
+            old.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[item] = loop.call_later(seconds, self._fire, item)
+
+    def _fire(self, item: Item) -> None:
+        self._timers.pop(item, None)
+        self.wake_now(*item)
+
+    async def _run(self, item: Item) -> None:
+        kind, item_id = item
+        delay: float | None = None
+        try:
+            async with self._slots:
+                delay = await self._steps[kind](item_id)
+            self._failures.pop(item, None)
+        except Exception:  # One bad item must not stop the loop for the others.
+            count = self._failures[item] = self._failures.get(item, 0) + 1
+            delay = min(FIRST_DELAY * 2 ** (count - 1), LONGEST_DELAY)
+            log.exception("Looking after %s %s failed; again in %.1f s", kind, item_id, delay)
+        finally:
+            self._running.discard(item)
+        if item in self._again:
+            self._again.discard(item)
+            self.wake_now(kind, item_id)
+        elif delay is not None:
+            self.wake_later(kind, item_id, delay)
+
+    async def close(self) -> None:
+        """Start no more steps and wait for those that run."""
+        self._closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

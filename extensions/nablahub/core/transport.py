@@ -1,0 +1,316 @@
+"""The one HTTP client of every face: finds the hub, retries safely, turns problems into errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from nablahub.core import errors
+from nablahub.core.state import StateDir, default_state_dir
+
+API = "/api/v1"
+TRIES = 6
+FIRST_WAIT = 0.1
+#: A proxy answers these while the service behind it comes back.
+AWAY = (502, 503, 504)
+
+
+class NoHub(errors.NablaError):
+    """There is no hub to talk to."""
+
+    code = "no_hub"
+    title = "No hub"
+
+
+@dataclass(frozen=True)
+class ServerEvent:
+    """A server-sent event: its id (to resume after it) and its data."""
+
+    id: str
+    data: dict[str, Any]
+    event: str = "message"
+
+
+class Transport:
+    """Speaks the REST API as one user.
+
+    Parameters
+    ----------
+    url : str
+        The service's root, such as ``http://127.0.0.1:8000/services/nablahub``.
+    token : str
+        A hub token, or a run's.
+    timeout : float
+        Seconds to wait for an answer to begin.
+    tries : int
+        How often a request is sent in all while the hub is away; a POST carries one
+        Idempotency-Key through all of them.
+    """
+
+    def __init__(self, url: str, token: str, *, timeout: float = 60, tries: int = TRIES) -> None:
+        self.url = url.rstrip("/")
+        self.token = token
+        self._tries = tries
+        self._http = httpx.Client(
+            headers={"Authorization": f"Bearer {token}", "User-Agent": "nablahub"},
+            timeout=httpx.Timeout(timeout, connect=10),
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Transport:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get(self, path: str, **params: Any) -> Any:
+        """GET a path below ``/api/v1`` and return its JSON."""
+        return self.request("GET", path, params=params)
+
+    def post(self, path: str, body: Any = None, *, key: str | None = None) -> Any:
+        """POST JSON; ``key`` is the Idempotency-Key, a random one by default."""
+        headers = {"Idempotency-Key": key or secrets.token_urlsafe(18)}
+        return self.request("POST", path, body=body, headers=headers)
+
+    def put(self, path: str, body: Any = None) -> Any:
+        """PUT JSON."""
+        return self.request("PUT", path, body=body)
+
+    def patch(self, path: str, body: Any, *, revision: int) -> Any:
+        """PATCH as a merge patch (RFC 7396) of the revision that was read."""
+        return self.request("PATCH", path, body=body, headers={"If-Match": f'"{revision}"'})
+
+    def delete(self, path: str, *, revision: int | None = None) -> Any:
+        """DELETE, of the revision that was read when one is given."""
+        headers = {} if revision is None else {"If-Match": f'"{revision}"'}
+        return self.request("DELETE", path, headers=headers)
+
+    def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """Yield all items of a list, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.get(path, cursor=cursor, **params)
+            yield from page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Send one request and return its JSON, text or None (204).
+
+        Raises
+        ------
+        nablahub.core.errors.NablaError
+            The class that belongs to the problem's code.
+        """
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", **(headers or {})}
+        response = self._send(method, self.resolve(path), params, content, headers)
+        if response.is_error:
+            raise problem(response)
+        if response.status_code == 204 or not response.content:
+            return None
+        if "json" in response.headers.get("content-type", ""):
+            return response.json()
+        return response.content
+
+    def resolve(self, path: str) -> str:
+        """Return the whole URL of a path below ``/api/v1``, or of ``//path`` below the root."""
+        return self.url + (path[1:] if path.startswith("//") else API + path)
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, Any] | None,
+        content: bytes | None,
+        headers: Mapping[str, str] | None,
+    ) -> httpx.Response:
+        known = {k: v for k, v in (params or {}).items() if v is not None}
+        wait = FIRST_WAIT
+        for last in (n == self._tries - 1 for n in range(self._tries)):
+            try:
+                response = self._http.request(
+                    method, url, params=known, content=content, headers=headers
+                )
+                if response.status_code not in AWAY or last or _is_ours(response):
+                    return response
+            except httpx.TransportError as error:
+                if last:
+                    raise self._away(error) from error
+            time.sleep(wait)
+            wait = min(wait * 2, 3)
+        raise AssertionError("unreachable")
+
+    def _away(self, error: Exception) -> errors.Unavailable:
+        return errors.Unavailable(
+            f"The hub at {self.url} does not answer ({str(error) or type(error).__name__}).",
+            hint="Is it running? `nablahub status` tells; `nablahub up` starts it.",
+        )
+
+    @contextmanager
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[httpx.Response]:
+        """Send one request, body and answer as streams; it is not retried."""
+        known = {k: v for k, v in (params or {}).items() if v is not None}
+        try:
+            with self._http.stream(
+                method, self.resolve(path), params=known, content=content, headers=headers
+            ) as response:
+                if response.is_error:
+                    response.read()
+                    raise problem(response)
+                yield response
+        except httpx.TransportError as error:
+            raise self._away(error) from error
+
+    def events(
+        self, path: str = "/events", *, last_id: str | None = None, **params: Any
+    ) -> Generator[ServerEvent]:
+        """Yield server-sent events; connects again where it was cut, and misses none.
+
+        Raises
+        ------
+        Unavailable
+            When the hub stays away for longer than the retries.
+        """
+        failures = 0
+        while True:
+            headers = {"Accept": "text/event-stream"}
+            if last_id is not None:
+                headers["Last-Event-ID"] = last_id
+            try:
+                with self.stream("GET", path, params=params, headers=headers) as response:
+                    for event in parse_sse(response.iter_lines()):
+                        failures = 0
+                        last_id = event.id or last_id
+                        if event.event == "end":
+                            return
+                        yield event
+            except errors.Unavailable:
+                failures += 1
+                if failures >= self._tries + 4:
+                    raise
+                time.sleep(min(FIRST_WAIT * 2**failures, 3))
+
+
+def parse_sse(lines: Iterator[str]) -> Iterator[ServerEvent]:
+    """Parse a ``text/event-stream`` (WHATWG HTML, 9.2); yields events that carry data or a name."""
+    identifier, name, data = "", "message", list[str]()
+    for line in lines:
+        if not line:
+            if data or name != "message":
+                yield ServerEvent(identifier, json.loads("\n".join(data) or "{}"), name)
+            name, data = "message", []
+            continue
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "data":
+            data.append(value)
+        elif field == "id":
+            identifier = value
+        elif field == "event":
+            name = value
+
+
+def _is_ours(response: httpx.Response) -> bool:
+    """Whether the service itself said it is unavailable, in words worth showing at once."""
+    if "problem+json" not in response.headers.get("content-type", ""):
+        return False
+    return bool(response.json().get("code") != "unavailable")
+
+
+def problem(response: httpx.Response) -> errors.NablaError:
+    """Turn a problem document (RFC 9457) into the error it stands for."""
+    try:
+        document = response.json()
+        if not isinstance(document, dict) or "code" not in document:
+            raise ValueError(document)
+    except ValueError:
+        return errors.Unavailable(
+            f"The hub answered {response.status_code} {response.reason_phrase} without a reason.",
+            hint="Look at its log, or try again.",
+        )
+    cls = errors.tree().get(document["code"]) or _by_status(response.status_code)
+    faults = [
+        errors.Fault(
+            message=fault.get("message", ""), pointer=fault.get("pointer", ""),
+            line=fault.get("line"), column=fault.get("column"), hint=fault.get("hint", ""),
+        )
+        for fault in document.get("errors", [])
+    ]  # fmt: skip
+    found = cls.__new__(cls)
+    errors.NablaError.__init__(
+        found, document.get("detail", ""), hint=document.get("hint", ""), errors=faults
+    )
+    if cls.code != document["code"]:
+        found.code = document["code"]  # type: ignore[misc]  # an extension's code, unknown here
+    return found
+
+
+def _by_status(status: int) -> type[errors.NablaError]:
+    table: dict[int, type[errors.NablaError]] = {
+        400: errors.Malformed, 401: errors.Unauthenticated, 403: errors.Forbidden,
+        404: errors.NotFound, 409: errors.Conflict, 412: errors.PreconditionFailed,
+        413: errors.TooLarge, 422: errors.Invalid, 428: errors.PreconditionRequired,
+        503: errors.Unavailable, 507: errors.StorageFull,
+    }  # fmt: skip
+    return table.get(status, errors.NablaError)
+
+
+def connect(
+    url: str | None = None, token: str | None = None, *, state: StateDir | None = None
+) -> Transport:
+    """Find the hub and return a transport to it.
+
+    Looked at in this order: the arguments; ``NABLAHUB_URL`` and ``NABLAHUB_TOKEN`` (or a
+    server's ``JUPYTERHUB_API_TOKEN``); the local hub's ``run/client.json`` in the state folder.
+
+    Raises
+    ------
+    NoHub
+        When none of them names a hub.
+    """
+    env = os.environ
+    url = url or env.get("NABLAHUB_URL")
+    token = token or env.get("NABLAHUB_TOKEN") or env.get("JUPYTERHUB_API_TOKEN")
+    if url and token:
+        return Transport(url, token)
+    file = (state or StateDir(default_state_dir())).client
+    try:
+        found = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise NoHub(
+            "No hub is known here.",
+            hint="Start one with `nablahub up`, or set NABLAHUB_URL and NABLAHUB_TOKEN.",
+        ) from None
+    return Transport(url or found["url"], token or found["token"])

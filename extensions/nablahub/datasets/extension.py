@@ -1,0 +1,5 @@
+"""How datasets join the platform."""
+
+from nablahub.core.extension import Extension
+
+extension = Extension(name="datasets", requires=("teams", "projects"))

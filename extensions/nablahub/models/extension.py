@@ -1,0 +1,5 @@
+"""How models join the platform."""
+
+from nablahub.core.extension import Extension
+
+extension = Extension(name="models", requires=("datasets",))

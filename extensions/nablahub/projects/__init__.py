@@ -1,0 +1,1 @@
+"""Projects: a team's work on one subject; what everything else belongs to."""

@@ -1,0 +1,1 @@
+"""The hub service: one tornado app that assembles the concepts behind one REST API."""

@@ -1,0 +1,88 @@
+"""``python -m nablahub.service --state-dir DIR``: runs the service until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from nablahub.core.errors import NablaError
+from nablahub.core.settings import Settings
+from nablahub.core.state import StateDir
+from nablahub.service.app import Service
+
+log = logging.getLogger("nablahub.service")
+
+EXIT_CONFIG = 2
+DRAIN_SECONDS = 2.0
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where to listen and what to serve.
+    """
+    service = Service(settings)
+    await service.start()
+    server = HTTPServer(
+        service.application(),
+        max_buffer_size=settings.max_body_bytes * 2,
+        max_body_size=settings.max_upload_bytes,
+        idle_connection_timeout=120,
+        xheaders=False,
+    )
+    server.add_sockets(bind_sockets(settings.service_port, settings.service_host))
+    log.info("Listening on %s:%d", settings.service_host, settings.service_port)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await stopping.wait()
+    server.stop()
+    await service.stop()
+    try:
+        await asyncio.wait_for(server.close_all_connections(), DRAIN_SECONDS)
+    except TimeoutError:
+        log.info("Some connections were still open")
+
+
+@click.command()
+@click.option("--state-dir", required=True, type=click.Path(path_type=Path, file_okay=False))
+def main(state_dir: Path) -> None:
+    """Run the hub service of a state directory."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for noisy in ("alembic", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    state = StateDir(state_dir.absolute())
+    # Two services on one database would undo each other's work; the lock dies with the process.
+    lock = os.open(state.run / "service.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        settings = Settings.load(state.settings)
+        asyncio.run(serve(settings))
+    except ValidationError as error:
+        log.critical("%s: %s", state.settings, error)
+        sys.exit(EXIT_CONFIG)
+    except (NablaError, OSError) as error:
+        log.critical("The service cannot run: %s", error)
+        sys.exit(1)
+    finally:
+        os.close(lock)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Assembles the service: extensions, database, routes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tornado import web
+
+from nablahub.core.context import Context
+from nablahub.core.database import Database
+from nablahub.core.extension import Extension, discover, load
+from nablahub.core.migrate import migrate
+from nablahub.core.operations import Operation, StreamCall, collect, stream
+from nablahub.core.settings import Settings
+from nablahub.service import handlers
+from nablahub.service.auth import Authenticator
+from nablahub.service.http import EdgeHandler, NotFoundHandler
+from nablahub.service.openapi import build
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """The whole service, built but not yet listening.
+
+    Parameters
+    ----------
+    settings : Settings
+        What it is told.
+    extensions : sequence of Extension or None
+        Default: those installed.
+    """
+
+    def __init__(self, settings: Settings, extensions: Sequence[Extension] | None = None) -> None:
+        self.settings = settings
+        self.extensions = list(discover() if extensions is None else extensions)
+        self.database = Database(settings.state.database)
+        applied = migrate(self.database, self.extensions, settings.state.backups)
+        if applied:
+            log.info("Applied %d schema revisions: %s", len(applied), ", ".join(applied))
+        self.context = Context(settings, self.database)
+        for extension in self.extensions:
+            if extension.service is not None:
+                self.context.add(load(extension.service)(self.context))
+        self.operations = operations_of(self.extensions)
+        self.document = build(self.operations, settings.service_prefix.rstrip("/"))
+
+    async def start(self) -> None:
+        """Start what the slices run beside requests, and take up what was left unfinished."""
+        self.authenticator = Authenticator(self.context)
+        for service in self.context.services:
+            if hasattr(service, "start"):
+                await service.start()
+        for service in self.context.services:
+            if hasattr(service, "resume"):
+                await self.database.write(service.resume)
+
+    async def stop(self) -> None:
+        """Stop in the opposite order; nothing that runs outside is ended by it."""
+        self.context.events.close()
+        await self.context.reconciler.close()
+        for service in reversed(self.context.services):
+            if hasattr(service, "stop"):
+                await service.stop()
+        await self.authenticator.close()
+        self.database.close()
+
+    def application(self) -> web.Application:
+        """Return the tornado application; :meth:`start` must have run."""
+        prefix = self.settings.service_prefix.rstrip("/")
+        by_path: dict[str, dict[str, Operation]] = {}
+        for op in [*self.operations, self._document_operation()]:
+            path = prefix + ("" if op.root else "/api/v1") + op.pattern
+            methods = by_path.setdefault(path, {})
+            if op.method in methods:
+                raise ValueError(f"two operations on {op.method} {op.path}")
+            methods[op.method] = op
+        shared = {"context": self.context, "authenticator": self.authenticator}
+        # Paths without parameters first, and "rest of the path" last: most special wins.
+        ordered = sorted(by_path, key=lambda p: (p.count(".+"), p.count("(?P<"), -len(p)))
+        routes: list[Any] = [
+            (path + "$", EdgeHandler, {**shared, "operations": by_path[path]}) for path in ordered
+        ]
+        routes.append((r".*", NotFoundHandler, {**shared, "operations": {}}))
+        return web.Application(routes, log_function=_log_request)
+
+    def _document_operation(self) -> Operation:
+        text = json.dumps(self.document).encode()
+
+        @stream("GET", "/api/openapi.json", scope=None, root=True, produces="application/json")
+        async def openapi(call: StreamCall) -> None:
+            """Get this document."""
+            await call.write(text)
+
+        return collect_one(openapi)
+
+
+def collect_one(handler: Any) -> Operation:
+    """Return the operation that was declared on a function."""
+    found: Operation = handler.__nablahub_operation__
+    return found
+
+
+def operations_of(extensions: Sequence[Extension]) -> list[Operation]:
+    """Return all operations that are served but the OpenAPI document itself."""
+    found = collect(sys.modules[handlers.__name__])
+    for extension in extensions:
+        if extension.operations is not None:
+            found += collect(load(extension.operations))
+    return found
+
+
+def _log_request(handler: web.RequestHandler) -> None:
+    status = handler.get_status()
+    level = logging.WARNING if status >= 500 else logging.DEBUG
+    request = handler.request
+    took = 1000 * request.request_time()
+    log.log(level, "%d %s %s %.1f ms", status, request.method, request.path, took)

@@ -1,0 +1,346 @@
+"""The edge: one tornado handler serves every declared operation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from sqlalchemy.orm import Session
+from tornado import web
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import StreamClosedError
+
+from nablahub.core.context import Context
+from nablahub.core.errors import Malformed, NablaError, TooLarge
+from nablahub.core.idempotency import IdempotencyRow, fingerprint, recall, remember
+from nablahub.core.operations import Call, Operation, StreamCall
+from nablahub.core.permissions import Principal
+from nablahub.core.times import now
+from nablahub.service.auth import Authenticator, token_of
+from nablahub.service.problems import CONTENT_TYPE, document, from_validation, status_of
+
+log = logging.getLogger(__name__)
+
+NOBODY = Principal("", scopes=frozenset())
+QUEUED_CHUNKS = 4
+EDGE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class HttpCall(StreamCall):
+    """A streamed request as tornado has it."""
+
+    def __init__(self, edge: EdgeHandler, who: Principal, path: Mapping[str, str]) -> None:
+        self._edge = edge
+        self.who = who
+        self.path = path
+        self.query = edge.query
+        self.context = edge.context
+        self.method = str(edge.request.method)
+        self.request_headers = edge.request.headers
+        self.body: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED_CHUNKS)
+
+    async def read(self) -> bytes:
+        """Return the whole body."""
+        limit = self.context.settings.max_body_bytes
+        parts = bytearray()
+        async for chunk in self.chunks():
+            parts += chunk
+            if len(parts) > limit:
+                raise body_too_large(limit)
+        return bytes(parts)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives."""
+        while (chunk := await self.body.get()) is not None:
+            yield chunk
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes."""
+        self._edge.write(data)
+        await self._edge.flush()
+
+    async def sse(self, data: Any, *, event: str | None = None, seq: str | None = None) -> None:
+        """Send one server-sent event."""
+        lines = [f"id: {seq}"] if seq is not None else []
+        lines += [f"event: {event}"] if event is not None else []
+        lines.append(f"data: {json.dumps(data, default=str)}")
+        await self.write(("\n".join(lines) + "\n\n").encode())
+
+    async def reauthenticate(self) -> None:
+        """Check that the token still stands for the same."""
+        token = token_of(self.request_headers.get("Authorization"))
+        self.who = await self._edge.authenticator.principal(token)
+
+    def set_header(self, name: str, value: str) -> None:
+        """Set a header of the answer."""
+        self._edge.set_header(name, value)
+
+    def set_status(self, status: int) -> None:
+        """Set the status of the answer."""
+        self._edge.set_status(status)
+
+
+def body_too_large(limit: int) -> TooLarge:
+    """Return the error for a body above the limit in bytes."""
+    return TooLarge(
+        f"The body is larger than the {limit} bytes that are accepted here.",
+        hint="Send less at once; files go into datasets.",
+    )
+
+
+@web.stream_request_body
+class EdgeHandler(web.RequestHandler):
+    """Finds the operation, checks who asks, runs it, answers.
+
+    The check comes in ``prepare``: a body is not even read before it is known who sends it.
+    """
+
+    def initialize(
+        self, context: Context, authenticator: Authenticator, operations: dict[str, Operation]
+    ) -> None:
+        """Take what belongs to the route."""
+        self.context = context
+        self.authenticator = authenticator
+        self.operations = operations
+        self.query: Any = None
+        self._buffer = bytearray()
+        self._stream: HttpCall | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._who = NOBODY
+
+    def set_default_headers(self) -> None:
+        """Set what every answer carries."""
+        self.clear_header("Server")
+        for name, value in EDGE_HEADERS.items():
+            self.set_header(name, value)
+
+    def _operation(self) -> Operation:
+        return self.operations[str(self.request.method)]
+
+    async def prepare(self) -> None:
+        """Check method, token, scope and query, in this order."""
+        method = str(self.request.method)
+        if method not in self.operations:
+            self.set_header("Allow", ", ".join(sorted(self.operations)))
+            raise web.HTTPError(405)
+        operation = self._operation()
+        try:
+            if operation.scope is not None:
+                token = token_of(self.request.headers.get("Authorization"))
+                self._who = await self.authenticator.principal(token)
+                self._who.check_scope(operation.scope)
+            self._check_length(operation)
+            self.query = self._read_query(operation)
+        except NablaError as error:
+            self._problem(error)
+            return
+        if operation.streamed:
+            self._stream = HttpCall(self, self._who, dict(self.path_kwargs))
+            self._task = asyncio.create_task(self._run_stream(operation, self._stream))
+
+    def _check_length(self, operation: Operation) -> None:
+        settings = self.context.settings
+        takes_files = operation.streamed and operation.writes
+        limit = settings.max_upload_bytes if takes_files else settings.max_body_bytes
+        length = self.request.headers.get("Content-Length", "0")
+        if length.isdigit() and int(length) > limit:
+            raise body_too_large(limit)
+
+    def _read_query(self, operation: Operation) -> Any:
+        if operation.query is None:
+            return None
+        given = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+        try:
+            return operation.query.model_validate(given)
+        except ValidationError as error:
+            raise from_validation(error, "query") from error
+
+    async def data_received(self, chunk: bytes) -> None:
+        """Take a part of the body; waits while a stream's handler is behind."""
+        if self._stream is not None and self._task is not None:
+            put = asyncio.ensure_future(self._stream.body.put(chunk))
+            await asyncio.wait({put, self._task}, return_when=asyncio.FIRST_COMPLETED)
+            put.cancel()
+            return
+        if len(self._buffer) <= self.context.settings.max_body_bytes:
+            self._buffer += chunk
+
+    def on_connection_close(self) -> None:
+        """Stop a stream nobody reads any more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _respond(self, **_path: str) -> None:
+        if self._stream is not None and self._task is not None:
+            if not self._task.done():
+                put = asyncio.ensure_future(self._stream.body.put(None))
+                await asyncio.wait({put, self._task}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._task})
+            if not self._finished and not self._task.cancelled():
+                self.finish()
+            return
+        try:
+            status, answer, headers = await self._run()
+        except NablaError as error:
+            self._problem(error)
+            return
+        for name, value in headers.items():
+            self.set_header(name, value)
+        self.set_status(status)
+        if status != 204:
+            self.set_header("Content-Type", "application/json")
+            self.write(answer)
+        self.finish()
+
+    get = head = post = put = patch = delete = _respond
+
+    async def _run(self) -> tuple[int, str, dict[str, str]]:
+        operation = self._operation()
+        body = self._read_body(operation)
+        database = self.context.database
+        run = self._in_transaction
+        if operation.writes:
+            return await database.write(lambda session: run(session, operation, body))
+        return await database.read(lambda session: run(session, operation, body))
+
+    def _read_body(self, operation: Operation) -> Any:
+        if len(self._buffer) > (limit := self.context.settings.max_body_bytes):
+            raise body_too_large(limit)
+        if operation.body is None:
+            return None
+        raw = bytes(self._buffer)
+        try:
+            json.loads(raw)
+        except ValueError as error:
+            raise Malformed(
+                f"The body is not JSON: {_reason(error)}.", hint="Send a JSON object."
+            ) from error
+        try:
+            return TypeAdapter(operation.body).validate_json(raw, strict=True)
+        except ValidationError as error:
+            raise from_validation(error, "body") from error
+
+    def _in_transaction(
+        self, session: Session, operation: Operation, body: Any
+    ) -> tuple[int, str, dict[str, str]]:
+        key = self.request.headers.get("Idempotency-Key") if operation.method == "POST" else None
+        asked = fingerprint(operation.method, self.request.uri or "", bytes(self._buffer))
+        if key is not None:
+            if not 0 < len(key) <= 255:
+                raise Malformed("An Idempotency-Key has 1 to 255 characters.")
+            before = recall(session, self._who.name, key, asked)
+            if before is not None:
+                return before.status, before.answer, {"Idempotent-Replayed": "true"}
+        call = Call(
+            session=session, who=self._who, path=self.path_kwargs, query=self.query,
+            context=self.context, if_match=self.request.headers.get("If-Match"),
+            idempotency_key=key,
+        )  # fmt: skip
+        result = operation.handler(call, *([] if operation.body is None else [body]))
+        answer, headers = _answer(result)
+        headers.update(call.headers)
+        if key is not None:
+            remember(
+                session,
+                IdempotencyRow(
+                    who=self._who.name, key=key, at=now(), request=asked,
+                    status=operation.status, answer=answer,
+                ),
+            )  # fmt: skip
+        return operation.status, answer, headers
+
+    async def _run_stream(self, operation: Operation, call: HttpCall) -> None:
+        if operation.produces is not None:
+            self.set_header("Content-Type", operation.produces)
+        self.set_status(operation.status)
+        try:
+            result = await operation.handler(call)
+            if result is not None:
+                answer, headers = _answer(result)
+                for name, value in headers.items():
+                    self.set_header(name, value)
+                self.set_header("Content-Type", "application/json")
+                self.write(answer)
+        except NablaError as error:
+            self._problem(error)
+        except (StreamClosedError, asyncio.CancelledError):
+            log.debug("The client of %s went away", self.request.path)
+        except Exception as error:  # noqa: BLE001 - the edge: logged, answered, never lost
+            self._crashed(error)
+
+    def _problem(self, error: NablaError) -> None:
+        if self._headers_written or self._finished:
+            # The answer has begun: cutting the connection is the only way left to say it failed.
+            log.warning("%s failed after its answer began: %s", self.request.path, error)
+            if isinstance(self.request.connection, HTTP1Connection):
+                self.request.connection.close()
+            return
+        self.clear()
+        self.set_status(status_of(error))
+        self.set_header("Content-Type", CONTENT_TYPE)
+        if status_of(error) == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", 'Bearer realm="nablahub"')
+        if status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.set_header("Retry-After", "1")
+        self.finish(json.dumps(document(error)))
+
+    def _crashed(self, error: BaseException) -> None:
+        log.error("%s %s failed", self.request.method, self.request.path, exc_info=error)
+        self._problem(
+            NablaError(
+                "The service failed on this request; nothing was changed by it.",
+                hint="It is a fault of ours: service.log has the details.",
+            )
+        )
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer what tornado itself refuses, and our own faults, as a problem document."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if error is not None and not isinstance(error, web.HTTPError):
+            self._crashed(error)
+            return
+        problem: dict[str, Any] = {
+            "type": "about:blank", "title": HTTPStatus(status_code).phrase, "status": status_code,
+            "detail": "There is no such path or method; the OpenAPI document lists them.",
+            "code": "not_found" if status_code == 404 else HTTPStatus(status_code).name.lower(),
+        }  # fmt: skip
+        self.set_header("Content-Type", CONTENT_TYPE)
+        self.finish(json.dumps(problem))
+
+    def log_exception(self, *args: Any) -> None:
+        """Leave the logging to :meth:`_crashed`."""
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} (line {error.lineno}, column {error.colno})"
+    return "it is not UTF-8 text"
+
+
+def _answer(result: Any) -> tuple[str, dict[str, str]]:
+    if result is None:
+        return "", {}
+    headers = {}
+    revision = getattr(result, "revision", None)
+    if isinstance(revision, int):
+        headers["ETag"] = f'"{revision}"'
+    text = result.model_dump_json() if isinstance(result, BaseModel) else json.dumps(result)
+    return text, headers
+
+
+class NotFoundHandler(EdgeHandler):
+    """Any path that no operation has; tells nobody anything without a token either."""
+
+    async def prepare(self) -> None:
+        """Refuse."""
+        raise web.HTTPError(404)

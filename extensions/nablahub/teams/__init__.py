@@ -1,0 +1,1 @@
+"""Teams: who shares what. Each hub user has a private one; the others are hub groups."""
