@@ -45,7 +45,7 @@ def check_here(source: Document, spec: Spec, machine: Machine) -> list[Fault]:
         action = ACTIONS.get(job.uses or "")
         if action is not None and action.runs:
             faults += _environment(source, path, job, action, machine)
-        elif job.uses in NOT_YET:
+        elif job.uses is not None and job.uses in NOT_YET:
             message = f"{job.uses} can't be run by this version."
             faults.append(source.fault((*path, "uses"), message, hint=NOT_YET[job.uses]))
         faults += _instance(source, path, job, machine)

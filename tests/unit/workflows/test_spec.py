@@ -37,7 +37,7 @@ jobs:
   train:
     uses: notebook@v1
     needs: [prepare]
-    inputs: {split: prepare.outputs.split, rows: prepare.outputs.rows, epochs: workflow.inputs.epochs}
+    inputs: {split: prepare.outputs.split, rows: prepare.outputs.rows}
     outputs: {model: {type: dataset, with: {ref: digits-model}}}
     with: {notebook: train.ipynb, parameters: {epochs: 3, rate: 1.0e-3}}
   register:
@@ -124,7 +124,7 @@ def test_a_spec_that_came_as_json_has_faults_with_pointers() -> None:
         ("jobs:\n  a:\n    uses: script@v2\n", (3, 11), "no action 'script@v2'", "script@v1"),
         ("jobs:\n  a: {with: {script: x}}\n", (2, 3), "which action it uses", "script@v1"),
         ("jobs:\n  a:\n    uses: script@v1\n", (2, 3), "needs `with`", "script: 'echo hello'"),
-        ("jobs:\n  a:\n    uses: script@v1\n    with: {image: x}\n", (4, 5), "'script' is missing", ""),
+        ("jobs:\n  a:\n    uses: script@v1\n    with: {image: x}\n", (4, 5), "'script' is", ""),
         ("jobs:\n  a:\n    uses: script@v1\n    with: {script: ''}\n", (4, 20), "it is empty", ""),
         ("jobs:\n  a/b: {uses: script@v1, with: {script: x}}\n", (2, 8), "name is made of", ""),
         (

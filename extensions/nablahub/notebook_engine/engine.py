@@ -1,0 +1,151 @@
+"""A papermill engine that tells each cell's start and end and saves the notebook after each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, NotebookExecutionManager
+
+from nablahub.notebook_engine.kernel import death_of, manager, obituary
+from nablahub.notebook_engine.reports import Reporter
+
+#: A kernel may send its reply and end at once: what it sent shall still be read.
+LAST_WORDS_SECONDS = 0.2
+#: Outputs of a cell may come after its reply; waiting for them is no error.
+IOPUB_SECONDS = 30
+
+
+class KernelDied(Exception):
+    """The kernel ended while a cell ran.
+
+    Parameters
+    ----------
+    cell, of : int
+        The code cell's number (from 1) and how many there are.
+    why : str
+        How the process ended.
+    returncode : int or None
+        Its exit code, negative for a signal.
+    """
+
+    def __init__(self, cell: int, of: int, why: str, returncode: int | None) -> None:
+        super().__init__(f"the kernel died in cell {cell} of {of}: {why}")
+        self.cell = cell
+        self.of = of
+        self.returncode = returncode
+
+
+class Record(NotebookExecutionManager):  # type: ignore[misc]  # untyped base
+    """Keeps the executed notebook on disk: whole at any moment, also when we are killed."""
+
+    def save(self, **_: Any) -> None:
+        """Write the notebook beside its place, then move it there."""
+        path = Path(self.output_path)
+        draft = path.with_name(f".{path.name}.part")
+        draft.write_text(nbformat.writes(self.nb), encoding="utf-8")
+        draft.replace(path)
+        self.last_save_time = self.now()
+
+
+class Client(PapermillNotebookClient):  # type: ignore[misc]  # untyped base
+    """Runs the cells, telling about each, and notices a dead kernel at once."""
+
+    def __init__(self, record: Record, reporter: Reporter, **options: Any) -> None:
+        super().__init__(record, **options)
+        self._reporter = reporter
+        # A failed start leaves no manager behind; this one still knows how the process ended.
+        self._manager = self.km
+
+    def papermill_execute_cells(self) -> None:
+        """Run every cell up to the first that fails."""
+        code = [i for i, cell in enumerate(self.nb.cells) if _runs(cell)]
+        for number, index in enumerate(code, 1):
+            cell = self.nb.cells[index]
+            self._reporter.start(number, len(code), cell.source)
+            self.nb_man.cell_start(cell, index)
+            ok = False
+            try:
+                self.execute_cell(cell, index)
+                ok = True
+            except CellExecutionError as error:
+                self.nb_man.cell_exception(cell, cell_index=index, exception=error)
+                break
+            except DeadKernelError:
+                self.nb_man.cell_exception(cell, cell_index=index)
+                code_of_exit = self._returncode()
+                raise KernelDied(number, len(code), obituary(code_of_exit), code_of_exit) from None
+            finally:
+                self.nb_man.cell_complete(cell, cell_index=index)
+                self._reporter.end(number, len(code), ok=ok)
+
+    def _returncode(self) -> int | None:
+        process = getattr(self._manager.provisioner, "process", None)
+        return None if process is None else process.poll()
+
+    async def _async_poll_kernel_alive(self) -> None:
+        # nbclient asks once a second; the process itself tells at once.
+        try:
+            async with death_of(self._manager.provisioner.pid) as gone:
+                await gone.wait()
+                await asyncio.sleep(LAST_WORDS_SECONDS)
+        except OSError:  # Nothing to watch here: ask, as nbclient does.
+            await super()._async_poll_kernel_alive()
+            return
+        if self.task_poll_for_reply is not None:
+            self.task_poll_for_reply.cancel()
+
+
+def _runs(cell: Any) -> bool:
+    return cell.cell_type == "code" and bool(cell.source.strip())
+
+
+class NablaEngine(Engine):  # type: ignore[misc]  # untyped base
+    """papermill's engine named ``nablahub``."""
+
+    @classmethod
+    def execute_notebook(
+        cls, nb: Any, kernel_name: str, output_path: str | None = None, **options: Any
+    ) -> Any:
+        """Run the notebook, keeping its record at ``output_path``."""
+        record = Record(nb, output_path=output_path, progress_bar=False)
+        record.notebook_start()
+        try:
+            cls.execute_managed_notebook(record, kernel_name, **options)
+        finally:
+            record.notebook_complete()
+        return record.nb
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Record, kernel_name: str, **options: Any) -> None:
+        """Run the cells in a kernel of the job's environment."""
+        reporter: Reporter = options["reporter"]
+        with tempfile.TemporaryDirectory(prefix="nk-", dir=_short_folder()) as folder:
+            client = Client(
+                nb_man,
+                reporter,
+                km=manager(options["python"], Path(folder)),
+                startup_timeout=options["start_timeout"],
+                timeout=None,
+                iopub_timeout=IOPUB_SECONDS,
+                raise_on_iopub_timeout=False,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+            )
+            client.execute(cleanup_kc=True, env={**os.environ, "MPLBACKEND": _backend()})
+
+
+def _short_folder() -> str:
+    return "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
+
+
+def _backend() -> str:
+    # ipykernel's own choice: figures become outputs of the cell.
+    return os.environ.get("MPLBACKEND") or "module://matplotlib_inline.backend_inline"
