@@ -131,7 +131,6 @@ class EdgeHandler(web.RequestHandler):
         """Check method, token, scope and query, in this order."""
         method = str(self.request.method)
         if method not in self.operations:
-            self.set_header("Allow", ", ".join(sorted(self.operations)))
             raise web.HTTPError(405)
         operation = self._operation()
         try:
@@ -314,6 +313,8 @@ class EdgeHandler(web.RequestHandler):
             "detail": "There is no such path or method; the OpenAPI document lists them.",
             "code": "not_found" if status_code == 404 else HTTPStatus(status_code).name.lower(),
         }  # fmt: skip
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(sorted(self.operations)))
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(json.dumps(problem))
 

@@ -1,0 +1,81 @@
+# NablaHub: `make` lists what there is.
+#
+# A CPython 3.12 is found by running the candidates: a name on PATH can be a shim that fails.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# Bytecode is compiled once, when an environment is built, and used at every start.
+unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONPATH
+export UV_COMPILE_BYTECODE := 1
+export UV_LINK_MODE ?= copy
+export NABLAHUB_ENVIRONMENTS_DIR ?= $(CURDIR)/.build/environments
+
+PYTHON := .venv/bin/python
+UV := .build/bootstrap/bin/uv
+ARGS ?=
+
+.PHONY: help demo up test test-slow lint format docs bench lab wheel clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo '  ARGS="…" hands words on, as in: make demo ARGS="--exit --json"'
+
+.build/bootstrap/.done:
+	@mkdir -p .build
+	@sh tools/find-python .build/python
+	@"$$(cat .build/python)" -m venv --clear .build/bootstrap
+	@.build/bootstrap/bin/python -m pip --disable-pip-version-check -q install 'uv>=0.5'
+	@touch $@
+
+# One environment for the hub, the service, the single-user servers and the tools.
+.build/venv.done: .build/bootstrap/.done setup.py pyproject.toml
+	@echo 'Building the environment …' >&2
+	@test -x $(PYTHON) || $(UV) venv -q --python "$$(cat .build/python)" .venv
+	@$(UV) pip install -q --python $(PYTHON) -e '.[dev]'
+	@touch $@
+
+.build/lab.done: .build/venv.done $(shell find labextension/src labextension/style labextension/schema server_ext/jupyter-config labextension/package.json -type f 2>/dev/null | sed 's/ /\\ /g')
+	@$(PYTHON) labextension/build.py
+	@touch $@
+
+lab: .build/lab.done ## Build the JupyterLab extension
+
+demo: .build/lab.done ## Bring a hub up and run the showcase, from data to a prediction
+	@$(PYTHON) -m nablahub demo $(ARGS)
+
+up: .build/lab.done ## Bring a hub up and keep it up until Ctrl-C
+	@$(PYTHON) -m nablahub up $(ARGS)
+
+test: .build/lab.done ## Run the tests, those in the browser included
+	@$(PYTHON) -m pytest -m 'not slow' $(ARGS)
+
+test-slow: .build/lab.done ## Run the long soaks
+	@$(PYTHON) -m pytest -m slow $(ARGS)
+
+lint: .build/venv.done ## Check types, style and the order of imports
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@.venv/bin/lint-imports
+	@$(PYTHON) -m mypy
+	@$(PYTHON) labextension/build.py --check
+
+format: .build/venv.done ## Put the sources into shape
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+docs: .build/venv.done ## Build the documentation into docs/_build
+	@$(PYTHON) -m sphinx -q -W -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+bench: .build/lab.done ## Time the whole path; ARGS="--json" for programs
+	@$(PYTHON) tests/benchmarks/whole_path.py $(ARGS)
+
+wheel: .build/lab.done ## Build the wheel into dist/
+	@$(PYTHON) -m build --wheel --no-isolation --outdir dist .
+
+clean: ## Remove what was built here
+	@rm -rf .venv .build build dist docs/_build labextension/lib labextension/node_modules
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

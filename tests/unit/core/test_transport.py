@@ -1,0 +1,81 @@
+"""The client's side of the wire: retries that double nothing, events that miss nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from nablahub.core import errors
+from nablahub.core.state import StateDir
+from nablahub.core.transport import NoHub, Transport, connect, parse_sse
+
+
+class Flaky(BaseHTTPRequestHandler):
+    """Answers 502 like a proxy, then cuts the connection, then works."""
+
+    keys: list[str | None]
+
+    def do_POST(self) -> None:
+        self.keys.append(self.headers["Idempotency-Key"])
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if len(self.keys) == 2:
+            self.close_connection = True
+            return
+        body = json.dumps({"made": True}).encode()
+        self.send_response(502 if len(self.keys) == 1 else 201)
+        self.send_header("Content-Type", "application/json" if len(self.keys) > 1 else "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def flaky() -> Iterator[str]:
+    Flaky.keys = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Flaky)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_retried_post_carries_one_key(flaky: str) -> None:
+    with Transport(flaky, "t") as hub:
+        assert hub.post("/things", {"a": 1}) == {"made": True}
+    assert len(Flaky.keys) == 3
+    assert len(set(Flaky.keys)) == 1
+    assert Flaky.keys[0]
+
+
+def test_a_hub_that_is_away_is_said_in_words() -> None:
+    with (
+        Transport("http://127.0.0.1:9", "t", tries=1) as hub,
+        pytest.raises(errors.Unavailable, match=r"does not answer.*nablahub up"),
+    ):
+        hub.get("/projects")
+
+
+def test_no_hub_known_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NABLAHUB_URL", "NABLAHUB_TOKEN", "JUPYTERHUB_API_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(NoHub, match="nablahub up"):
+        connect(state=StateDir(tmp_path))
+
+
+def test_events_are_read_as_the_standard_says() -> None:
+    lines = [
+        ": a comment", "id: 7", 'data: {"a":', "data: 1}", "", ": still here", "",
+        "event: end", "", 'data:{"b":2}', "",
+    ]  # fmt: skip
+    found = [(e.id, e.event, e.data) for e in parse_sse(iter(lines))]
+    assert found == [("7", "message", {"a": 1}), ("7", "end", {}), ("7", "message", {"b": 2})]

@@ -1,0 +1,138 @@
+"""The edge of the service: who may come in, what the document says, how errors look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from openapi_spec_validator import validate
+
+from nablahub.core import errors
+from nablahub.service.problems import STATUS
+from tests.support.service import RunningService, running
+
+#: Routes that answer without a token; each must say nothing about anybody.
+PUBLIC = {
+    ("GET", "/services/nablahub/health"),
+    ("GET", "/services/nablahub/api/openapi.json"),
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with running(tmp_path_factory.mktemp("state"), introspection_seconds=0) as found:
+        yield found
+
+
+@pytest.fixture
+def http(service: RunningService) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service.url.removesuffix("/services/nablahub")) as client:
+        yield client
+
+
+def routes(service: RunningService) -> list[tuple[str, str]]:
+    document = service.service.document
+    found = [(m.upper(), path) for path, methods in document["paths"].items() for m in methods]
+    found.append(("GET", "/services/nablahub/api/openapi.json"))
+    return found
+
+
+def test_every_route_wants_a_token(service: RunningService, http: httpx.Client) -> None:
+    walked = routes(service)
+    assert len(walked) > 10
+    for method, path in walked:
+        plain = path.replace("{", "x").replace("}", "x")
+        for headers in (
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Cookie": "jupyterhub-hub-login=x"},
+        ):
+            status = http.request(method, plain, headers=headers).status_code
+            if (method, path) in PUBLIC:
+                assert status == 200, (method, path)
+            else:
+                assert status == 401, (method, path, headers)
+
+
+def test_the_document_is_valid_openapi_and_names_every_scope(http: httpx.Client) -> None:
+    document = http.get("/services/nablahub/api/openapi.json").json()
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert operation["summary"], path
+            assert operation["security"] == [] if "x-scope" not in operation else True
+            assert (method.upper(), path) in PUBLIC or operation["x-scope"]
+
+
+def test_a_token_without_the_scope_may_read_but_not_write(
+    service: RunningService, http: httpx.Client
+) -> None:
+    token = service.fake.add("reader", scopes=["custom:nablahub:read"])
+    headers = {"Authorization": f"Bearer {token}"}
+    assert http.get("/services/nablahub/api/v1/projects", headers=headers).status_code == 200
+    answer = http.post("/services/nablahub/api/v1/projects", headers=headers, json={"name": "x"})
+    assert answer.status_code == 403
+    assert "custom:nablahub:write" in answer.json()["detail"]
+
+
+def test_a_revoked_token_is_dead(service: RunningService) -> None:
+    service.fake.add("leaver")
+    hub = service.transport("leaver")
+    assert hub.get("/whoami")["name"] == "leaver"
+    del service.fake.users["token-of-leaver"]
+    with pytest.raises(errors.Unauthenticated):
+        hub.get("/whoami")
+
+
+def test_members_of_a_group_share_and_leave(service: RunningService) -> None:
+    service.fake.add("dora", groups=["vision"])
+    service.fake.add("emil", groups=["vision"])
+    made = service.hub("dora").projects.create("shared", team="vision")
+    assert service.hub("emil").projects.get(made.id).name == "shared"
+    service.fake.add("emil", groups=[])
+    with pytest.raises(errors.NotFound):
+        service.hub("emil").projects.get(made.id)
+
+
+def test_errors_are_problem_documents(service: RunningService, http: httpx.Client) -> None:
+    headers = {"Authorization": "Bearer token-of-alice"}
+    answer = http.get("/services/nablahub/api/v1/projects/pnothing", headers=headers)
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert set(answer.json()) >= {"type", "title", "status", "detail", "code", "hint"}
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    wrong = http.put("/services/nablahub/api/v1/projects", headers=headers)
+    assert wrong.status_code == 405
+    assert wrong.headers["Allow"] == "GET, POST"
+    assert http.get("/elsewhere").status_code == 404
+
+
+def test_every_error_has_a_status_and_its_own_code() -> None:
+    codes: dict[str, type[errors.NablaError]] = {}
+    todo = [errors.NablaError]
+    while todo:
+        cls = todo.pop()
+        assert any(base in STATUS for base in cls.__mro__)
+        assert codes.setdefault(cls.code, cls) is cls, cls
+        todo.extend(cls.__subclasses__())
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=many", "cursor=xx", "sort=password", "unknown=1"]
+)
+def test_bad_queries_name_the_parameter(http: httpx.Client, query: str) -> None:
+    headers = {"Authorization": "Bearer token-of-alice"}
+    answer = http.get(f"/services/nablahub/api/v1/projects?{query}", headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/" + query.partition("=")[0]
+
+
+def test_a_body_above_the_limit_is_refused_unread(http: httpx.Client) -> None:
+    headers = {"Authorization": "Bearer token-of-alice"}
+    big = json.dumps({"name": "x" * 9_000_000})
+    answer = http.post("/services/nablahub/api/v1/projects", content=big, headers=headers)
+    assert answer.status_code == 413
+    assert "8388608" in answer.json()["detail"]
