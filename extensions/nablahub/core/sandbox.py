@@ -1,11 +1,11 @@
-"""The one way to start a user's code on this machine: inside bubblewrap, seeing only what was bound.
+"""The one way to start a user's code on this machine: in bubblewrap, seeing what was bound.
 
-`Sandbox` is a pure builder: it describes what the code may see and turns that into the argument list
-and the environment of one `bwrap` process. Jobs and single-user servers are both started with it.
+`Sandbox` is a pure builder: it describes what the code may see and turns that into the arguments
+and the environment of one `bwrap` process. Jobs and single-user servers are started with it.
 
-Inside there is a user `nabla` (uid 1000) without any capability, a process table, an IPC namespace and
-a host name of its own, the system's programs read-only, and a `/tmp` of its own. The network is the
-machine's: loopback listeners want a secret.
+Inside there is a user `nabla` (uid 1000) without any capability, a process table, an IPC namespace
+and a host name of its own, the system's programs read-only, and a `/tmp` of its own. The network
+is the machine's: loopback listeners want a secret.
 
 Reference: https://github.com/containers/bubblewrap (bwrap(1), version 0.8 or newer).
 """
@@ -27,15 +27,28 @@ HOME = f"/home/{USER}"
 HOSTNAME = "nablahub"
 
 ACCEPT_HINT = (
-    "To run users' code without a sandbox, knowingly, set c.NablaHub.sandbox = 'none' "
-    "(or start with: nablahub up --sandbox none)."
+    "To run users' code without a sandbox, knowingly, set c.NablaHub.unsandboxed = True "
+    "(or start with: nablahub up --unsandboxed)."
 )
 
-# What glibc itself ignores in set-uid programs (sysdeps/generic/unsecvars.h): a job's environment is the
-# environment of `bwrap` too, which still runs outside, so these are set for the command only.
+# What glibc itself ignores in set-uid programs (sysdeps/generic/unsecvars.h): a job's environment
+# is that of `bwrap` too, which still runs outside, so these are set for the command only.
 _NOT_FOR_BWRAP = frozenset(
-    "GCONV_PATH GETCONF_DIR GLIBC_TUNABLES HOSTALIASES LOCALDOMAIN LOCPATH MALLOC_TRACE NIS_PATH "
-    "NLSPATH RESOLV_HOST_CONF RES_OPTIONS TMPDIR TZDIR".split()
+    {
+        "GCONV_PATH",
+        "GETCONF_DIR",
+        "GLIBC_TUNABLES",
+        "HOSTALIASES",
+        "LOCALDOMAIN",
+        "LOCPATH",
+        "MALLOC_TRACE",
+        "NIS_PATH",
+        "NLSPATH",
+        "RESOLV_HOST_CONF",
+        "RES_OPTIONS",
+        "TMPDIR",
+        "TZDIR",
+    }
 )
 
 # The pieces of /etc that programs need and that tell nothing about who else uses the machine.
@@ -91,16 +104,16 @@ class Sandbox:
     Parameters
     ----------
     identity
-        The folder that `write_identity` filled: passwd, group, hosts and nsswitch.conf of the inside.
+        The folder that `write_identity` filled: passwd, group, hosts, nsswitch.conf of the inside.
     binds
         Host paths to show, in order; a later one covers an earlier one.
     links
         Symbolic links to make inside: {path: what it points to}.
     prefixes
-        Python prefixes (virtual environments) to show read-only at their own paths. The installation a
-        virtual environment is based on comes with it.
+        Python prefixes (virtual environments) to show read-only at their own paths. The
+        installation a virtual environment is based on comes with it.
     bases
-        As `prefixes`, when the environment itself is bound elsewhere by `binds`: only what it is based on.
+        As `prefixes`, when `binds` shows the environment elsewhere: only what it is based on.
     env
         The whole environment of the command. It never appears in a process list.
     chdir
@@ -131,7 +144,7 @@ class Sandbox:
     bwrap: Path | None = None
 
     def argv(self, command: Sequence[str], *, options: Sequence[str] = ()) -> list[str]:
-        """The command line that runs `command` inside; start it with `self.environ()` as its environment.
+        """The command line that runs `command` inside; start it with `self.environ()`.
 
         The sandbox and everything in it dies with the process that started it.
 
@@ -227,7 +240,7 @@ def find_bwrap() -> Path | None:
 
 
 def write_identity(folder: Path, *, user: str = USER, home: str = HOME) -> Path:
-    """Write the small files that say who one is inside a sandbox; cheap when they are already right.
+    """Write the small files that say who one is inside a sandbox; cheap when they are right.
 
     Parameters
     ----------
@@ -248,7 +261,8 @@ def write_identity(folder: Path, *, user: str = USER, home: str = HOME) -> Path:
     except OSError:
         hosts = "127.0.0.1 localhost\n::1 localhost\n"
     files = {
-        "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\n{user}:x:{UID}:{UID}:{user}:{home}:/bin/bash\n"
+        "passwd": "root:x:0:0:root:/:/usr/sbin/nologin\n"
+        f"{user}:x:{UID}:{UID}:{user}:{home}:/bin/bash\n"
         "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
         "group": f"root:x:0:\n{user}:x:{UID}:\nnogroup:x:65534:\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
@@ -261,15 +275,16 @@ def write_identity(folder: Path, *, user: str = USER, home: str = HOME) -> Path:
             continue
         with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
             file.write(text)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     return folder
 
 
 def base_prefixes(prefix: Path) -> list[Path]:
     """The Python installations that the virtual environment at `prefix` needs to run.
 
-    Read from `home` in its `pyvenv.cfg` and from where its `bin/python` really lies; both, because an
-    installation may be reached through a symbolic link. Empty for a prefix that is no virtual environment.
+    Read from `home` in its `pyvenv.cfg` and from where its `bin/python` really lies; both, because
+    an installation may be reached through a symbolic link. Empty when `prefix` is no virtual
+    environment.
     """
     try:
         lines = (prefix / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
@@ -293,7 +308,7 @@ def probe(bwrap: Path | None = None) -> str | None:
     Returns
     -------
     str | None
-        None when it works; else a paragraph that says why it cannot and how to accept going without.
+        None when it works; else why it cannot, and how to accept going without.
     """
     bwrap = bwrap or find_bwrap()
     if bwrap is None:
@@ -343,7 +358,7 @@ def _system(identity: Path) -> list[str]:
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         path = Path("/", name)
         if path.is_symlink():
-            words += ["--symlink", os.readlink(path), str(path)]
+            words += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             words += ["--ro-bind", str(path), str(path)]
     words += ["--proc", "/proc", "--dev", "/dev"]

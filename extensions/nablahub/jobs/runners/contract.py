@@ -1,0 +1,227 @@
+"""What a runner is asked to do and what it answers: the one contract of all runners.
+
+A `TaskSpec` is plain JSON and names no path of any host: a mount says what it shows by kind and
+reference, and only inside a runner does that become a folder, a volume or a claim.
+
+`tests/contract` is the other half: the same suite runs against each runner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NewType, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+TaskName = NewType("TaskName", str)
+
+Phase = Literal["absent", "running", "ended"]
+Verdict = Literal["code", "oom", "timeout", "cancelled", "lost", "start"]
+"""Why a task ended: its command's own exit; more memory than it may; longer than it may; somebody
+wished it; its parent vanished without a word; it could not be started at all."""
+
+INPUTS = "/inputs"
+OUTPUTS = "/outputs"
+STORAGE = "/storage"
+ARTIFACTS = "/artifacts"
+WORK = "/work"
+LIBRARY = "/opt/nablahub/lib"
+ENVIRONMENT = "/opt/nablahub/environment"
+TOOLS = "/opt/nablahub/tools"
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Mount(_Wire):
+    """Something shown to a task at an absolute path.
+
+    Parameters
+    ----------
+    path
+        Where the task sees it, such as `/inputs/data`.
+    kind
+        What it is: a dataset's version, a model's, a volume of a run, a small text, the team's
+        storage, an output that is collected afterwards, or a folder of the task's own.
+    ref
+        Which one: a version's id, a volume's name, the text itself, a team's id; empty for `own`.
+    mode
+        `ro` or `rw`.
+    """
+
+    path: str = Field(pattern=r"^/[^\x00]*$")
+    kind: Literal["dataset", "model", "volume", "string", "storage", "output", "own"]
+    ref: str = ""
+    mode: Literal["ro", "rw"] = "ro"
+
+
+class Resources(_Wire):
+    """What a task may use.
+
+    Parameters
+    ----------
+    cpus
+        Number of CPUs; None for all.
+    memory_bytes
+        None for no limit.
+    gpus
+        Number of GPUs.
+    """
+
+    cpus: int | None = Field(default=None, ge=1)
+    memory_bytes: int | None = Field(default=None, ge=1 << 20)
+    gpus: int = Field(default=0, ge=0)
+
+
+class Probe(_Wire):
+    """How to find out by HTTP whether a server takes requests: any answer below 400 to a GET.
+
+    Times are in seconds.
+    """
+
+    path: str = "/"
+    period: float = Field(default=5.0, gt=0)
+    timeout: float = Field(default=2.0, gt=0)
+
+
+class TaskSpec(_Wire):
+    """One command to run.
+
+    Parameters
+    ----------
+    name
+        Unique for ever; starting the same name twice starts one task.
+    kind
+        `task` ends by itself; `serve` stays, listens on the port in `PORT` and is probed.
+    command
+        Program and arguments, as seen by the task.
+    environment
+        Name of its Python environment, seen at `/opt/nablahub/environment`; None: the system's.
+    tools
+        More environments, each seen at `/opt/nablahub/tools/<name>`.
+    env
+        Variables.
+    mounts
+        What it sees; `/work` (where it starts), `/artifacts`, `/tmp` and its home come anyway.
+    files
+        Small files laid into `/work` before it starts: relative path → text.
+    timeout_seconds
+        It ends with the verdict `timeout` after that; None: never.
+    grace_seconds
+        From SIGTERM to SIGKILL when it is cancelled or times out.
+    """
+
+    name: TaskName = TaskName("")
+    kind: Literal["task", "serve"] = "task"
+    command: tuple[str, ...] = Field(min_length=1)
+    environment: str | None = None
+    tools: tuple[str, ...] = ()
+    env: Mapping[str, str] = Field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    files: Mapping[str, str] = Field(default_factory=dict)
+    resources: Resources = Resources()
+    timeout_seconds: float | None = Field(default=None, gt=0)
+    grace_seconds: float = Field(default=10.0, ge=0)
+    probe: Probe = Probe()
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """What became of a task so far.
+
+    Parameters
+    ----------
+    phase
+        `absent`: never started, or forgotten; `running`; `ended`: nothing of it is left alive.
+    verdict
+        Why it ended; None before.
+    exit_code
+        Of its command, 128 + the signal's number when a signal ended it; None when there was none.
+    message
+        A sentence for people; empty when the exit code says it all.
+    address
+        Where a `serve` task answers, such as `http://127.0.0.1:12345`.
+    ready
+        Whether a `serve` task answered its probe.
+    peak_memory_bytes
+        The most it used, if known.
+    """
+
+    phase: Phase
+    verdict: Verdict | None = None
+    exit_code: int | None = None
+    message: str = ""
+    address: str | None = None
+    ready: bool = False
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    peak_memory_bytes: int | None = None
+
+
+class TaskRefused(Exception):
+    """The task cannot be started here; trying again would not help. The text is for people."""
+
+
+class TaskRuns(Exception):
+    """A task that still runs cannot be forgotten: cancel it first."""
+
+
+Listener = Callable[[TaskName], None]
+
+
+class Runner(Protocol):
+    """Starts tasks and knows what became of them, whatever was killed meanwhile.
+
+    None of its calls needs the runner to remember anything: a new runner over the same place
+    answers the same.
+    """
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener(name)` on the event loop when a task that was looked at may have changed.
+
+        Perhaps without need; at least once after a task ended or got ready.
+        """
+
+    async def start(self, task: TaskSpec) -> None:
+        """Start the task unless one of its name was ever started: then do nothing.
+
+        When this raises or is interrupted, the task may or may not have been started; calling it
+        again starts at most one.
+
+        Raises
+        ------
+        TaskRefused
+            What it asks for does not exist here.
+        """
+
+    async def look(self, task: TaskSpec) -> TaskStatus:
+        """What became of the task; from then on the listener hears of its changes."""
+
+    async def cancel(self, name: TaskName, *, grace_seconds: float, message: str) -> None:
+        """Ask the task to end: SIGTERM to all of its processes, SIGKILL after the grace.
+
+        Returns at once; the verdict comes later, and is still `code` when the task ended just
+        before. Does nothing when it has ended. A task that was not started yet ends as cancelled
+        when it is.
+        """
+
+    async def logs(self, name: TaskName, offset: int, limit: int) -> bytes:
+        """Up to `limit` bytes of what the task wrote, from byte `offset` on; empty at the end."""
+
+    def follow(self, task: TaskSpec, offset: int) -> AsyncGenerator[bytes]:
+        """What the task wrote from byte `offset` on, as it writes; ends when it has ended."""
+
+    async def forget(self, name: TaskName) -> None:
+        """Remove every trace of an ended task, its log too; nothing happens when there is none.
+
+        Raises
+        ------
+        TaskRuns
+            It has not ended.
+        """
+
+    async def close(self) -> None:
+        """Stop listening. Tasks go on."""

@@ -1,0 +1,90 @@
+"""A task's folder: the files by which the runner, the shim and a later life of the service agree.
+
+Standard library only: the shim uses it. Every file is written whole (a new file is renamed over the
+old one), so that a reader after a kill finds all of it or none.
+
+============  =====================================================================================
+launch.json   what the shim shall start, with host paths; the runner writes it
+lock          held (flock) by the shim and the sandbox for as long as anything of the task lives
+started       made once, before anything runs: the shim's pid, its start time, the boot, the port
+sandbox       the sandbox's first process, before the command may run
+cancel        that the task shall end, and how long it may take
+status.json   the verdict; written last, when nothing of the task is left
+log           what the command wrote to stdout and stderr
+============  =====================================================================================
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from _thread import get_native_id
+from pathlib import Path
+from typing import Any
+
+LAUNCH = "launch.json"
+LOCK = "lock"
+STARTED = "started"
+SANDBOX = "sandbox"
+CANCEL = "cancel"
+STATUS = "status.json"
+LOG = "log"
+
+
+def write(folder: Path, name: str, content: dict[str, Any]) -> None:
+    """Write one of the JSON files whole."""
+    new = folder / f".{name}.{os.getpid()}.{get_native_id()}"
+    with open(new, "w", encoding="utf-8", opener=_private) as file:
+        json.dump(content, file)
+    os.replace(new, folder / name)  # noqa: PTH105 - the shim saves pathlib's detours
+
+
+def read(folder: Path, name: str) -> dict[str, Any] | None:
+    """Read one of the JSON files; None when it is not there or was torn by a loss of power."""
+    try:
+        with (folder / name).open(encoding="utf-8") as file:
+            content = json.load(file)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def take_lock(folder: Path) -> int | None:
+    """Take the task's lock and return its descriptor; None when somebody has it."""
+    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def alive(folder: Path) -> bool:
+    """Whether the shim or the sandbox still lives."""
+    try:
+        fd = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        # Shared, so that two who look at once do not take each other for the shim.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def wait_lock(folder: Path) -> None:
+    """Block until neither the shim nor the sandbox lives."""
+    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

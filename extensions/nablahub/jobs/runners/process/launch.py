@@ -1,0 +1,221 @@
+"""From a `TaskSpec` to what the shim starts: here, and only here, mounts become host paths."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from nablahub.core.sandbox import HOME, Bind, Sandbox
+from nablahub.jobs.runners.contract import (
+    ARTIFACTS,
+    ENVIRONMENT,
+    INPUTS,
+    LIBRARY,
+    OUTPUTS,
+    STORAGE,
+    TOOLS,
+    WORK,
+    Mount,
+    TaskRefused,
+    TaskSpec,
+)
+
+_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+_SESSION = "NABLAHUB_SESSION"
+
+
+class Layout(Protocol):
+    """Knows where on this machine things lie; called in a thread, may block."""
+
+    def source(self, task: TaskSpec, mount: Mount) -> Path:
+        """The host path of a dataset, model, volume or storage mount, made ready to be bound."""
+
+    def environment(self, name: str) -> Path:
+        """The prefix of a Python environment, built already; TaskRefused when there is none."""
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Makes the content of `launch.json`.
+
+    Parameters
+    ----------
+    layout
+        Where things lie.
+    identity
+        The folder of `sandbox.write_identity`.
+    library
+        The folder of the package `nablahub`; its code is seen read-only in `/opt/nablahub/lib`.
+    unsandboxed
+        Run commands without bubblewrap, knowingly: they then see the machine as it is, and find
+        what is mounted through the variables NABLAHUB_INPUTS, NABLAHUB_OUTPUTS and so on.
+    """
+
+    layout: Layout
+    identity: Path
+    library: Path
+    unsandboxed: bool = False
+
+    def prepare(self, task: TaskSpec, folder: Path, cpus: list[int] | None) -> dict[str, Any]:
+        """Lay out the task's folder and return what the shim needs; safe to repeat.
+
+        Raises
+        ------
+        TaskRefused
+            A mount or environment does not exist, or a file's name leaves the working folder.
+        """
+        binds = self._own(task, folder)
+        for mount in task.mounts:
+            binds.append(Bind(self._source(task, mount, folder), mount.path, mount.mode == "rw"))
+        prefixes = self._prefixes(task)
+        for path, prefix in prefixes.items():
+            binds.append(Bind(prefix, path))
+        binds.append(Bind(self.library, f"{LIBRARY}/nablahub"))
+        common = {
+            "cpus": cpus,
+            "memory": task.resources.memory_bytes,
+            "timeout": task.timeout_seconds,
+            "grace": task.grace_seconds,
+            "port": task.kind == "serve",
+            "group": f"nablahub-{task.name}",
+            "sandboxed": not self.unsandboxed,
+        }
+        if self.unsandboxed:
+            return common | _bare(task, folder, binds)
+        sandbox = Sandbox(
+            identity=self.identity,
+            binds=tuple(binds),
+            bases=tuple(prefixes.values()),
+            env=_environment(task),
+            chdir=WORK,
+            tmp=folder / "tmp",
+            shm_bytes=task.resources.memory_bytes,
+            devices=tuple(sorted(Path("/dev").glob("nvidia*"))) if task.resources.gpus else (),
+        )
+        argv = sandbox.argv(task.command)
+        return common | {"argv": argv, "env": sandbox.environ(), "cwd": None}
+
+    def _own(self, task: TaskSpec, folder: Path) -> list[Bind]:
+        """Make the folders that every task has, and lay its files into the working folder."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("work", "home", "tmp", "artifacts"):
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+        work = folder / "work"
+        for name, text in task.files.items():
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or not path.parts:
+                raise TaskRefused(f"The file name {name!r} leads out of the job's working folder.")
+            target = work / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        return [
+            Bind(work, WORK, True),
+            Bind(folder / "home", HOME, True),
+            Bind(folder / "artifacts", ARTIFACTS, True),
+        ]
+
+    def _source(self, task: TaskSpec, mount: Mount, folder: Path) -> Path:
+        name = mount.path.strip("/").replace("/", ".")
+        if mount.kind == "string":
+            path = folder / "strings" / name
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            path.write_text(mount.ref, encoding="utf-8")
+            return path
+        if mount.kind == "output":
+            return _made(output_folder(folder, mount.ref))
+        if mount.kind == "own":
+            return _made(folder / "own" / name)
+        path = self.layout.source(task, mount)
+        if not path.exists():
+            raise TaskRefused(f"The {mount.kind} {mount.ref!r} for {mount.path} is not there.")
+        return path
+
+    def _prefixes(self, task: TaskSpec) -> dict[str, Path]:
+        found = {f"{TOOLS}/{name}": self.layout.environment(name) for name in task.tools}
+        if task.environment is not None:
+            found[ENVIRONMENT] = self.layout.environment(task.environment)
+        return found
+
+
+def output_folder(folder: Path, name: str) -> Path:
+    """Where a task's output of that name is collected."""
+    return folder / "outputs" / name
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _environment(task: TaskSpec) -> dict[str, str]:
+    """The variables every task has, under those it was given."""
+    path = f"{ENVIRONMENT}/bin:{_SYSTEM_PATH}" if task.environment else _SYSTEM_PATH
+    env = {
+        "PATH": path,
+        "HOME": HOME,
+        "USER": "nabla",
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": LIBRARY,
+        "NABLAHUB_INPUTS": INPUTS,
+        "NABLAHUB_OUTPUTS": OUTPUTS,
+        "NABLAHUB_STORAGE": STORAGE,
+        "NABLAHUB_ARTIFACTS": ARTIFACTS,
+    }
+    if task.environment is not None:
+        env["VIRTUAL_ENV"] = ENVIRONMENT
+        env["NABLAHUB_PYTHON"] = f"{ENVIRONMENT}/bin/python"
+    if _SESSION in os.environ:
+        env[_SESSION] = os.environ[_SESSION]
+    return env | dict(task.env)
+
+
+def _bare(task: TaskSpec, folder: Path, binds: list[Bind]) -> dict[str, Any]:
+    """The task without a sandbox: what would be mounted is linked below one folder."""
+    root = folder / "root"
+    for bind in binds:
+        link = root / bind.target.lstrip("/")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(bind.source)
+    for path in (INPUTS, OUTPUTS):
+        (root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    env = {name: _outside(value, root) for name, value in _environment(task).items()}
+    env |= {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
+    with (folder / "log").open("a", encoding="utf-8") as log:
+        log.write(
+            "nablahub: this job runs without a sandbox: /inputs, /outputs and /storage do not "
+            "exist; use $NABLAHUB_INPUTS, $NABLAHUB_OUTPUTS and $NABLAHUB_STORAGE.\n"
+        )
+    argv = [_outside(word, root) for word in task.command]
+    program = shutil.which(argv[0], path=env["PATH"]) or argv[0]
+    return {"argv": [program, *argv[1:]], "env": env, "cwd": str(folder / "work")}
+
+
+_SEEN = (INPUTS, OUTPUTS, STORAGE, ARTIFACTS, WORK, "/opt/nablahub")
+
+
+def _outside(text: str, root: Path) -> str:
+    """A word that is a path, or a list of paths, of the inside, as it is called outside."""
+    return ":".join(
+        f"{root}{part}" if any(part == s or part.startswith(f"{s}/") for s in _SEEN) else part
+        for part in text.split(":")
+    )
+
+
+def least_used(wanted: int | None, used: Mapping[str, list[int]]) -> list[int] | None:
+    """The CPUs for a task: those that the fewest others were given; None for all."""
+    have = sorted(os.sched_getaffinity(0))
+    if wanted is None or wanted >= len(have):
+        return None
+    load = dict.fromkeys(have, 0)
+    for cpus in used.values():
+        for cpu in cpus:
+            if cpu in load:
+                load[cpu] += 1
+    return sorted(sorted(have, key=lambda cpu: (load[cpu], cpu))[:wanted])

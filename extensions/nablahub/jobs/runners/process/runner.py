@@ -1,0 +1,313 @@
+"""The process runner: the runner contract over sandboxed processes of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nablahub.core.sandbox import write_identity
+from nablahub.jobs.runners.contract import (
+    Listener,
+    TaskName,
+    TaskRefused,
+    TaskRuns,
+    TaskSpec,
+    TaskStatus,
+)
+from nablahub.jobs.runners.process import folder as files
+from nablahub.jobs.runners.process import procfs
+from nablahub.jobs.runners.process.client import LauncherClient
+from nablahub.jobs.runners.process.inotify import Watch
+from nablahub.jobs.runners.process.launch import Launcher, Layout, least_used, output_folder
+from nablahub.jobs.runners.process.limits import remove_group
+from nablahub.jobs.runners.process.probe import keep_asking
+from nablahub.jobs.runners.process.remove import remove_tree
+
+_CHUNK = 64 * 1024
+_LOST = "The process that ran it was killed, and what it was doing ended with it."
+
+
+@dataclass
+class _Watched:
+    """A running task that the event loop waits for."""
+
+    pidfd: int
+    ready: bool = False
+    prober: asyncio.Task[None] | None = None
+
+
+@dataclass
+class _Memory:
+    """What this life of the runner knows; all of it can be found again."""
+
+    watched: dict[TaskName, _Watched] = field(default_factory=dict)
+    cpus: dict[str, list[int]] = field(default_factory=dict)
+    followers: dict[TaskName, set[Watch]] = field(default_factory=dict)
+    listeners: list[Listener] = field(default_factory=list)
+    starting: dict[TaskName, asyncio.Lock] = field(default_factory=dict)
+
+
+class ProcessRunner:
+    """Tasks as sandboxed processes.
+
+    Parameters
+    ----------
+    jobs
+        The folder that holds a folder for each task.
+    run
+        The folder of the launcher's socket.
+    layout
+        Where mounts and environments lie on this machine.
+    unsandboxed
+        Go without bubblewrap, knowingly.
+    """
+
+    def __init__(self, jobs: Path, run: Path, layout: Layout, *, unsandboxed: bool = False) -> None:
+        self._jobs = jobs
+        self._memory = _Memory()
+        self._client = LauncherClient(run)
+        self._launch = Launcher(
+            layout=layout,
+            identity=write_identity(run / "sandbox"),
+            library=Path(__file__).parents[3],
+            unsandboxed=unsandboxed,
+        )
+
+    def listen(self, listener: Listener) -> None:
+        """See `Runner.listen`."""
+        self._memory.listeners.append(listener)
+
+    async def start(self, task: TaskSpec) -> None:
+        """See `Runner.start`."""
+        folder = self._folder(task.name)
+        lock = self._memory.starting.setdefault(task.name, asyncio.Lock())
+        # One at a time, or a second call would lay the files anew under a running command.
+        async with lock:
+            if files.read(folder, files.STARTED) is not None:
+                return
+            cpus = least_used(task.resources.cpus, self._memory.cpus)
+            await asyncio.to_thread(self._prepare, task, folder, cpus)
+            if cpus is not None:
+                self._memory.cpus[task.name] = cpus
+            await self._client.start(folder)
+
+    async def look(self, task: TaskSpec) -> TaskStatus:
+        """See `Runner.look`."""
+        name = task.name
+        folder = self._folder(name)
+        status = await asyncio.to_thread(_read_status, folder)
+        if status.phase == "running" and not self._watch(task, folder):
+            # The shim is gone and its sandbox about to be: wait for the last of it.
+            await asyncio.to_thread(files.wait_lock, folder)
+            status = await asyncio.to_thread(_read_status, folder)
+        if status.phase == "ended":
+            self._memory.cpus.pop(name, None)
+            self._memory.starting.pop(name, None)
+        watched = self._memory.watched.get(name)
+        if watched is None or not watched.ready:
+            return status
+        return TaskStatus(
+            status.phase, address=status.address, ready=True, started_at=status.started_at
+        )
+
+    async def cancel(self, name: TaskName, *, grace_seconds: float, message: str) -> None:
+        """See `Runner.cancel`."""
+        await asyncio.to_thread(ask_to_end, self._folder(name), grace_seconds, message)
+
+    async def logs(self, name: TaskName, offset: int, limit: int) -> bytes:
+        """See `Runner.logs`."""
+        return await asyncio.to_thread(_read_log, self._folder(name), offset, limit)
+
+    async def follow(self, task: TaskSpec, offset: int) -> AsyncGenerator[bytes]:
+        """See `Runner.follow`."""
+        folder = self._folder(task.name)
+        if not folder.is_dir():
+            return
+        followers = self._memory.followers.setdefault(task.name, set())
+        with Watch(folder) as watch:
+            followers.add(watch)
+            try:
+                while True:
+                    # Asked before reading: what was written before the end is then read.
+                    status = await self.look(task)
+                    while data := await self.logs(task.name, offset, _CHUNK):
+                        offset += len(data)
+                        yield data
+                    if status.phase != "running":
+                        return
+                    await watch.changed()
+            finally:
+                followers.discard(watch)
+
+    async def forget(self, name: TaskName) -> None:
+        """See `Runner.forget`."""
+        folder = self._folder(name)
+        if files.read(folder, files.STATUS) is None and files.alive(folder):
+            raise TaskRuns(f"{name} still runs; cancel it first.")
+        await asyncio.to_thread(remove_tree, folder)
+
+    async def tidy(self, name: TaskName) -> None:
+        """Remove what only the running task needed; its log, status and artifacts stay."""
+        folder = self._folder(name)
+        for part in ("work", "home", "tmp", "outputs", "strings", "own", "root"):
+            await asyncio.to_thread(remove_tree, folder / part)
+
+    def output(self, name: TaskName, output: str) -> Path:
+        """The folder in which the task left the output of that name."""
+        return output_folder(self._folder(name), output)
+
+    async def close(self) -> None:
+        """See `Runner.close`."""
+        for name in list(self._memory.watched):
+            self._unwatch(name)
+
+    def _folder(self, name: TaskName) -> Path:
+        if not name or "/" in name or name.startswith("."):
+            raise TaskRefused(f"{name!r} cannot be a task's name.")
+        return self._jobs / name
+
+    def _prepare(self, task: TaskSpec, folder: Path, cpus: list[int] | None) -> None:
+        launch = self._launch.prepare(task, folder, cpus)
+        files.write(folder, files.LAUNCH, launch)
+
+    def _watch(self, task: TaskSpec, folder: Path) -> bool:
+        """Be woken when the task ends; False when its shim is gone already."""
+        if task.name in self._memory.watched:
+            return True
+        mark = files.read(folder, files.STARTED)
+        pidfd = _shim(mark)
+        if mark is None or pidfd is None:
+            return False
+        watched = self._memory.watched[task.name] = _Watched(pidfd)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(pidfd, self._ended, task.name)
+        if "port" in mark:
+            asking = keep_asking(
+                int(mark["port"]), task.probe, lambda ready: self._set_ready(task.name, ready)
+            )
+            watched.prober = loop.create_task(asking)
+        return True
+
+    def _set_ready(self, name: TaskName, ready: bool) -> None:
+        watched = self._memory.watched.get(name)
+        if watched is not None:
+            watched.ready = ready
+            self._tell(name)
+
+    def _ended(self, name: TaskName) -> None:
+        self._unwatch(name)
+        for watch in self._memory.followers.get(name, ()):
+            watch.wake()
+        self._tell(name)
+
+    def _unwatch(self, name: TaskName) -> None:
+        watched = self._memory.watched.pop(name)
+        asyncio.get_running_loop().remove_reader(watched.pidfd)
+        os.close(watched.pidfd)
+        if watched.prober is not None:
+            watched.prober.cancel()
+
+    def _tell(self, name: TaskName) -> None:
+        for listener in self._memory.listeners:
+            listener(name)
+
+
+def ask_to_end(folder: Path, grace_seconds: float, message: str) -> None:
+    """Leave the wish that a task ends, and wake its shim if it has one."""
+    if files.read(folder, files.STATUS) is not None:
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.write(folder, files.CANCEL, {"grace": grace_seconds, "message": message})
+    pidfd = _shim(files.read(folder, files.STARTED))
+    if pidfd is None:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # It ended by itself just now.
+    finally:
+        os.close(pidfd)
+
+
+def _shim(mark: dict[str, Any] | None) -> int | None:
+    """A descriptor of the shim's process; None when it is gone, its id perhaps used again."""
+    if mark is None or mark["boot"] != procfs.boot_id():
+        return None
+    try:
+        pidfd = os.pidfd_open(mark["pid"])
+    except ProcessLookupError:
+        return None
+    if procfs.start_time(mark["pid"]) != mark["start_time"]:
+        os.close(pidfd)
+        return None
+    return pidfd
+
+
+def _read_status(folder: Path) -> TaskStatus:
+    status = files.read(folder, files.STATUS)
+    if status is None:
+        mark = files.read(folder, files.STARTED)
+        if mark is None:
+            # No mark: nothing ran, and nothing will before it is started again.
+            return TaskStatus("absent")
+        if files.alive(folder):
+            address = f"http://127.0.0.1:{mark['port']}" if "port" in mark else None
+            return TaskStatus("running", address=address, started_at=_moment(mark["at"]))
+        # The verdict is written before the lock goes: look once more, now that the lock is gone.
+        status = files.read(folder, files.STATUS) or _declare_lost(folder, mark)
+    return TaskStatus(
+        "ended",
+        verdict=status["verdict"],
+        exit_code=status["exit_code"],
+        message=status["message"],
+        started_at=_moment(status["started_at"]),
+        finished_at=_moment(status["finished_at"]),
+        peak_memory_bytes=status["peak_memory"],
+    )
+
+
+def _declare_lost(folder: Path, mark: dict[str, Any]) -> dict[str, Any]:
+    """Write the verdict for a task whose shim was killed, once its sandbox is gone too."""
+    sandbox = files.read(folder, files.SANDBOX)
+    if sandbox is not None and mark["boot"] == procfs.boot_id():
+        while procfs.start_time(sandbox["pid"]) == sandbox["start_time"]:
+            try:
+                pidfd = os.pidfd_open(sandbox["pid"])
+            except ProcessLookupError:
+                break
+            try:
+                select.select([pidfd], [], [])
+            finally:
+                os.close(pidfd)
+    if mark.get("group"):
+        remove_group(Path(mark["group"]))
+    status = {
+        "verdict": "lost",
+        "message": _LOST,
+        "exit_code": None,
+        "started_at": mark["at"],
+        "finished_at": datetime.now(UTC).timestamp(),
+        "peak_memory": None,
+    }
+    files.write(folder, files.STATUS, status)
+    return status
+
+
+def _read_log(folder: Path, offset: int, limit: int) -> bytes:
+    try:
+        with (folder / files.LOG).open("rb") as log:
+            log.seek(offset)
+            return log.read(limit)
+    except FileNotFoundError:
+        return b""
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
