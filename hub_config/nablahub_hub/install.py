@@ -7,7 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 from sqlalchemy import URL
-from traitlets.config import Config, LazyConfigValue
+from traitlets.config import Config
+from traitlets.config.loader import LazyConfigValue
 
 from nablahub.core.state import StateDir
 from nablahub_hub import links
@@ -24,7 +25,7 @@ from nablahub_hub.scopes import (
     roles,
 )
 from nablahub_hub.settings import NablaHub
-from nablahub_spawner import SandboxedSpawner
+from nablahub_spawner.spawner import SandboxedSpawner
 
 
 def install(c: Config) -> NablaHub:
@@ -92,8 +93,6 @@ def _hub(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> 
     # A hub that goes down, or is killed, ends nobody's server: `nablahub down` does.
     hub.cleanup_servers = False
     hub.cleanup_proxy = False
-    if settings.public_url:
-        hub.public_url = settings.public_url
     _extend(hub, "template_paths", [str(files("nablahub_hub") / "templates")])
     custom = dict(hub.custom_scopes) if _given(hub, "custom_scopes") else {}
     hub.custom_scopes = {**CUSTOM_SCOPES, **custom}
@@ -169,7 +168,7 @@ def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig)
     c.JupyterHub.spawner_class = SandboxedSpawner
     spawner = c.SandboxedSpawner
     spawner.state_dir = str(state.root)
-    spawner.public_url = settings.public_url or f"http://127.0.0.1:{settings.port or local.port}"
+    spawner.service_url = f"{local.service_url}/services/{SERVICE}"
     spawner.unsandboxed = settings.unsandboxed
     spawner.default_instance_type = settings.default_instance_type
     spawner.instance_types = list(settings.instance_types)

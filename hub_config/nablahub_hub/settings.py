@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jupyterhub.traitlets import ByteSpecification
 from traitlets import Bool, Dict, Enum, Float, Integer, List, Unicode, default
 from traitlets.config import Configurable
 
@@ -33,13 +32,6 @@ class NablaHub(Configurable):
         Public port on the loopback address; 0 takes the one of the state directory's
         ``config.json``, which ``nablahub up --port`` chooses.
         """,
-    ).tag(config=True)
-
-    public_url = Unicode(
-        help="""
-        What people type, when a web server of yours stands in front of the hub. Default: the
-        loopback address with the public port.
-        """
     ).tag(config=True)
 
     proxy = Enum(
@@ -74,8 +66,8 @@ class NablaHub(Configurable):
     unsandboxed = Bool(
         False,
         help="""
-        Accept, knowingly, that servers and jobs run without bubblewrap where it cannot run: they
-        then see the files of the hub and of all other users.
+        Accept, knowingly, that servers and jobs run without a sandbox where bubblewrap cannot
+        run: they then see the files of the hub and of all other users.
         """,
     ).tag(config=True)
 
@@ -95,10 +87,6 @@ class NablaHub(Configurable):
         """
     ).tag(config=True)
 
-    home_quota = ByteSpecification(
-        0, allow_none=False, help="Bytes a home folder may hold; 0 means no limit."
-    ).tag(config=True)
-
     idle_culler = Bool(True, help="Stop servers that nobody uses.").tag(config=True)
 
     idle_timeout = Integer(
@@ -110,14 +98,6 @@ class NablaHub(Configurable):
     ).tag(config=True)
 
     cookie_days = Float(7.0, help="Days until a sign-in ends.").tag(config=True)
-
-    environments_dir = Unicode(
-        help="Where the Python environments of jobs are built; default: in the state directory."
-    ).tag(config=True)
-
-    service_settings = Dict(
-        help="Further settings of the hub service, by the names of nablahub.core.settings."
-    ).tag(config=True)
 
     @property
     def state(self) -> StateDir:

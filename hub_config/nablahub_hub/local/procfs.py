@@ -1,0 +1,128 @@
+"""Finding our own processes in /proc: by the marks that ``up`` puts into their environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Marks every process of one state directory.
+SESSION = "NABLAHUB_SESSION"
+#: Names the supervised process; its value is the name and a fingerprint of how it was started.
+ROLE = "NABLAHUB_ROLE"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A process of ours.
+
+    Parameters
+    ----------
+    pid : int
+        Its id.
+    role : str
+        What it was started as, with the fingerprint; empty for what others of ours started.
+    leader : bool
+        Whether it leads its session, which only the supervised ones and jobs' parents do.
+    argv : tuple of str
+        Its command line.
+    """
+
+    pid: int
+    role: str
+    leader: bool
+    argv: tuple[str, ...]
+
+
+def processes(session: str) -> Iterator[Found]:
+    """Yield every live process that carries a session's mark (never this one itself)."""
+    wanted = f"{SESSION}={session}".encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            environ = (entry / "environ").read_bytes().split(b"\0")
+            if wanted not in environ:
+                continue
+            argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+            sid = os.getsid(int(entry.name))
+        except (OSError, ValueError):
+            continue  # gone meanwhile, or another user's
+        role = next(
+            (v[len(ROLE) + 1 :] for v in environ if v.startswith(ROLE.encode() + b"=")), b""
+        )
+        yield Found(int(entry.name), role.decode(), sid == int(entry.name), tuple(argv))
+
+
+def holders(port: int) -> set[int]:
+    """Return the inodes of sockets that listen on a port of the loopback address (proc(5))."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                found.add(int(fields[9]))
+    return found
+
+
+def holds(pid: int, inodes: set[int]) -> bool:
+    """Whether a process has one of those sockets open."""
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    try:
+        return any(str(fd.readlink()) in wanted for fd in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
+async def gone(pid: int, timeout: float | None = None) -> bool:
+    """Wait until a process has ended; False when it has not within the seconds given.
+
+    Works for processes that are not our children (pidfd_open(2)).
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def end() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(handle, end)
+    try:
+        await asyncio.wait_for(ended, timeout)
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+    return True
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may have ended meanwhile."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+async def end(pids: Iterable[int], *, patience: float) -> None:
+    """End processes: SIGTERM, then SIGKILL for those that are there after some seconds."""
+    todo = list(pids)
+    for pid in todo:
+        send(pid, signal.SIGTERM)
+    ended = await asyncio.gather(*(gone(pid, patience) for pid in todo))
+    still = [pid for pid, done in zip(todo, ended, strict=True) if not done]
+    for pid in still:
+        send(pid, signal.SIGKILL)
+    await asyncio.gather(*(gone(pid, 5) for pid in still))

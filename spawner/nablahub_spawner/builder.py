@@ -1,0 +1,211 @@
+"""What a single-user server sees: a pure description, made into a sandbox."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from nablahub.core.sandbox import Bind, Sandbox, write_identity
+
+OPT = "/opt/nablahub"
+#: Where code that runs in other environments finds our package, and nothing else.
+LIB = f"{OPT}/lib"
+KERNEL_ENVIRONMENT = f"{OPT}/environments/default"
+DATA = f"{OPT}/share/jupyter"
+CONFIG = f"{OPT}/etc/jupyter"
+DATASETS = "/datasets"
+CACHE = f"{OPT}/cache"
+#: Packages that a server imports; shown one by one when they lie outside its environment.
+PACKAGES = ("nablahub", "nablahub_spawner", "nablahub_server")
+
+#: Kernels talk over sockets in a private folder: ports of the loopback are everybody's.
+SERVER_CONFIG: Mapping[str, Any] = {
+    "KernelManager": {"transport": "ipc"},
+    "LabApp": {
+        "news_url": None,
+        "check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    },
+    "ServerApp": {"terminado_settings": {"shell_command": ["/bin/bash"]}},
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """One single-user server.
+
+    Parameters
+    ----------
+    user : str
+        Name of the user inside, safe as a folder's name.
+    home : pathlib.Path
+        Host folder of the home.
+    folder : pathlib.Path
+        Host folder of what belongs to this server alone: its configuration, its ``/tmp``.
+    storage : pathlib.Path or None
+        Host folder of ``/storage``.
+    cache : pathlib.Path or None
+        Host folder of the team's materialised dataset versions.
+    environment : pathlib.Path or None
+        Prefix of the Python environment of its default kernel; None for the server's own.
+    env : mapping of str to str
+        Environment variables.
+    """
+
+    user: str
+    home: Path
+    folder: Path
+    storage: Path | None = None
+    cache: Path | None = None
+    environment: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def home_inside(self) -> str:
+        """The home as the server sees it."""
+        return f"/home/{self.user}"
+
+
+def prepare(server: Server) -> None:
+    """Make the folders and files of a server; what is in its home already stays."""
+    for folder in (server.home, server.folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("tmp", "datasets", "share", "etc"):
+        (server.folder / name).mkdir(mode=0o700, exist_ok=True)
+    (server.folder / "etc" / "jupyter_server_config.json").write_text(json.dumps(SERVER_CONFIG))
+    kernel = server.folder / "share" / "kernels" / "python3"
+    if server.environment is not None:
+        kernel.mkdir(parents=True, exist_ok=True)
+        (kernel / "kernel.json").write_text(
+            json.dumps(kernelspec(f"{KERNEL_ENVIRONMENT}/bin/python"))
+        )
+    elif (kernel / "kernel.json").exists():
+        (kernel / "kernel.json").unlink()
+    if server.storage is not None:
+        server.storage.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if server.cache is not None:
+        server.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def kernelspec(python: str) -> dict[str, Any]:
+    """Return the description of the default kernel.
+
+    Parameters
+    ----------
+    python : str
+        Its interpreter, as seen from inside.
+    """
+    return {
+        "argv": [
+            python,
+            "-Xfrozen_modules=off",
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+        ],
+        "display_name": "Python 3",
+        "language": "python",
+        "metadata": {"debugger": True},
+        "env": {"PYTHONPATH": LIB},
+    }
+
+
+def sandbox(server: Server) -> Sandbox:
+    """Return the sandbox of a server; :func:`prepare` makes what it shows."""
+    here = server.folder
+    binds = [
+        Bind(server.home, server.home_inside, writable=True),
+        Bind(here / "datasets", DATASETS),
+        Bind(here / "share", DATA),
+        Bind(here / "etc", CONFIG),
+        Bind(package_folder("nablahub"), f"{LIB}/nablahub"),
+        *_outside_packages(),
+        *_linked_labextensions(),
+    ]
+    bases: tuple[Path, ...] = ()
+    if server.storage is not None:
+        binds.append(Bind(server.storage, "/storage", writable=True))
+    if server.cache is not None:
+        binds.append(Bind(server.cache, CACHE))
+    if server.environment is not None:
+        binds.append(Bind(server.environment, KERNEL_ENVIRONMENT))
+        bases = (server.environment,)
+    return Sandbox(
+        identity=write_identity(here / "identity", user=server.user, home=server.home_inside),
+        binds=tuple(binds),
+        prefixes=(Path(sys.prefix), *_base()),
+        bases=bases,
+        env=server.env,
+        chdir=server.home_inside,
+        tmp=here / "tmp",
+    )
+
+
+def variables(server: Server) -> dict[str, str]:
+    """Return the environment variables that follow from what a server sees."""
+    path = [f"{sys.prefix}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
+    if server.environment is not None:
+        path.insert(0, f"{KERNEL_ENVIRONMENT}/bin")
+    return {
+        "HOME": server.home_inside,
+        "USER": server.user,
+        "LOGNAME": server.user,
+        "SHELL": "/bin/bash",
+        "PATH": ":".join(path),
+        "JUPYTER_PATH": DATA,
+        "JUPYTER_CONFIG_PATH": CONFIG,
+        "JUPYTER_RUNTIME_DIR": "/tmp/jupyter",  # sockets need a short path
+        "JUPYTERHUB_ROOT_DIR": server.home_inside,
+    }
+
+
+def variables_outside(server: Server) -> dict[str, str]:
+    """Return the same for a server that runs without a sandbox."""
+    return {
+        "HOME": str(server.home),
+        "USER": server.user,
+        "LOGNAME": server.user,
+        "SHELL": "/bin/bash",
+        "JUPYTER_PATH": str(server.folder / "share"),
+        "JUPYTER_CONFIG_PATH": str(server.folder / "etc"),
+        "JUPYTERHUB_ROOT_DIR": str(server.home),
+    }
+
+
+def with_env(server: Server, env: Mapping[str, str]) -> Server:
+    """Return the same server with that environment."""
+    return replace(server, env=dict(env))
+
+
+def package_folder(name: str) -> Path:
+    """Return where a package lies, without importing it."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(name)
+    return Path(spec.origin).parent
+
+
+def _base() -> tuple[Path, ...]:
+    """The interpreter's own installation, when we do not run from a virtual environment."""
+    return () if sys.prefix != sys.base_prefix else (Path(sys.base_prefix),)
+
+
+def _outside_packages() -> list[Bind]:
+    """Show the packages of an editable installation, each by itself and not the checkout."""
+    folders = [package_folder(name) for name in PACKAGES]
+    return [
+        Bind(folder, str(folder)) for folder in folders if not folder.is_relative_to(sys.prefix)
+    ]
+
+
+def _linked_labextensions() -> list[Bind]:
+    """Show what links in the environment's labextensions point to (a checkout under work)."""
+    root = Path(sys.prefix) / "share" / "jupyter" / "labextensions"
+    links = [path for path in (*root.glob("*"), *root.glob("@*/*")) if path.is_symlink()]
+    goals = {path.resolve() for path in links}
+    return [Bind(goal, str(goal)) for goal in sorted(goals) if not goal.is_relative_to(sys.prefix)]

@@ -1,0 +1,353 @@
+"""The spawner: a single-user server of an instance type, in a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.slugs import safe_slug
+from jupyterhub.spawner import LocalProcessSpawner, SpawnException
+from jupyterhub.utils import random_port
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from traitlets import Bool, Dict, Float, List, Unicode, default
+
+from nablahub.core.instances import (
+    DEFAULT_INSTANCE,
+    GIB,
+    InstanceType,
+    Machine,
+    catalogue,
+    suggestion,
+)
+from nablahub.core.sandbox import probe
+from nablahub.core.state import StateDir
+from nablahub_spawner import builder, form, process
+from nablahub_spawner.environment import default_environment
+from nablahub_spawner.limits import MemoryWatch, pick_cpus
+
+#: Marks all processes of one state directory; handed on to what we start.
+SESSION = "NABLAHUB_SESSION"
+
+
+class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub ships no types
+    """Starts single-user servers of an instance type in a bubblewrap sandbox.
+
+    Inside there are the user's home, ``/storage``, ``/datasets`` and the system's programs, and
+    neither the hub's files nor other homes or processes. All homes belong to the operating
+    system's user that the hub runs as; no account of that name has to exist.
+    """
+
+    state_dir = Unicode(config=True, help="The hub's state directory.")
+    service_url = Unicode(config=True, help="Where the hub service listens, with its prefix.")
+    unsandboxed = Bool(
+        False,
+        config=True,
+        help="Accept, knowingly, that servers run without a sandbox where bubblewrap cannot run.",
+    )
+    default_instance_type = Unicode(
+        DEFAULT_INSTANCE, config=True, help="Instance type preselected on the first visit."
+    )
+    instance_types = List(
+        Unicode(), config=True, help="Names of the instance types offered; empty: all."
+    )
+    custom_instance_types = Dict(config=True, help="Numbers of instance types by name.")
+    stop_patience = Float(
+        8.0, config=True, help="Seconds a server has to end its kernels before it is killed."
+    )
+    memory_check_interval = Float(
+        2.0, config=True, help="Seconds between two looks at a server's memory."
+    )
+
+    identity: process.Identity | None = None
+    _popen: subprocess.Popen[bytes] | None = None
+    _watch: MemoryWatch | None = None
+    _news: asyncio.Queue[str | None] | None = None
+
+    @default("cmd")
+    def _default_cmd(self) -> list[str]:
+        return [sys.executable, "-m", "nablahub_spawner.singleuser"]
+
+    @default("options_form")
+    def _default_options_form(self) -> Any:
+        return type(self).cards_form
+
+    @default("options_from_form")
+    def _default_options_from_form(self) -> Any:
+        return self._read_form
+
+    @default("default_url")
+    def _default_default_url(self) -> str:
+        return "/lab"
+
+    # -- the choice ---------------------------------------------------------------------------
+
+    @property
+    def types(self) -> dict[str, InstanceType]:
+        """The instance types this hub offers."""
+        return catalogue(self.custom_instance_types, self.instance_types)
+
+    def cards_form(self) -> str:
+        """Return the spawn page's form."""
+        last = (self.orm_spawner.user_options or {}).get(form.FIELD) if self.orm_spawner else None
+        return form.render(
+            form.cards(self.types, Machine.detect(), last, self.default_instance_type)
+        )
+
+    def _read_form(self, data: dict[str, list[str]]) -> dict[str, Any]:
+        name = (data.get(form.FIELD) or [self.default_instance_type])[0]
+        return {form.FIELD: self.instance(name).name}
+
+    def apply_instance(self, options: dict[str, Any]) -> InstanceType:
+        """Return the instance type of the user's options and set the limits that follow."""
+        kind = self.instance(str(options.get(form.FIELD) or self._fallback()))
+        self.mem_limit = int(kind.memory_gib * GIB)
+        self.cpu_limit = float(kind.cpus)
+        return kind
+
+    def instance(self, name: str) -> InstanceType:
+        """Return the instance type of that name, or refuse it.
+
+        Raises
+        ------
+        SpawnException
+            When there is none of that name, or this machine cannot give it.
+        """
+        kind = self.types.get(name)
+        if kind is None:
+            raise SpawnException(
+                f"There is no instance type {name!r}. Choose one of the page.", reason="instance"
+            )
+        machine = Machine.detect()
+        reason = kind.fits(machine)
+        if reason is not None:
+            other = suggestion(machine, self.types)
+            way_out = f" Choose {other.name}, which fits." if other else ""
+            raise SpawnException(
+                f"This machine cannot give {name}: {reason}{way_out}", reason="instance"
+            )
+        return kind
+
+    def _fallback(self) -> str:
+        """Return what is started when nobody chose: the default, else the first that fits."""
+        machine = Machine.detect()
+        names = [self.default_instance_type, *self.types]
+        fitting = (n for n in names if n in self.types and self.types[n].fits(machine) is None)
+        return next(fitting, self.default_instance_type)
+
+    # -- start ----------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> StateDir:
+        """The hub's state directory."""
+        return StateDir(Path(self.state_dir))
+
+    @property
+    def slug(self) -> str:
+        """The user's name, safe as a folder's."""
+        return str(safe_slug(self.user.name))
+
+    @property
+    def mark(self) -> str:
+        """Names this server among all of this machine, in its keeper's environment."""
+        return f"{os.environ.get(SESSION, self.state_dir)}:{self.user.name}/{self.name}"
+
+    @property
+    def folder(self) -> Path:
+        """What belongs to this server alone."""
+        name = f"--{safe_slug(self.name)}" if self.name else ""
+        return self.state.run / "servers" / f"{self.slug}{name}"
+
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        """Set nothing from accounts of the operating system: there need be none."""
+        return env
+
+    def make_preexec_fn(self, name: str) -> None:
+        """Change no user id: all servers belong to the hub's."""
+        return
+
+    async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
+        """Leave certificates of internal SSL where they are."""
+        return paths
+
+    async def start(self) -> tuple[str, int]:
+        """Start the server; returns where it will listen."""
+        kind = self.apply_instance(self.user_options)
+        without = await asyncio.to_thread(probe)
+        if without is not None and not self.unsandboxed:
+            raise SpawnException(without, reason="sandbox", status_code=500)
+        self._news = asyncio.Queue()
+        server = await self._describe(sandboxed=without is None)
+        await asyncio.to_thread(builder.prepare, server)
+        for pid in process.marked(self.mark):  # of a hub that was killed before it wrote it down
+            found = process.Identity.of(pid)
+            if found is not None:
+                await process.stop(found, patience=self.stop_patience)
+        if self.port == 0:
+            self.port = random_port()
+        argv, env = self._command(server, sandboxed=without is None)
+        self._popen = self._launch(argv, env, server, kind)
+        self.pid = self._popen.pid
+        self.identity = process.Identity.of(self.pid)
+        self._watch_memory()
+        await self._news.put(None)
+        return (self.ip or "127.0.0.1", self.port)
+
+    async def _describe(self, *, sandboxed: bool) -> builder.Server:
+        team = await self._team()
+        environment = await default_environment(self.state, self._tell)
+        return builder.Server(
+            user=self.slug,
+            home=self.state.homes / self.slug,
+            folder=self.folder,
+            storage=self.state.storage / team if team else None,
+            cache=self.state.cache / team if team else None,
+            environment=environment,
+        )
+
+    def _command(
+        self, server: builder.Server, *, sandboxed: bool
+    ) -> tuple[list[str], dict[str, str]]:
+        """Return the keeper's arguments and environment."""
+        env = self.get_env()
+        env.pop("PYTHONPATH", None)
+        env["NABLAHUB_URL"] = self.service_url
+        marks = {process.MARK: self.mark, SESSION: os.environ.get(SESSION, "")}
+        command = [*self.cmd, *self.get_args()]
+        if not sandboxed:
+            env.update(builder.variables_outside(server))
+            if os.geteuid() == 0:
+                command.append("--allow-root")
+            return [*process.KEEPER, *command], {**env, **marks}
+        env.update(builder.variables(server))
+        server = builder.with_env(server, env)
+        box = builder.sandbox(server)
+        return [*process.KEEPER, *box.argv(command)], {**box.environ(), **marks}
+
+    def _launch(
+        self, argv: list[str], env: dict[str, str], server: builder.Server, kind: InstanceType
+    ) -> subprocess.Popen[bytes]:
+        cpus = pick_cpus(kind.cpus)
+        self.log.info("Starting the server of %s (%s) on CPUs %s", self._log_name, kind.name, cpus)
+        with (server.folder / "server.log").open("wb") as log:
+            started = subprocess.Popen(
+                argv,
+                env=env,
+                cwd=server.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        os.sched_setaffinity(started.pid, cpus)
+        return started
+
+    async def _team(self) -> str | None:
+        """Return the id of the user's private team, whose storage and datasets are shown.
+
+        Asked of the service as the user. When the service is away, the answer of last time.
+        """
+        known = self.state.run / "servers" / f"{self.slug}.team"
+        try:
+            answer = await AsyncHTTPClient().fetch(
+                f"{self.service_url}/api/v1/teams?limit=200",
+                headers={"Authorization": f"Bearer {self.api_token}"},
+                request_timeout=10,
+            )
+        except (HTTPClientError, OSError) as error:
+            if known.exists():
+                return known.read_text().strip() or None
+            raise SpawnException(
+                "The NablaHub service does not answer, so it is not known which storage is "
+                f"yours ({error}). Try again in a moment.",
+                reason="service",
+                status_code=503,
+            ) from error
+        teams = json.loads(answer.body)["items"]
+        mine = next((t["id"] for t in teams if t.get("private", True)), None)
+        known.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        known.write_text(mine or "")
+        return mine
+
+    def _tell(self, sentence: str) -> None:
+        self.log.info("%s: %s", self._log_name, sentence)
+        if self._news is not None:
+            self._news.put_nowait(sentence)
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield what the page shows while the server starts."""
+        yield {"progress": 10, "message": "Preparing your server"}
+        percent = 10
+        while self._news is not None and (news := await self._news.get()) is not None:
+            percent = min(percent + 5, 60)
+            yield {"progress": percent, "message": news}
+        yield {"progress": 70, "message": "JupyterLab is starting"}
+
+    # -- look, stop, find again -------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what the hub's database keeps of a running server."""
+        saved: dict[str, Any] = super().get_state()
+        if self.identity is not None:
+            saved["process"] = self.identity.save()
+        return saved
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Find the server again after the hub was started anew."""
+        super().load_state(state)
+        self.identity = process.Identity.load(state.get("process"))
+        if self.identity is not None:
+            self.apply_limits_again()
+
+    def apply_limits_again(self) -> None:
+        """Watch an adopted server's memory; its processors are still set."""
+        name = (self.user_options or {}).get(form.FIELD)
+        kind = self.types.get(str(name))
+        if kind is not None:
+            self.mem_limit = int(kind.memory_gib * GIB)
+            self._watch_memory()
+
+    def clear_state(self) -> None:
+        """Forget a server that has ended."""
+        super().clear_state()
+        self.identity = None
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+
+    async def poll(self) -> int | None:
+        """Return None while the server runs, else its exit status (0 when nobody knows it)."""
+        if self.identity is None:
+            self.clear_state()
+            return 0
+        if self._popen is not None:
+            code = self._popen.poll()
+            if code is not None:
+                self._popen = None
+                self.clear_state()
+            return code
+        if self.identity.alive():
+            return None
+        self.clear_state()
+        return 0
+
+    async def stop(self, now: bool = False) -> None:
+        """End the server and everything it started; returns when nothing of it runs."""
+        if self.identity is not None:
+            await process.stop(self.identity, patience=0 if now else self.stop_patience)
+        if self._popen is not None:
+            self._popen.wait()
+            self._popen = None
+        self.clear_state()
+
+    def _watch_memory(self) -> None:
+        if self.identity is not None and self.mem_limit:
+            self._watch = MemoryWatch(
+                self.identity, int(self.mem_limit), self.memory_check_interval, self.log
+            )
+            self._watch.start()
