@@ -4,11 +4,12 @@ import argparse
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
 
-from nablahub.serving.http import Limits
+from nablahub.serving.limits import Limits
 from nablahub.serving.loading import FORMATS
 from nablahub.serving.server import Options, serve
 
@@ -33,7 +34,12 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Options:
     parser.add_argument("--threads", type=int, default=1, help="threads of one prediction")
     parser.add_argument("--max-body", type=int, default=Limits().body, help="bytes of a request")
     parser.add_argument("--drain", type=float, default=10.0, help="seconds after SIGTERM")
+    parser.add_argument("--timeouts", type=float, help="seconds, for each of a client's time-outs")
     given = parser.parse_args(arguments)
+    limits = Limits(body=given.max_body)
+    if given.timeouts is not None:
+        names = ("head_seconds", "body_seconds", "idle_seconds", "write_seconds")
+        limits = replace(limits, **dict.fromkeys(names, given.timeouts))
     return Options(
         model=given.model,
         name=given.name or given.model.stem,
@@ -44,7 +50,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Options:
         port=given.port,
         threads=max(1, given.threads),
         drain_seconds=given.drain,
-        limits=Limits(body=given.max_body),
+        limits=limits,
     )
 
 

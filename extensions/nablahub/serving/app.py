@@ -62,7 +62,7 @@ class Application:
 
     def slow(self, request: Request) -> bool:
         """Whether answering takes so long that a thread should do it."""
-        return self._host.slow or len(request.body) > LARGE_BODY
+        return request.method == "POST" and (self._host.slow or len(request.body) > LARGE_BODY)
 
     def handle(self, request: Request) -> Response:
         """Answer an admitted request."""

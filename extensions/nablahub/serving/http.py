@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import httptools
 
+from nablahub.serving.limits import Limits
 from nablahub.serving.messages import SECURITY_HEADERS, Request, Response, dump
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -27,48 +28,6 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # A refused body up to this size is read and dropped, which keeps the connection usable.
 _SMALL_BODY = 64 * 1024
 _NEVER = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one connection may take.
-
-    Parameters
-    ----------
-    body
-        Bytes of a request's body.
-    head
-        Bytes of the request line and headers together.
-    url
-        Bytes of the request's target.
-    head_seconds
-        Time for a request's head to come.
-    body_seconds, body_rate
-        Time for a body to come: so many seconds, and one more for each ``body_rate`` bytes.
-    idle_seconds
-        How long an unused connection is kept; longer than Traefik's 90 s, so that Traefik is
-        the one to close it and never sends a request into a connection that is going away.
-    write_seconds
-        How long a client may take to read an answer.
-    linger_seconds
-        How long the rest of a refused body is read and dropped.
-    connections
-        Connections at a time.
-    pipelined
-        Requests waiting on one connection.
-    """
-
-    body: int = 32 * 1024 * 1024
-    head: int = 32 * 1024
-    url: int = 8 * 1024
-    head_seconds: float = 10.0
-    body_seconds: float = 20.0
-    body_rate: float = 16 * 1024
-    idle_seconds: float = 120.0
-    write_seconds: float = 30.0
-    linger_seconds: float = 2.0
-    connections: int = 1024
-    pipelined: int = 32
 
 
 class App(Protocol):
@@ -223,13 +182,28 @@ class Connection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # The request is answered in HTTP/1.1, and what follows it may be anything.
-            self._deaf = True
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay_http1(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(400, f"this is not a valid HTTP request: {error}")
         if self._in_head and self._head_bytes > self._limits.head:
             self._refuse(431, f"the request's headers are larger than {self._limits.head} bytes")
+
+    def _stay_http1(self, rest: bytes) -> None:
+        """Ignore a wish to upgrade, as RFC 9110 7.8 allows; Java's client wishes it by default.
+
+        The parser stops behind the head of such a request, so a new one gets the head again,
+        without the wish, and then the body.
+        """
+        method = self._parser.get_method()
+        if method == b"CONNECT" or self._deaf:
+            self._refuse(405, "this server is no proxy")
+            return
+        kept = {k: v for k, v in self._headers.items() if k not in (b"upgrade", b"connection")}
+        head = b"".join(b"%s: %s\r\n" % item for item in kept.items())
+        self._parser = httptools.HttpRequestParser(self)
+        self._in_head = self._in_message = False
+        self.data_received(b"%s %s HTTP/1.1\r\n%s\r\n" % (method, self._url, head) + rest)
 
     # What the parser calls.
 
@@ -251,7 +225,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Judge the request before its body is read."""
-        if self._deaf:
+        if self._deaf or self._parser.should_upgrade():
             return
         self._in_head = False
         self._head_bytes = 0
@@ -293,7 +267,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        if self._deaf:
+        if self._deaf or self._parser.should_upgrade():
             return
         self._in_message = False
         self.deadline = _NEVER
@@ -301,8 +275,8 @@ class Connection(asyncio.Protocol):
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         method = parser.get_method().decode("ascii")
         request = Request(method, _path(self._url), self._headers, body)
-        keep = parser.should_keep_alive() and not parser.should_upgrade()
-        self._waiting.append(_Pending(request, self._refusal, "keep" if keep else "close"))
+        end: Literal["keep", "close"] = "keep" if parser.should_keep_alive() else "close"
+        self._waiting.append(_Pending(request, self._refusal, end))
         self._body = []
         if len(self._waiting) > self._limits.pipelined:
             self._pause()

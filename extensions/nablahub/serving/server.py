@@ -12,7 +12,8 @@ from nablahub.serving import loading
 from nablahub.serving.app import Application
 from nablahub.serving.errors import ModelError
 from nablahub.serving.host import ModelHost
-from nablahub.serving.http import Connection, Limits, Shared
+from nablahub.serving.http import Connection, Shared
+from nablahub.serving.limits import Limits
 from nablahub.serving.keys import Keys
 
 log = logging.getLogger(__name__)
