@@ -17,13 +17,13 @@ from nablahub_hub import links
 class OneTimeLinkHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub ships no types
     """Sign in who holds an unused link, and send them on."""
 
-    async def get(self) -> None:
+    async def get(self, key: str) -> None:
         """Spend the link, set the login cookie, redirect."""
         if "prefetch" in self.request.headers.get("Sec-Purpose", ""):
             raise web.HTTPError(503, "A sign-in link is not fetched ahead.")
         user = self.current_user
         if user is None:
-            data = {"username": "", "password": "", "key": self.get_argument("key", "")}
+            data = {"username": "", "password": "", "key": key}
             user = await self.login_user(data)
         if user is None:
             raise web.HTTPError(
@@ -46,7 +46,7 @@ class LocalAuthenticator(SharedPasswordAuthenticator):  # type: ignore[misc]  # 
         """Add our handler to the login form's."""
         return [
             *super().get_handlers(app),
-            (links.PATH.removeprefix("/hub"), OneTimeLinkHandler),
+            (links.PATH.removeprefix("/hub") + r"/([\w-]+)", OneTimeLinkHandler),
         ]
 
     async def authenticate(

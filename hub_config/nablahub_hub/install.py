@@ -13,6 +13,7 @@ from traitlets.config.loader import LazyConfigValue
 from nablahub.core.state import StateDir
 from nablahub_hub import links
 from nablahub_hub.auth import LocalAuthenticator
+from nablahub_hub.local import procfs
 from nablahub_hub.local.config import LocalConfig, choose, ensure_secrets
 from nablahub_hub.scopes import (
     CULLER,
@@ -121,6 +122,7 @@ def _authentication(
         return None
     c.JupyterHub.authenticator_class = LocalAuthenticator
     c.LocalAuthenticator.admin_users = {local.owner}
+    c.LocalAuthenticator.allowed_users = {local.owner}
     c.LocalAuthenticator.admin_password = state.secret("admin_password")
     c.LocalAuthenticator.links_folder = str(links.folder(state))
     return local.owner
@@ -146,6 +148,7 @@ def _services(
         services.append(
             {
                 "name": CULLER,
+                "environment": {procfs.SESSION: local.session},
                 "command": [
                     *(sys.executable, "-m", "nablahub_hub.culler"),
                     f"--timeout={settings.idle_timeout}",

@@ -36,7 +36,7 @@ def make(state: StateDir, public_url: str, user: str, *, now: float | None = Non
     path = _file(where, key)
     path.touch(mode=0o600)
     path.write_text(json.dumps({"user": user, "until": (now or time.time()) + LIFETIME}))
-    return f"{public_url.rstrip('/')}{PATH}?key={key}"
+    return f"{public_url.rstrip('/')}{PATH}/{key}"
 
 
 def use(where: Path, key: str, *, now: float | None = None) -> str | None:

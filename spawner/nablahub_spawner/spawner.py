@@ -64,6 +64,7 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
         2.0, config=True, help="Seconds between two looks at a server's memory."
     )
 
+    port: int  # a traitlet of JupyterHub's Spawner
     identity: process.Identity | None = None
     _popen: subprocess.Popen[bytes] | None = None
     _watch: MemoryWatch | None = None
@@ -188,8 +189,7 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
             found = process.Identity.of(pid)
             if found is not None:
                 await process.stop(found, patience=self.stop_patience)
-        if self.port == 0:
-            self.port = random_port()
+        self.port = self.port or random_port()
         argv, env = self._command(server, sandboxed=without is None)
         self._popen = self._launch(argv, env, server, kind)
         self.pid = self._popen.pid
