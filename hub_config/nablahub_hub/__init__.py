@@ -1,17 +1,28 @@
-"""Makes a JupyterHub a NablaHub: ``import nablahub_hub; nablahub_hub.install(c)``."""
+"""Makes a JupyterHub a NablaHub: ``import nablahub_hub; nablahub_hub.install(c)``.
+
+Nothing is imported before it is asked for: the command line, which runs without JupyterHub too,
+finds the commands of this package by its name.
+"""
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nablahub_hub.installer import install
+    from nablahub_hub.settings import NablaHub
 
 __all__ = ["NablaHub", "install"]
 
-_PLACES = {"install": "nablahub_hub.install", "NablaHub": "nablahub_hub.settings"}
-
 
 def __getattr__(name: str) -> Any:
-    # Loaded at first use: the light client imports this package for its commands alone.
-    if name in _PLACES:
-        return getattr(importlib.import_module(_PLACES[name]), name)
-    raise AttributeError(f"module 'nablahub_hub' has no attribute {name!r}")
+    """Import what is asked for (PEP 562)."""
+    if name == "install":
+        from nablahub_hub.installer import install  # see above
+
+        return install
+    if name == "NablaHub":
+        from nablahub_hub.settings import NablaHub  # see above
+
+        return NablaHub
+    raise AttributeError(name)

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from nablahub.core.environments import Environments
 from nablahub.core.state import StateDir
 
+NAME = "default"
 
-async def default_environment(state: StateDir, tell: Callable[[str], None]) -> Path | None:
+
+async def default_environment(state: StateDir, tell: Callable[[str], None]) -> Path:
     """Return the prefix of the ``default`` environment, built first when it is not there.
 
     Parameters
@@ -18,6 +21,20 @@ async def default_environment(state: StateDir, tell: Callable[[str], None]) -> P
         Where environments are kept.
     tell : callable
         Told in sentences what takes time.
+
+    Raises
+    ------
+    nablahub.core.errors.NablaError
+        When it cannot be built.
     """
-    await asyncio.sleep(0)
-    return None
+    environments = Environments(state.environments)
+    found = environments.find(NAME)
+    if found is None:
+        loop = asyncio.get_running_loop()
+
+        def progress(sentence: str, done: int, total: int) -> None:
+            loop.call_soon_threadsafe(tell, f"{sentence} ({done} of {total})")
+
+        tell("Your notebooks' Python environment is built; the first time takes a minute")
+        found = await asyncio.to_thread(environments.ensure, NAME, progress)
+    return found.prefix

@@ -17,6 +17,7 @@ from jupyterhub.utils import random_port
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Bool, Dict, Float, List, Unicode, default
 
+from nablahub.core.errors import NablaError
 from nablahub.core.instances import (
     DEFAULT_INSTANCE,
     GIB,
@@ -200,7 +201,10 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
 
     async def _describe(self, *, sandboxed: bool) -> builder.Server:
         team = await self._team()
-        environment = await default_environment(self.state, self._tell)
+        try:
+            environment = await default_environment(self.state, self._tell)
+        except NablaError as error:
+            raise SpawnException(str(error), reason="environment", status_code=503) from error
         return builder.Server(
             user=self.slug,
             home=self.state.homes / self.slug,
