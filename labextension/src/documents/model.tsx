@@ -1,0 +1,56 @@
+import React from 'react';
+
+import type { Model } from '../api/types';
+import { Age, CopyButton } from '../components/basics';
+import { useServices, useTrans } from '../components/context';
+import { Rows } from '../components/rows';
+import { modelIcon } from '../icons';
+import { Head, Part } from './head';
+import { Subject } from './subject';
+
+/** A model: its versions. */
+export function ModelDocument(props: { id: string }): JSX.Element {
+  const { store } = useServices();
+  return <Subject resource={store.model(props.id)}>{model => <ModelView model={model} />}</Subject>;
+}
+
+function ModelView(props: { model: Model }): JSX.Element {
+  const { model } = props;
+  const { store } = useServices();
+  const trans = useTrans();
+  const reference = model.latest_version?.ref ?? model.id;
+  return (
+    <>
+      <Head
+        target={{ kind: 'model', id: model.id }}
+        icon={modelIcon}
+        name={model.name}
+        reference={reference}
+        line={model.latest_version?.format}
+        cli={`nablahub models show ${model.id}`}
+        python={`import nablahub\n\nmodel = nablahub.connect().models.get("${model.id}")`}
+      />
+      <Part title={trans.__('Versions')}>
+        <Rows
+          resource={store.modelVersions(model.id)}
+          label={trans.__('Versions')}
+          text={version => version.version}
+          row={version => (
+            <li key={version.version} className="nbl-row">
+              <span className="nbl-row-main">
+                <span className="nbl-row-text">
+                  <span className="nbl-row-name">{version.version}</span>
+                  <span className="nbl-row-line nbl-dim">
+                    {version.format} · <Age moment={version.created_at} />
+                  </span>
+                </span>
+              </span>
+              <CopyButton text={version.ref} label={trans.__('Copy the reference %1', version.ref)} />
+            </li>
+          )}
+          empty={<p className="nbl-dim nbl-note">{trans.__('It has no version yet.')}</p>}
+        />
+      </Part>
+    </>
+  );
+}
