@@ -90,6 +90,10 @@ class ObjectStore(Protocol):
         """Return the object's file where the store is a directory of this machine."""
         ...
 
+    def adopt(self, file: Path, key: str) -> None:
+        """Make a finished file of this machine an object; the file is gone afterwards."""
+        ...
+
 
 class _FileWriter:
     """Writes beside the final name, syncs, renames, syncs the folder."""
@@ -191,6 +195,17 @@ class DirectoryStore:
         """Return the object's file."""
         return self._path(key)
 
+    def adopt(self, file: Path, key: str) -> None:
+        """Make a finished file on the same file system an object."""
+        target = self._path(key)
+        with full_storage(self.root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+            file.chmod(0o444)
+            file.replace(target)
+            sync_folder(target.parent)
+
 
 class _SpoolWriter:
     """Collects an object in a temporary file, then puts it in one request."""
@@ -277,3 +292,11 @@ class FsspecStore:
     def local(self, key: str) -> Path | None:
         """Return None: the object is elsewhere."""
         return None
+
+    def adopt(self, file: Path, key: str) -> None:
+        """Put a finished file and delete it."""
+        with self.create(key) as writer, file.open("rb") as source:
+            while data := source.read(CHUNK):
+                writer.write(data)
+            writer.commit()
+        file.unlink()

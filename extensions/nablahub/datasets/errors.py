@@ -128,10 +128,28 @@ class NoSuchUpload(NotFound):
         )
 
 
+class UploadLost(Conflict):
+    """Bytes went with another upload that had them too."""
+
+    code = "upload_lost"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Some of the bytes were deleted by somebody else while they were being committed.",
+            hint="Run the same command again: it sends only what is missing.",
+        )
+
+
 class NameTaken(Conflict):
     """Names are unique in their team."""
 
-    code = "name_taken"
+    code = "dataset_name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The team has a dataset called '{name}' already.",
+            errors=[Fault("The name is taken.", "/name", hint="Choose another, or use that one.")],
+        )
 
 
 class InUse(Conflict):

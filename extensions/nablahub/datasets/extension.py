@@ -2,4 +2,14 @@
 
 from nablahub.core.extension import Extension
 
-extension = Extension(name="datasets", requires=("teams", "projects"))
+extension = Extension(
+    name="datasets",
+    requires=("teams", "projects"),
+    service="nablahub.datasets.service:DatasetService",
+    operations="nablahub.datasets.handlers",
+    migrations="nablahub.datasets.migrations",
+    tables="nablahub.datasets.store",
+    api={"datasets": "nablahub.datasets.api:DatasetsAPI"},
+    commands={"datasets": "nablahub.datasets.cli:datasets"},
+    help={"datasets": "Versioned data: put, get, list, share with DVC"},
+)

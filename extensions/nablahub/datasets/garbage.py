@@ -1,0 +1,72 @@
+"""Deleting bytes that no row refers to any more.
+
+A deletion first removes rows and notes what is left over, in one transaction. The bytes go here,
+later, each after another look in a write transaction: somebody may have stored the same object
+again, and then it stays. A crash between the two leaves the note, and the work goes on after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from nablahub.core.objects import ObjectStore
+from nablahub.datasets.cache import remove_tree
+from nablahub.datasets.intake import Parts
+from nablahub.datasets.layout import dataset_prefixes
+from nablahub.datasets.store import DatasetRow, GarbageRow, ObjectRow, PackRow
+
+BATCH: Final = 100
+
+
+def teams_with_garbage(session: Session) -> list[str]:
+    """Return the teams for which something waits to be deleted."""
+    return list(session.scalars(select(GarbageRow.team_id).distinct()))
+
+
+def collect(session: Session, store: ObjectStore, parts: Parts, cache: Path, team_id: str) -> bool:
+    """Delete a batch of a team's left-over bytes and tell whether more is waiting.
+
+    Must run in a write transaction, so that nobody stores the same bytes meanwhile. When its
+    commit fails, the notes stay and the next run finds the bytes gone already.
+    """
+    query = select(GarbageRow).where(GarbageRow.team_id == team_id).order_by(GarbageRow.id)
+    rows = session.scalars(query.limit(BATCH)).all()
+    acts: dict[str, Callable[[str], None]] = {
+        "pack": lambda name: _pack(session, store, name),
+        "object": lambda name: _object(session, store, team_id, name),
+        "parts": lambda name: parts.forget(*name.split("/")),
+        "dataset": lambda name: _dataset(session, store, cache, name),
+    }
+    for row in rows:
+        acts[row.kind](row.name)
+        session.delete(row)
+    return len(rows) == BATCH
+
+
+def _pack(session: Session, store: ObjectStore, key: str) -> None:
+    _, dataset, pack = key.split("/")
+    if session.get(PackRow, (dataset, pack)) is None:
+        store.remove(key)
+
+
+def _object(session: Session, store: ObjectStore, team_id: str, key: str) -> None:
+    first, rest = key.split("/")[-2:]
+    if session.get(ObjectRow, (team_id, first + rest)) is None:
+        store.remove(key)
+
+
+def _dataset(session: Session, store: ObjectStore, cache: Path, dataset: str) -> None:
+    if session.get(DatasetRow, dataset) is not None:
+        return
+    for prefix in dataset_prefixes(dataset):
+        for key in store.keys(prefix):
+            store.remove(key)
+        if (folder := store.local(prefix)) is not None:
+            remove_tree(folder)
+    for tree in cache.glob(f"{dataset}-*"):
+        remove_tree(tree)

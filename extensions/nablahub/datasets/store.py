@@ -1,0 +1,184 @@
+"""Tables of datasets and their queries.
+
+There is no row for each file or small object: these are in manifests and packs. Rows exist for
+what is counted, shared or deleted by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    Select,
+    String,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from nablahub.core.database import Base
+from nablahub.core.times import Moment
+
+
+class DatasetRow(Base):
+    """A dataset."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (UniqueConstraint("team_id", "name"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id"))
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str] = mapped_column(String(255))
+    description: Mapped[str] = mapped_column(Text)
+    latest: Mapped[str | None] = mapped_column(String(40))
+    created_by: Mapped[str] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+    revision: Mapped[int] = mapped_column(Integer)
+
+
+class VersionRow(Base):
+    """A committed version; made once, never changed."""
+
+    __tablename__ = "dataset_versions"
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "number"),
+        Index("ix_dataset_versions_dataset_id_created_at", "dataset_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    version: Mapped[str] = mapped_column(String(16))
+    number: Mapped[int] = mapped_column(Integer)
+    key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    message: Mapped[str] = mapped_column(Text)
+    author: Mapped[str] = mapped_column(String(255))
+    source: Mapped[str] = mapped_column(String(255))
+    files: Mapped[int] = mapped_column(BigInteger)
+    size: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str] = mapped_column(String(64))
+    dvc_md5: Mapped[str] = mapped_column(String(32), index=True)
+    dvc_size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class UploadRow(Base):
+    """A version that is being built. Its id is the version's, known before it exists."""
+
+    __tablename__ = "dataset_uploads"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    version: Mapped[str] = mapped_column(String(16))
+    message: Mapped[str] = mapped_column(Text)
+    author: Mapped[str] = mapped_column(String(255))
+    source: Mapped[str] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    touched_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class PackRow(Base):
+    """A pack of small objects; ``upload_id`` is set until a version uses it."""
+
+    __tablename__ = "dataset_packs"
+    __table_args__ = (Index("ix_dataset_packs_team_id_size", "team_id", "size"),)
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    pack: Mapped[str] = mapped_column(String(64), primary_key=True)
+    team_id: Mapped[str] = mapped_column(String(32))
+    size: Mapped[int] = mapped_column(BigInteger)
+    count: Mapped[int] = mapped_column(Integer)
+    upload_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class ObjectRow(Base):
+    """A large object of a team."""
+
+    __tablename__ = "dataset_objects"
+    __table_args__ = (Index("ix_dataset_objects_team_id_size", "team_id", "size"),)
+
+    team_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    md5: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class LinkRow(Base):
+    """A dataset that refers to a large object; ``upload_id`` is set until a version does."""
+
+    __tablename__ = "dataset_links"
+    __table_args__ = (Index("ix_dataset_links_team_id_md5", "team_id", "md5"),)
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    md5: Mapped[str] = mapped_column(String(32), primary_key=True)
+    team_id: Mapped[str] = mapped_column(String(32))
+    upload_id: Mapped[str | None] = mapped_column(String(40), index=True)
+
+
+class GarbageRow(Base):
+    """Something in the store that no row refers to any more; written with the deletion.
+
+    ``kind`` is ``dataset`` (all it has), ``pack``, ``parts`` or ``object``; ``name`` is the key.
+    """
+
+    __tablename__ = "dataset_garbage"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    team_id: Mapped[str] = mapped_column(String(32), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(255))
+
+
+def of_teams(team_ids: Iterable[str]) -> Select[DatasetRow]:
+    """Select the datasets of these teams."""
+    return select(DatasetRow).where(DatasetRow.team_id.in_(sorted(team_ids)))
+
+
+def by_name(session: Session, team_ids: Iterable[str], name: str) -> Sequence[DatasetRow]:
+    """Return the datasets of a name in these teams."""
+    return session.scalars(of_teams(team_ids).where(DatasetRow.name == name)).all()
+
+
+def versions_of(dataset_id: str) -> Select[VersionRow]:
+    """Select the versions of a dataset."""
+    return select(VersionRow).where(VersionRow.dataset_id == dataset_id)
+
+
+def pack_names(session: Session, dataset_id: str) -> list[str]:
+    """Return the names of a dataset's packs, oldest first."""
+    query = select(PackRow.pack).where(PackRow.dataset_id == dataset_id)
+    return list(session.scalars(query.order_by(PackRow.created_at, PackRow.pack)))
+
+
+def used_bytes(session: Session, team_id: str) -> int:
+    """Return how many bytes a team's objects take, uncommitted ones included."""
+    packs = select(func.coalesce(func.sum(PackRow.size), 0)).where(PackRow.team_id == team_id)
+    large = select(func.coalesce(func.sum(ObjectRow.size), 0)).where(ObjectRow.team_id == team_id)
+    return int(session.execute(packs).scalar_one()) + int(session.execute(large).scalar_one())
+
+
+def next_number(session: Session, dataset_id: str) -> int:
+    """Return the number of the dataset's next version."""
+    query = select(func.max(VersionRow.number)).where(VersionRow.dataset_id == dataset_id)
+    return (session.execute(query).scalar() or 0) + 1
+
+
+def objects_of(session: Session, team_id: str, md5s: Sequence[str]) -> dict[str, ObjectRow]:
+    """Return those of a team's large objects that have one of these md5s."""
+    found: dict[str, ObjectRow] = {}
+    for start in range(0, len(md5s), 500):
+        query = select(ObjectRow).where(
+            ObjectRow.team_id == team_id, ObjectRow.md5.in_(md5s[start : start + 500])
+        )
+        found.update((row.md5, row) for row in session.scalars(query))
+    return found

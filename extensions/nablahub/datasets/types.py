@@ -1,0 +1,174 @@
+"""Wire types of datasets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from nablahub.core.names import Name
+from nablahub.core.paging import PageQuery
+from nablahub.core.wire import Body, Resource, Revision, Timestamp
+
+Description = Annotated[str, Field(max_length=10_000, description="Markdown")]
+Message = Annotated[str, Field(max_length=2_000, description="What is new in this version")]
+Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class VersionSummary(Resource):
+    """What a list of datasets shows of a version."""
+
+    id: str = Field(description="ds…:…, the reference that never changes its meaning")
+    version: str = Field(description="The part after the colon")
+    ref: str = Field(description="The same as id")
+    files: int
+    bytes: int
+    created_at: Timestamp
+
+
+class Dataset(Resource):
+    """A dataset."""
+
+    id: str
+    team_id: str
+    project_id: str | None
+    name: str
+    description: str
+    latest_version: VersionSummary | None
+    created_by: str
+    created_at: Timestamp
+    updated_at: Timestamp
+    revision: Revision
+
+
+class DatasetCreate(Body):
+    """What makes a dataset."""
+
+    name: Name
+    project: str | None = Field(default=None, description="Id of the project it is shown in")
+    team: str | None = Field(
+        default=None, description="Id or name; default: the project's, else your private team"
+    )
+    description: Description = ""
+
+
+class DatasetPatch(Body):
+    """What may be changed of a dataset; its versions never change."""
+
+    name: Name | None = None
+    description: Description | None = None
+
+
+class DatasetQuery(PageQuery):
+    """Filters of the list."""
+
+    project: str | None = Field(default=None, description="Only those of this project")
+    name: str | None = Field(default=None, description="Exactly this name")
+    ref: str | None = Field(default=None, description="Id or name, with or without a version")
+
+
+class DatasetVersion(VersionSummary):
+    """A version of a dataset: a whole tree, for ever the same."""
+
+    dataset_id: str
+    dataset_name: str
+    number: int = Field(description="Counts from 1 within the dataset")
+    message: str
+    author: str
+    source: str = Field(description="Where it came from: upload, run …, dvc")
+    digest: str = Field(description="sha256 of the canonical manifest")
+    dvc_md5: str = Field(description="DVC's name of the tree, without .dir")
+
+
+class File(Resource):
+    """A file of a version."""
+
+    path: str
+    size: int
+    kind: Literal["file", "executable"]
+    md5: Md5
+    sha256: Sha256
+
+
+class FileQuery(Body):
+    """Which files of a version to list."""
+
+    limit: int = Field(default=200, ge=1, le=5000, description="Items on a page")
+    cursor: str | None = Field(default=None, description="`next` of the page before")
+    prefix: str = Field(default="", description="Only paths that begin with this")
+
+
+class ContentQuery(Body):
+    """How to send a file."""
+
+    download: bool = Field(default=False, description="As an attachment, to be saved")
+
+
+class UploadCreate(Body):
+    """What begins a new version."""
+
+    message: Message = ""
+    source: str = Field(default="upload", max_length=200)
+
+
+class Upload(Resource):
+    """A version that is being built; nobody sees its files before it is committed."""
+
+    id: str = Field(description="What the version will be called once it is committed")
+    dataset_id: str
+    version: str
+    message: str
+    author: str
+    created_at: Timestamp
+
+
+class ObjectName(Body):
+    """What an object claims to be."""
+
+    md5: Md5
+    sha256: Sha256
+    size: int = Field(ge=0, le=2**53)
+
+
+class Missing(Body):
+    """Objects that a client could send."""
+
+    objects: list[ObjectName] = Field(max_length=20_000)
+
+
+class MissingAnswer(Resource):
+    """The md5s of those that have not arrived yet."""
+
+    missing: list[str]
+
+
+class PartQuery(Body):
+    """Which piece of a large object comes."""
+
+    sha256: Sha256
+    size: int = Field(ge=0, le=2**53, description="Of the whole object, in bytes")
+    offset: int = Field(default=0, ge=0, description="Where this piece begins")
+
+
+class PartAnswer(Resource):
+    """How much of a large object has arrived."""
+
+    arrived: int
+    complete: bool
+
+
+class BatchRequest(Body):
+    """Objects to be sent as one pack."""
+
+    md5: list[Md5] = Field(min_length=1, max_length=20_000)
+
+
+class DvcExport(Resource):
+    """What makes a DVC repository use a version; the texts of two files."""
+
+    remote: str
+    url: str
+    dvc_file: str = Field(description="Save it as NAME.dvc")
+    config: str = Field(description="Goes into .dvc/config")
+    header: str = Field(description="In which DVC sends the token")

@@ -1,0 +1,306 @@
+"""Building a version: begin, find out what is missing, take it in, commit; or cancel.
+
+The order that makes a crash harmless: bytes first, then the row that counts them, last the row
+of the version. Whatever has no row is not there for anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import batched
+from typing import Final
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from nablahub.core.errors import Fault
+from nablahub.core.ids import new_id
+from nablahub.core.objects import ObjectStore
+from nablahub.core.times import now
+from nablahub.datasets.contents import Contents, Known
+from nablahub.datasets.errors import (
+    DatasetQuota,
+    MissingObjects,
+    NoSuchDataset,
+    NoSuchUpload,
+    UploadLost,
+)
+from nablahub.datasets.layout import object_key, pack_key
+from nablahub.datasets.manifest import Entry
+from nablahub.datasets.manifests import Written
+from nablahub.datasets.paths import show
+from nablahub.datasets.store import (
+    DatasetRow,
+    GarbageRow,
+    LinkRow,
+    ObjectRow,
+    PackRow,
+    UploadRow,
+    VersionRow,
+    next_number,
+    objects_of,
+    used_bytes,
+)
+from nablahub.datasets.types import ObjectName
+
+SHOWN_FAULTS: Final = 50
+#: An upload that nothing was added to for so long is given up.
+KEPT: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who made a version, and how."""
+
+    author: str
+    source: str = "upload"
+    message: str = ""
+    key: str | None = None
+
+
+def begin(session: Session, dataset: DatasetRow, origin: Origin) -> UploadRow:
+    """Begin a version of a dataset."""
+    version = new_id("version")
+    at = now()
+    row = UploadRow(
+        id=f"{dataset.id}:{version}", dataset_id=dataset.id, version=version,
+        message=origin.message, author=origin.author, source=origin.source,
+        created_at=at, touched_at=at,
+    )  # fmt: skip
+    session.add(row)
+    session.flush()
+    return row
+
+
+def missing(
+    session: Session, team_id: str, packed: dict[bytes, Known], asked: Sequence[ObjectName]
+) -> list[str]:
+    """Return the md5s of the objects that must be sent."""
+    unknown = [o for o in asked if not _is_packed(packed, o)]
+    large = objects_of(session, team_id, [o.md5 for o in unknown])
+    return list(dict.fromkeys(o.md5 for o in unknown if not _is_large(large, o)))
+
+
+def _is_packed(packed: dict[bytes, Known], wanted: ObjectName) -> bool:
+    known = packed.get(bytes.fromhex(wanted.md5))
+    if known is None:
+        return False
+    row = known.table.at(known.number)
+    return row.size == wanted.size and row.sha256.hex() == wanted.sha256
+
+
+def _is_large(large: dict[str, ObjectRow], wanted: ObjectName) -> bool:
+    row = large.get(wanted.md5)
+    return row is not None and (row.sha256, row.size) == (wanted.sha256, wanted.size)
+
+
+def check_quota(session: Session, team_id: str, size: int, limit: int) -> None:
+    """Raise DatasetQuota when ``size`` more bytes are more than the team may have."""
+    used = used_bytes(session, team_id)
+    if used + size > limit:
+        raise DatasetQuota(used, size, limit)
+
+
+def register_pack(
+    session: Session, store: ObjectStore, upload: UploadRow, row: PackRow, limit: int
+) -> None:
+    """Count a pack that has been stored.
+
+    Raises
+    ------
+    DatasetQuota
+        When the team would have too much; the caller then deletes the pack.
+    UploadLost
+        When the pack was deleted meanwhile by whoever cancelled an upload that had it too.
+    """
+    if session.get(PackRow, (row.dataset_id, row.pack)) is None:
+        if store.size(pack_key(row.dataset_id, row.pack)) != row.size:
+            raise UploadLost
+        check_quota(session, row.team_id, row.size, limit)
+        session.add(row)
+    touch(session, upload)
+
+
+def register_object(
+    session: Session, store: ObjectStore, upload: UploadRow, row: ObjectRow, limit: int
+) -> None:
+    """Count a large object that has been stored; raises as :func:`register_pack`."""
+    if session.get(ObjectRow, (row.team_id, row.md5)) is None:
+        if store.size(object_key(row.md5)) != row.size:
+            raise UploadLost
+        check_quota(session, row.team_id, row.size, limit)
+        session.add(row)
+    if session.get(LinkRow, (upload.dataset_id, row.md5)) is None:
+        session.add(
+            LinkRow(
+                dataset_id=upload.dataset_id, md5=row.md5, team_id=row.team_id, upload_id=upload.id
+            )
+        )
+    touch(session, upload)
+
+
+def touch(session: Session, upload: UploadRow) -> None:
+    """Say that an upload is alive; NoSuchUpload when it has been cancelled."""
+    found = session.execute(
+        update(UploadRow).where(UploadRow.id == upload.id).values(touched_at=now())
+    )
+    if not found.rowcount:  # type: ignore[attr-defined]  # an UPDATE's result has it
+        raise NoSuchUpload(upload.id)
+
+
+@dataclass
+class Check:
+    """Goes through the entries of a new version and sees whether each has its bytes.
+
+    Parameters
+    ----------
+    session : Session
+        A read transaction.
+    contents : Contents
+        The dataset's objects.
+    team_id : str
+        Whose large objects count.
+    """
+
+    session: Session
+    contents: Contents
+    team_id: str
+    packs: set[str] = field(default_factory=set)
+    large: set[str] = field(default_factory=set)
+    _faults: list[Fault] = field(default_factory=list)
+    _count: int = 0
+
+    def through(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Yield the entries unchanged; MissingObjects at the end names those without bytes."""
+        packed = self.contents.packed()
+        for group in batched(entries, 1000):
+            lost = [entry for entry in group if not self._packed(packed, entry)]
+            rows = objects_of(self.session, self.team_id, [entry.md5 for entry in lost])
+            for entry in lost:
+                row = rows.get(entry.md5)
+                if row is None or (row.sha256, row.size) != (entry.sha256, entry.size):
+                    self._fault(entry, row)
+                else:
+                    self.large.add(entry.md5)
+            yield from group
+        if self._count:
+            raise MissingObjects(self._faults, self._count)
+
+    def _packed(self, packed: dict[bytes, Known], entry: Entry) -> bool:
+        known = packed.get(bytes.fromhex(entry.md5))
+        if known is None:
+            return False
+        row = known.table.at(known.number)
+        if row.size != entry.size or row.sha256 != bytes.fromhex(entry.sha256):
+            return False
+        self.packs.add(known.pack)
+        return True
+
+    def _fault(self, entry: Entry, row: ObjectRow | None) -> None:
+        self._count += 1
+        if len(self._faults) < SHOWN_FAULTS:
+            problem = "never arrived" if row is None else "are not those that arrived"
+            self._faults.append(
+                Fault(f"{show(entry.path)}: the bytes of md5 {entry.md5} {problem}.")
+            )
+
+
+def finish(
+    session: Session, upload: UploadRow, check: Check, written: Written, key: str | None
+) -> VersionRow:
+    """Make the version, in the transaction that ends its upload.
+
+    Raises
+    ------
+    UploadLost
+        When bytes were deleted since they were checked.
+    """
+    dataset = session.get(DatasetRow, upload.dataset_id)
+    if dataset is None:
+        raise NoSuchDataset(upload.dataset_id)
+    if session.get(UploadRow, upload.id) is None:
+        raise NoSuchUpload(upload.id)
+    _keep_packs(session, dataset.id, check.packs)
+    _keep_large(session, dataset, check.large)
+    at = now()
+    row = VersionRow(
+        id=upload.id, dataset_id=dataset.id, version=upload.version,
+        number=next_number(session, dataset.id), key=key, message=upload.message,
+        author=upload.author, source=upload.source, files=written.root.files,
+        size=written.root.size, digest=written.root.digest,
+        dvc_md5=written.dir_object.md5, dvc_size=written.dir_object.size, created_at=at,
+    )  # fmt: skip
+    session.add(row)
+    session.flush()
+    end(session, dataset.team_id, upload)
+    dataset.latest = row.id
+    dataset.updated_at = at
+    dataset.revision += 1
+    return row
+
+
+def _keep_packs(session: Session, dataset_id: str, packs: set[str]) -> None:
+    for names in batched(sorted(packs), 500):
+        kept = session.execute(
+            update(PackRow)
+            .where(PackRow.dataset_id == dataset_id, PackRow.pack.in_(names))
+            .values(upload_id=None)
+        )
+        if kept.rowcount != len(names):  # type: ignore[attr-defined]  # an UPDATE's result has it
+            raise UploadLost
+
+
+def _keep_large(session: Session, dataset: DatasetRow, md5s: set[str]) -> None:
+    ordered = sorted(md5s)
+    if len(objects_of(session, dataset.team_id, ordered)) != len(ordered):
+        raise UploadLost
+    for names in batched(ordered, 500):
+        query = select(LinkRow).where(LinkRow.dataset_id == dataset.id, LinkRow.md5.in_(names))
+        linked = {row.md5: row for row in session.scalars(query)}
+        for md5 in names:
+            if md5 in linked:
+                linked[md5].upload_id = None
+            else:
+                session.add(
+                    LinkRow(dataset_id=dataset.id, md5=md5, team_id=dataset.team_id, upload_id=None)
+                )
+    session.flush()
+
+
+def end(session: Session, team_id: str, upload: UploadRow) -> None:
+    """Forget an upload and whatever came with it that no version uses."""
+    packs = session.scalars(select(PackRow).where(PackRow.upload_id == upload.id)).all()
+    for pack in packs:
+        name = pack_key(pack.dataset_id, pack.pack)
+        session.add(GarbageRow(team_id=team_id, kind="pack", name=name))
+        session.delete(pack)
+    links = session.scalars(select(LinkRow).where(LinkRow.upload_id == upload.id)).all()
+    for link in links:
+        session.delete(link)
+    session.flush()
+    drop_unlinked(session, team_id, [link.md5 for link in links])
+    name = f"{upload.dataset_id}/{upload.version}"
+    session.add(GarbageRow(team_id=team_id, kind="parts", name=name))
+    session.execute(delete(UploadRow).where(UploadRow.id == upload.id))
+
+
+def drop_unlinked(session: Session, team_id: str, md5s: Iterable[str]) -> None:
+    """Forget those of a team's large objects that no dataset refers to any more."""
+    for names in batched(sorted(set(md5s)), 500):
+        query = select(LinkRow.md5).where(LinkRow.team_id == team_id, LinkRow.md5.in_(names))
+        used = set(session.scalars(query))
+        for md5 in names:
+            if md5 not in used:
+                session.execute(
+                    delete(ObjectRow).where(ObjectRow.team_id == team_id, ObjectRow.md5 == md5)
+                )
+                name = object_key(md5)
+                session.add(GarbageRow(team_id=team_id, kind="object", name=name))
+    session.flush()
+
+
+def stale(session: Session) -> Sequence[UploadRow]:
+    """Return the uploads that were given up."""
+    return session.scalars(select(UploadRow).where(UploadRow.touched_at < now() - KEPT)).all()
