@@ -67,22 +67,17 @@ def roles(owner: str | None, *, culler: bool) -> list[dict[str, Any]]:
                 "services": [CULLER],
             }
         )
+    up = ["shutdown", "read:hub"]
     if owner is not None:
-        found.append(
-            {
-                "name": "nablahub-up",
-                "description": "Starts and stops the hub; makes the command line's token",
-                "scopes": [
-                    "shutdown",
-                    "read:hub",
-                    "list:users",
-                    "read:servers",
-                    f"tokens!user={owner}",
-                    f"read:users:name!user={owner}",
-                ],
-                "services": [SUPERVISOR],
-            }
-        )
+        up += [f"tokens!user={owner}", f"read:users:name!user={owner}"]
+    found.append(
+        {
+            "name": "nablahub-up",
+            "description": "Ends the hub; makes the command line's token",
+            "scopes": up,
+            "services": [SUPERVISOR],
+        }
+    )
     return found
 
 

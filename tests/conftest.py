@@ -1,0 +1,16 @@
+"""Fixtures that several rooms of the tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import hub as support
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[support.RunningHub]:
+    """The real hub, Traefik and service with the users alice, bob and carol; once per run."""
+    with support.running(tmp_path_factory.mktemp("hub") / "its state") as running:
+        yield running
