@@ -28,8 +28,8 @@ class Extension:
         Concepts whose services must be there first.
     service : str
         ``"package.module:Class"``; built with the Context.
-    operations : str
-        Module whose functions carry ``@operation`` or ``@stream``.
+    operations : str or tuple of str
+        Module whose functions carry ``@operation`` or ``@stream``, or several.
     migrations : str
         Package that holds the Alembic revisions of its tables.
     tables : str
@@ -45,7 +45,7 @@ class Extension:
     name: str
     requires: tuple[str, ...] = ()
     service: str | None = None
-    operations: str | None = None
+    operations: str | tuple[str, ...] | None = None
     migrations: str | None = None
     tables: str | None = None
     api: Mapping[str, str] = field(default_factory=dict)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from nablahub.core.objects import CHUNK
 from nablahub.datasets.manifest import Entry
 
-#: The header in which DVC sends the hub's token (``custom_auth_header``).
-TOKEN_HEADER = "X-Nablahub-Token"  # noqa: S105 (a header's name)
+#: The header in which DVC sends the hub's token (``custom_auth_header``), as ``Bearer TOKEN``.
+AUTH_HEADER = "Authorization"
 _OID = re.compile(r"([0-9a-f]{2})/([0-9a-f]{30})(\.dir)?")
 
 
@@ -105,6 +105,6 @@ def dvc_config(remote: str, url: str) -> str:
         f"['remote \"{remote}\"']\n"
         f"    url = {url}\n"
         "    auth = custom\n"
-        f"    custom_auth_header = {TOKEN_HEADER}\n"
+        f"    custom_auth_header = {AUTH_HEADER}\n"
         "    method = PUT\n"
     )

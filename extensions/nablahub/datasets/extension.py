@@ -6,7 +6,11 @@ extension = Extension(
     name="datasets",
     requires=("teams", "projects"),
     service="nablahub.datasets.service:DatasetService",
-    operations="nablahub.datasets.handlers",
+    operations=(
+        "nablahub.datasets.handlers",
+        "nablahub.datasets.upload_handlers",
+        "nablahub.datasets.remote_handlers",
+    ),
     migrations="nablahub.datasets.migrations",
     tables="nablahub.datasets.store",
     api={"datasets": "nablahub.datasets.api:DatasetsAPI"},

@@ -154,9 +154,11 @@ def versions_of(dataset_id: str) -> Select[VersionRow]:
     return select(VersionRow).where(VersionRow.dataset_id == dataset_id)
 
 
-def pack_names(session: Session, dataset_id: str) -> list[str]:
-    """Return the names of a dataset's packs, oldest first."""
+def pack_names(session: Session, dataset_id: str, *, committed: bool = False) -> list[str]:
+    """Return the names of a dataset's packs, or of those that a version uses, oldest first."""
     query = select(PackRow.pack).where(PackRow.dataset_id == dataset_id)
+    if committed:
+        query = query.where(PackRow.upload_id.is_(None))
     return list(session.scalars(query.order_by(PackRow.created_at, PackRow.pack)))
 
 

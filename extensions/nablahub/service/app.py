@@ -109,8 +109,9 @@ def operations_of(extensions: Sequence[Extension]) -> list[Operation]:
     """Return all operations that are served but the OpenAPI document itself."""
     found = collect(sys.modules[handlers.__name__])
     for extension in extensions:
-        if extension.operations is not None:
-            found += collect(load(extension.operations))
+        modules = extension.operations or ()
+        for module in (modules,) if isinstance(modules, str) else modules:
+            found += collect(load(module))
     return found
 
 

@@ -1,0 +1,282 @@
+"""Operations on datasets, their versions and the files in them; uploads are in another module."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from urllib.parse import quote
+
+from sqlalchemy.orm import Session
+
+from nablahub.core.errors import Fault, Invalid
+from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.paging import Page, PageQuery
+from nablahub.core.permissions import Principal
+from nablahub.datasets.batches import batch_of, parse_request
+from nablahub.datasets.contents import Contents
+from nablahub.datasets.dvc import DirObject
+from nablahub.datasets.errors import BadObject, NoSuchFile
+from nablahub.datasets.export import export_of
+from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry
+from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.paths import show
+from nablahub.datasets.service import DatasetService, version_wire
+from nablahub.datasets.store import DatasetRow, VersionRow
+from nablahub.datasets.threads import blocking
+from nablahub.datasets.types import (
+    ContentQuery,
+    Dataset,
+    DatasetCreate,
+    DatasetPatch,
+    DatasetQuery,
+    DatasetVersion,
+    DvcExport,
+    File,
+    FileQuery,
+)
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+#: What a browser would run if it were shown; such a file is only ever offered for saving.
+_ACTIVE = ("text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml")
+
+
+@operation("GET", "/datasets", scope="datasets:read", query=DatasetQuery)
+def list_datasets(call: Call) -> Page[Dataset]:
+    """List the datasets of your teams."""
+    items, following = call.get(DatasetService).list(call.session, call.who, call.query)
+    return Page(items=items, next=following)
+
+
+@operation("POST", "/datasets", scope="datasets:write", status=201)
+def create_dataset(call: Call, body: DatasetCreate) -> Dataset:
+    """Create an empty dataset."""
+    return call.get(DatasetService).create(call.session, call.who, body)
+
+
+@operation("GET", "/datasets/{dataset}", scope="datasets:read")
+def get_dataset(call: Call) -> Dataset:
+    """Get a dataset by its id or name."""
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    return service.as_wire(call.session, row)
+
+
+@operation("PATCH", "/datasets/{dataset}", scope="datasets:write")
+def change_dataset(call: Call, body: DatasetPatch) -> Dataset:
+    """Change a dataset's name or description."""
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    call.check_etag(row.revision)
+    return service.change(call.session, row, body)
+
+
+@operation("DELETE", "/datasets/{dataset}", scope="datasets:write")
+def delete_dataset(call: Call) -> None:
+    """Delete a dataset with all its versions, unless something depends on it."""
+    service = call.get(DatasetService)
+    service.delete(call.session, service.row(call.session, call.who, call.path["dataset"]))
+
+
+@operation("GET", "/datasets/{dataset}/versions", scope="datasets:read", query=PageQuery)
+def list_versions(call: Call) -> Page[DatasetVersion]:
+    """List the versions of a dataset, newest first."""
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    items, following = service.versions(call.session, row, call.query)
+    return Page(items=list(items), next=following)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A version that is being read."""
+
+    dataset: DatasetRow
+    version: VersionRow
+    contents: Contents
+    manifest: ManifestReader
+
+
+def open_version(
+    service: DatasetService, session: Session, who: Principal, dataset: str, version: str
+) -> Opened:
+    """Find a version and open its manifest."""
+    row = service.row(session, who, dataset)
+    found = service.version(session, row, version)
+    return Opened(row, found, service.contents(session, row), service.manifest(row, found))
+
+
+@operation("GET", "/datasets/{dataset}/versions/{version}", scope="datasets:read")
+def get_version(call: Call) -> DatasetVersion:
+    """Get a version by its 7 characters, or `latest`."""
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    return version_wire(row, service.version(call.session, row, call.path["version"]))
+
+
+@operation(
+    "GET", "/datasets/{dataset}/versions/{version}/files", scope="datasets:read", query=FileQuery
+)
+def list_files(call: Call) -> Page[File]:
+    """List the files of a version, by path."""
+    opened = open_version(
+        call.get(DatasetService), call.session, call.who, call.path["dataset"],
+        call.path["version"],
+    )  # fmt: skip
+    asked: FileQuery = call.query
+    rows = list(
+        islice(opened.manifest.after(asked.cursor or "", prefix=asked.prefix), asked.limit + 1)
+    )
+    following = rows[asked.limit - 1].path if len(rows) > asked.limit else None
+    return Page(items=[file_wire(entry) for entry in rows[: asked.limit]], next=following)
+
+
+def file_wire(entry: Entry) -> File:
+    """Return an entry as clients see it."""
+    return File(
+        path=entry.path, size=entry.size, md5=entry.md5, sha256=entry.sha256,
+        kind="executable" if entry.kind == KIND_EXECUTABLE else "file",
+    )  # fmt: skip
+
+
+@operation("GET", "/datasets/{dataset}/versions/{version}/dvc", scope="datasets:read")
+def get_dvc_files(call: Call) -> DvcExport:
+    """Get the `.dvc` file and the remote's configuration that stand for a version."""
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    version = service.version(call.session, row, call.path["version"])
+    tree = DirObject(version.dvc_md5, version.dvc_size)
+    return export_of(service.settings.api_url, row, tree, version.files, version.size)
+
+
+async def _open(call: StreamCall) -> Opened:
+    service = call.get(DatasetService)
+    who, dataset, version = call.who, call.path["dataset"], call.path["version"]
+    return await call.db_read(lambda s: open_version(service, s, who, dataset, version))
+
+
+@stream(
+    "GET",
+    "/datasets/{dataset}/versions/{version}/manifest",
+    scope="datasets:read",
+    produces="text/plain",
+)
+async def get_manifest(call: StreamCall) -> None:
+    """Get a version's manifest: `<md5> <sha256> f|x <size> <path>`, a line for each file."""
+    opened = await _open(call)
+    call.set_header("X-Nablahub-Version", opened.version.id)
+    for number in range(len(opened.manifest.root.pages)):
+        await call.write(await blocking(opened.manifest.page_bytes, number))
+
+
+@stream(
+    "POST",
+    "/datasets/{dataset}/versions/{version}/objects",
+    scope="datasets:read",
+    consumes="application/json",
+    produces="application/octet-stream",
+)
+async def get_objects(call: StreamCall) -> None:
+    """Get many small objects at once, as a pack; the body is `{"md5": [...]}`."""
+    asked = parse_request(await call.read())
+    opened = await _open(call)
+    parts = await blocking(batch_of, opened.contents, asked.md5)
+    call.set_header("Content-Length", str(parts.size))
+    await send(call, parts.chunks())
+
+
+@stream(
+    "GET",
+    "/datasets/{dataset}/versions/{version}/files/{path+}",
+    scope="datasets:read",
+    query=ContentQuery,
+    produces="application/octet-stream",
+)
+async def get_file(call: StreamCall) -> None:
+    """Get a file's content, or the part of it that `Range` asks for."""
+    opened = await _open(call)
+    await send_file(call, opened, call.path["path"])
+
+
+@stream(
+    "HEAD",
+    "/datasets/{dataset}/versions/{version}/files/{path+}",
+    scope="datasets:read",
+    query=ContentQuery,
+)
+async def look_at_file(call: StreamCall) -> None:
+    """Get a file's size, type and hash."""
+    opened = await _open(call)
+    await send_file(call, opened, call.path["path"])
+
+
+async def send_file(call: StreamCall, opened: Opened, path: str) -> None:
+    """Answer with a file of a version, as nothing that a browser would run."""
+    entry = await blocking(opened.manifest.find, path)
+    if entry is None:
+        raise NoSuchFile(show(path), opened.version.id)
+    place = await blocking(opened.contents.locate, entry.md5, entry.size)
+    if place is None:
+        raise BadObject(
+            f"The bytes of '{show(path)}' are missing from the store.",
+            hint="Commit the file again from where it came from.",
+        )
+    start, length = read_range(call.request_headers.get("Range"), entry.size)
+    set_file_headers(call, entry)
+    if length != entry.size:
+        call.set_status(206)
+        call.set_header("Content-Range", f"bytes {start}-{start + length - 1}/{entry.size}")
+    call.set_header("Content-Length", str(length))
+    if call.method != "HEAD":
+        await send(call, opened.contents.chunks(place, start, length))
+
+
+def set_file_headers(call: StreamCall, entry: Entry) -> None:
+    """Say what a file is; see :data:`_ACTIVE`."""
+    guess = mimetypes.guess_type(entry.path)[0] or "application/octet-stream"
+    kind = "application/octet-stream" if guess in _ACTIVE else guess
+    if kind.startswith("text/"):
+        kind += "; charset=utf-8"
+    save = call.query.download or guess in _ACTIVE
+    name = quote(entry.path.rpartition("/")[2], safe="")
+    call.set_header("Content-Type", kind)
+    how = "attachment" if save else "inline"
+    call.set_header("Content-Disposition", f"{how}; filename*=UTF-8''{name}")
+    call.set_header("Accept-Ranges", "bytes")
+    call.set_header("ETag", f'"{entry.sha256}"')
+    call.set_header("Content-Security-Policy", "sandbox; default-src 'none'")
+    call.set_header("Cache-Control", "private, max-age=31536000, immutable")
+
+
+def read_range(header: str | None, size: int) -> tuple[int, int]:
+    """Return start and length in bytes that a ``Range`` header asks for (RFC 9110, 14.2).
+
+    Anything but one range of bytes is ignored, as the standard allows.
+
+    Raises
+    ------
+    Invalid
+        When the range begins after the end.
+    """
+    match = _RANGE.fullmatch(header.strip()) if header else None
+    if match is None or match[0] == "bytes=-":
+        return 0, size
+    first, last = match[1], match[2]
+    if not first:
+        length = min(int(last), size)
+        return size - length, length
+    start, end = int(first), min(int(last), size - 1) if last else size - 1
+    if start >= size or end < start:
+        raise Invalid(
+            f"The file has {size} bytes; the range begins after its end.",
+            errors=[Fault("Not within the file.", "/Range", hint="Leave the header out.")],
+        )
+    return start, end - start + 1
+
+
+async def send(call: StreamCall, chunks: Iterator[bytes]) -> None:
+    """Send pieces as they are read."""
+    while (data := await blocking(next, chunks, None)) is not None:
+        await call.write(data)

@@ -1,0 +1,104 @@
+"""The hub as a DVC remote: DVC's layout over HTTP, for one dataset.
+
+DVC asks for ``files/md5/ab/cdef…`` and ``….dir`` below the remote's URL. There is no such file for
+a small object or a ``.dir``: the first is a slice of a pack, the second is written from the
+manifest while it is sent. Only what the dataset refers to is answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from nablahub.core.errors import NotFound
+from nablahub.core.operations import StreamCall, stream
+from nablahub.core.permissions import Principal
+from nablahub.datasets.contents import Contents
+from nablahub.datasets.dvc import dir_chunks, parse_object
+from nablahub.datasets.handlers import read_range, send
+from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.service import DatasetService
+from nablahub.datasets.store import LinkRow, VersionRow, pack_names
+from nablahub.datasets.threads import blocking
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was asked for: an object, or the tree of a version."""
+
+    contents: Contents
+    md5: str
+    large: bool
+    manifest: ManifestReader | None = None
+    size: int = 0
+
+
+def unknown() -> NotFound:
+    """Return the error for what the dataset does not refer to, whether others do or not."""
+    return NotFound(
+        "This dataset has no such object.", hint="Use the remote that `export-dvc` wrote."
+    )
+
+
+def find(
+    service: DatasetService, session: Session, who: Principal, dataset: str, path: str
+) -> Target:
+    """Find what a path of the remote means."""
+    row = service.row(session, who, dataset)
+    parsed = parse_object(path)
+    if parsed is None:
+        raise unknown()
+    md5, is_dir = parsed
+    names = pack_names(session, row.id, committed=True)
+    contents = Contents(service.store(row.team_id), row.id, names, service.tables)
+    if not is_dir:
+        link = session.get(LinkRow, (row.id, md5))
+        return Target(contents, md5, large=link is not None and link.upload_id is None)
+    query = select(VersionRow).where(VersionRow.dataset_id == row.id, VersionRow.dvc_md5 == md5)
+    version = session.scalars(query.limit(1)).first()
+    if version is None:
+        raise unknown()
+    return Target(contents, md5, False, service.manifest(row, version), version.dvc_size)
+
+
+async def _answer(call: StreamCall) -> None:
+    service, who, path = call.get(DatasetService), call.who, call.path
+    target = await call.db_read(lambda s: find(service, s, who, path["dataset"], path["object"]))
+    call.set_header("Content-Type", "application/octet-stream")
+    call.set_header("ETag", f'"{target.md5}"')
+    if target.manifest is not None:
+        call.set_header("Content-Length", str(target.size))
+        if call.method != "HEAD":
+            await send(call, dir_chunks(target.manifest.entries()))
+        return
+    place = await blocking(target.contents.locate, target.md5)
+    if place is None or (not place.key.startswith("packs/") and not target.large):
+        raise unknown()
+    start, length = read_range(call.request_headers.get("Range"), place.size)
+    if length != place.size:
+        call.set_status(206)
+        call.set_header("Content-Range", f"bytes {start}-{start + length - 1}/{place.size}")
+    call.set_header("Accept-Ranges", "bytes")
+    call.set_header("Content-Length", str(length))
+    if call.method != "HEAD":
+        await send(call, target.contents.chunks(place, start, length))
+
+
+@stream(
+    "GET",
+    "/dvc/{dataset}/files/md5/{object+}",
+    scope="datasets:read",
+    produces="application/octet-stream",
+    root=True,
+)
+async def get_dvc_object(call: StreamCall) -> None:
+    """Get an object of a dataset, as a DVC remote has it."""
+    await _answer(call)
+
+
+@stream("HEAD", "/dvc/{dataset}/files/md5/{object+}", scope="datasets:read", root=True)
+async def look_at_dvc_object(call: StreamCall) -> None:
+    """Find out whether a dataset has an object, as a DVC remote."""
+    await _answer(call)

@@ -1,0 +1,34 @@
+"""Blocking work of a coroutine, in a thread that is never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+
+
+async def blocking[**P, T](work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``work`` in a thread; when the caller is cancelled, wait for it all the same.
+
+    A client that goes away cancels its request. Were the thread left alone then, it would go on
+    writing to a file that is being closed, or to another one that got its number.
+    """
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+@asynccontextmanager
+async def entered[T](manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """Enter and leave a context manager in threads: both may block."""
+    value = await blocking(manager.__enter__)
+    try:
+        yield value
+    except BaseException as error:
+        if not await blocking(manager.__exit__, type(error), error, error.__traceback__):
+            raise
+    else:
+        await blocking(manager.__exit__, None, None, None)

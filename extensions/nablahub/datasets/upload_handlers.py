@@ -1,0 +1,279 @@
+"""Operations that build a version; :mod:`nablahub.datasets.handlers` hands them on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import BinaryIO, Final
+
+from pydantic import ValidationError
+
+from nablahub.core.errors import Fault, Invalid, Malformed, NablaError, TooLarge
+from nablahub.core.objects import CHUNK, full_storage
+from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.datasets import uploads
+from nablahub.datasets.errors import BadObject, human
+from nablahub.datasets.intake import PackReceiver, PieceWriter
+from nablahub.datasets.service import DatasetService, version_wire
+from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow
+from nablahub.datasets.threads import blocking, entered
+from nablahub.datasets.types import (
+    DatasetVersion,
+    Md5,
+    Missing,
+    MissingAnswer,
+    PartAnswer,
+    PartQuery,
+    Upload,
+    UploadCreate,
+)
+
+#: A manifest of a million files has 150 MB.
+LARGEST_MANIFEST: Final = 4 * 1024**3
+#: After an error the rest of a body is read, up to this, so that the client gets to hear of it.
+DRAINED: Final = 128 * 1024**2
+
+
+def _wire(row: UploadRow) -> Upload:
+    return Upload.model_validate(row, from_attributes=True)
+
+
+@operation("POST", "/datasets/{dataset}/uploads", scope="datasets:write", status=201)
+def begin_upload(call: Call, body: UploadCreate) -> Upload:
+    """Begin a new version of a dataset."""
+    row = call.get(DatasetService).row(call.session, call.who, call.path["dataset"])
+    origin = uploads.Origin(call.who.name, body.source, body.message)
+    return _wire(uploads.begin(call.session, row, origin))
+
+
+@operation("GET", "/datasets/{dataset}/uploads/{upload}", scope="datasets:read")
+def get_upload(call: Call) -> Upload:
+    """Get an upload that is not committed yet."""
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    return _wire(service.building.upload(call.session, row, call.path["upload"]))
+
+
+@operation("DELETE", "/datasets/{dataset}/uploads/{upload}", scope="datasets:write")
+def cancel_upload(call: Call) -> None:
+    """Give an upload up; what came with it is deleted."""
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    upload = service.building.upload(call.session, row, call.path["upload"])
+    uploads.end(call.session, row.team_id, upload)
+    service.collect_later(call.session, row.team_id)
+
+
+async def _find(call: StreamCall) -> tuple[DatasetRow, UploadRow]:
+    service, who, path = call.get(DatasetService), call.who, call.path
+    return await call.db_read(
+        lambda s: (
+            row := service.row(s, who, path["dataset"]),
+            service.building.upload(s, row, path["upload"]),
+        )
+    )
+
+
+@stream(
+    "POST",
+    "/datasets/{dataset}/uploads/{upload}/missing",
+    scope="datasets:write",
+    consumes="application/json",
+)
+async def list_missing(call: StreamCall) -> MissingAnswer:
+    """Tell which of these objects must be sent, and whether they would find room.
+
+    The body is `{"objects": [{"md5", "sha256", "size"}, …]}`, at most 20,000 of them.
+    """
+    service = call.get(DatasetService)
+    asked = _parse(await call.read())
+    dataset, _ = await _find(call)
+    contents = await call.db_read(lambda s: service.contents(s, dataset))
+    packed = await blocking(contents.packed)
+    lacking = await call.db_read(
+        lambda s: uploads.missing(s, dataset.team_id, packed, asked.objects)
+    )
+    sizes = {o.md5: o.size for o in asked.objects}
+    total = sum(sizes[md5] for md5 in lacking)
+    await blocking(service.building.check_space, dataset.team_id, total)
+    return MissingAnswer(missing=lacking)
+
+
+def _parse(body: bytes) -> Missing:
+    try:
+        return Missing.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise Malformed("The body is not JSON.", hint='Send {"objects": [...]}.') from error
+        pointer = "".join(f"/{part}" for part in first["loc"])
+        raise Invalid(
+            "The body does not list objects.", errors=[Fault(first["msg"], pointer)]
+        ) from error
+
+
+@stream(
+    "PUT",
+    "/datasets/{dataset}/uploads/{upload}/packs/{pack}",
+    scope="datasets:write",
+    status=204,
+    consumes="application/octet-stream",
+)
+async def put_pack(call: StreamCall) -> None:
+    """Send a pack of small objects, named by the sha256 of its bytes."""
+    await _heard(call, _take_pack(call))
+
+
+async def _take_pack(call: StreamCall) -> None:
+    service = call.get(DatasetService)
+    pack = call.path["pack"]
+    if len(pack) != 64 or not set(pack) <= set("0123456789abcdef"):
+        raise BadObject("A pack is named by its sha256.", hint="Send 64 hexadecimal digits.")
+    dataset, upload = await _find(call)
+    size = int(call.request_headers.get("Content-Length", "0"))
+    await blocking(service.building.check_space, dataset.team_id, size)
+    store = service.store(dataset.team_id)
+    made = await blocking(PackReceiver, store, dataset.id, pack)
+    async with entered(made) as receiver:
+        async for data in large_chunks(call):
+            await blocking(receiver.feed, data)
+        got = await blocking(receiver.finish)
+    await blocking(service.building.register_pack, dataset.team_id, upload, pack, got)
+
+
+@stream("HEAD", "/datasets/{dataset}/uploads/{upload}/objects/{md5}", scope="datasets:write")
+async def look_at_object(call: StreamCall) -> None:
+    """Find out how many bytes of a large object have arrived (`X-Arrived`)."""
+    service = call.get(DatasetService)
+    dataset, upload = await _find(call)
+    parts = service.parts(dataset.team_id)
+    file = parts.path(dataset.id, upload.version, _md5(call))
+    call.set_header("X-Arrived", str(await blocking(parts.arrived, file)))
+
+
+@stream(
+    "PUT",
+    "/datasets/{dataset}/uploads/{upload}/objects/{md5}",
+    scope="datasets:write",
+    query=PartQuery,
+    consumes="application/octet-stream",
+)
+async def put_object(call: StreamCall) -> PartAnswer:
+    """Send a large object, or the next piece of one; pieces survive a restart of the hub."""
+    return await _heard(call, _take_piece(call))
+
+
+async def _take_piece(call: StreamCall) -> PartAnswer:
+    service = call.get(DatasetService)
+    asked: PartQuery = call.query
+    md5 = _md5(call)
+    dataset, upload = await _find(call)
+    team_id = dataset.team_id
+    await blocking(service.building.check_space, team_id, asked.size - asked.offset)
+    parts = service.parts(team_id)
+    file = parts.path(dataset.id, upload.version, md5)
+    async with entered(parts.piece(file, asked.offset)) as writer:
+        async for data in large_chunks(call):
+            _check_end(writer, len(data), asked.size)
+            await blocking(writer.write, data)
+        arrived = writer.arrived
+    if arrived < asked.size:
+        return PartAnswer(arrived=arrived, complete=False)
+    store = service.store(team_id)
+    await blocking(parts.finish, store, file, md5, asked.sha256)
+    await blocking(service.building.register_object, team_id, upload, md5, asked.sha256, asked.size)
+    return PartAnswer(arrived=arrived, complete=True)
+
+
+def _check_end(writer: PieceWriter, more: int, size: int) -> None:
+    if writer.arrived + more > size:
+        raise BadObject(
+            f"More bytes came than the {human(size)} that were announced.", hint="Send it again."
+        )
+
+
+def _md5(call: StreamCall) -> Md5:
+    md5 = call.path["md5"]
+    if len(md5) != 32 or not set(md5) <= set("0123456789abcdef"):
+        raise BadObject("An object is named by its md5.", hint="Send 32 hexadecimal digits.")
+    return md5
+
+
+@stream(
+    "POST",
+    "/datasets/{dataset}/uploads/{upload}/commit",
+    scope="datasets:write",
+    status=201,
+    consumes="text/plain",
+)
+async def commit_upload(call: StreamCall) -> DatasetVersion:
+    """Commit an upload: the body is the manifest of all files of the new version.
+
+    A line for each file, sorted by the bytes of the paths: `<md5> <sha256> f|x <size> <path>`.
+    Sent again after it worked, it answers with the same version.
+    """
+    return await _heard(call, _commit(call))
+
+
+async def _commit(call: StreamCall) -> DatasetVersion:
+    service, who = call.get(DatasetService), call.who
+    dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
+    name = call.path["upload"].removeprefix(f"{dataset.id}:")
+    done = await call.db_read(lambda s: s.get(VersionRow, f"{dataset.id}:{name}"))
+    if done is not None:
+        return version_wire(dataset, done)
+    upload = await call.db_read(lambda s: service.building.upload(s, dataset, name))
+    with tempfile.TemporaryFile(dir=_spool(service)) as spool:
+        size = 0
+        async for data in large_chunks(call):
+            size += len(data)
+            if size > LARGEST_MANIFEST:
+                raise TooLarge(f"A manifest has at most {human(LARGEST_MANIFEST)}.")
+            await blocking(_append, spool, data)
+        spool.seek(0)
+        row = await blocking(service.building.commit, dataset, upload, _read(spool))
+    return version_wire(dataset, row)
+
+
+def _spool(service: DatasetService) -> str:
+    folder = service.settings.state.objects
+    with full_storage(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
+
+
+def _append(spool: BinaryIO, data: bytes) -> None:
+    with full_storage():
+        spool.write(data)
+
+
+def _read(spool: BinaryIO) -> Iterator[bytes]:
+    while data := spool.read(CHUNK):
+        yield data
+
+
+async def large_chunks(call: StreamCall) -> AsyncIterator[bytes]:
+    """Yield the body in pieces of about a mebibyte: fewer hops into threads."""
+    gathered: list[bytes] = []
+    size = 0
+    async for chunk in call.chunks():
+        gathered.append(chunk)
+        size += len(chunk)
+        if size >= CHUNK:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)
+
+
+async def _heard[T](call: StreamCall, work: Awaitable[T]) -> T:
+    """Await work; when it fails read on for a while, else the client hears of no answer."""
+    try:
+        return await work
+    except NablaError:
+        left = DRAINED
+        async for data in call.chunks():
+            left -= len(data)
+            if left < 0:
+                break
+        raise
