@@ -1,0 +1,59 @@
+"""Every error code, from the error tree with all modules loaded."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+
+from docs._ext import markdown as md
+from nablahub.core import errors
+from nablahub.service.problems import STATUS
+
+PACKAGES = ("nablahub", "nablahub_hub", "nablahub_spawner", "nablahub_server")
+#: They run inside sandboxes, in other environments, and raise none of these errors.
+ELSEWHERE = ("nablahub.serving", "nablahub.notebook_engine")
+
+
+#: A section that says what to do about a code.
+HEADING = re.compile(r"^### `(\w+)`$", re.MULTILINE)
+#: Where the codes without a section go.
+REST = "<!-- made at build: other codes -->"
+
+
+def tree() -> dict[str, type[errors.NablaError]]:
+    """Return every error class of the platform by its code."""
+    for package in PACKAGES:
+        for found in pkgutil.walk_packages(
+            importlib.import_module(package).__path__, f"{package}."
+        ):
+            if not found.name.startswith(ELSEWHERE) and not found.name.endswith("__main__"):
+                importlib.import_module(found.name)
+    return {
+        code: cls
+        for code, cls in sorted(errors.tree().items())
+        if cls.__module__.partition(".")[0] in PACKAGES
+    }
+
+
+def explain(text: str) -> str:
+    """Put what each code means below its heading, and the codes without one where the mark is."""
+    known = tree()
+
+    def about(found: re.Match[str]) -> str:
+        cls = known[found[1]]
+        return f"{found[0]}\n\n*{_meaning(cls)}* HTTP {_status(cls)}."
+
+    others = [(md.code(c), _status(cls), _meaning(cls)) for c, cls in known.items()
+              if c not in HEADING.findall(text)]  # fmt: skip
+    return HEADING.sub(about, text).replace(
+        REST, md.table(("code", "HTTP", "what it means"), others)
+    )
+
+
+def _status(cls: type[errors.NablaError]) -> int:
+    return next(STATUS[base] for base in cls.__mro__ if base in STATUS)
+
+
+def _meaning(cls: type[errors.NablaError]) -> str:
+    return " ".join(md.prose(cls.__doc__).partition("\n\n")[0].split())

@@ -1,0 +1,60 @@
+"""The reference of the YAML specs, from the pydantic models that read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docs._ext import markdown as md
+from docs._ext import schema as words
+from nablahub.workflows.actions import ACTIONS, NOT_YET, Action
+from nablahub.workflows.spec import Spec
+
+
+def workflow() -> str:
+    """Return a section for each mapping of a workflow's spec."""
+    schema = Spec.model_json_schema(by_alias=True)
+    return models("Workflow", schema, "workflow-spec")
+
+
+def actions() -> str:
+    """Return a section for each action."""
+    parts = []
+    for action in ACTIONS.values():
+        parts += [
+            f"### {action.name}",
+            md.prose(action.arguments.__doc__),
+            md.block(f"uses: {action.name}\n{action.usage}", "yaml"),
+            words.fields(_arguments(action), words.plain),
+        ]
+    if NOT_YET:
+        parts.append("### Actions that are read and can't run here yet")
+        parts.append(md.table(("action", "instead"), [(md.code(k), v) for k, v in NOT_YET.items()]))
+    return md.sections(*parts)
+
+
+def _arguments(action: Action) -> dict[str, Any]:
+    return words.inlined(action.arguments.model_json_schema(by_alias=True))
+
+
+def models(title: str, schema: dict[str, Any], page: str) -> str:
+    """Return a section for a schema and one for each of its definitions.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the outermost one.
+    schema : dict
+        As ``model_json_schema`` gives it.
+    page : str
+        What the targets of its sections begin with.
+    """
+    parts, to = [], words.links(page)
+    schema = words.inlined(schema)
+    for name, one in {title: schema, **schema.get("$defs", {})}.items():
+        parts += [
+            f"({words.anchor(name, page)})=",
+            f"### {name}",
+            md.prose(one.get("description")),
+            words.fields(one, to) or f"{words.kind(one, to)}.",
+        ]
+    return md.sections(*parts)
