@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal, NewType, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +27,7 @@ INPUTS = "/inputs"
 OUTPUTS = "/outputs"
 STORAGE = "/storage"
 ARTIFACTS = "/artifacts"
+CONTROL = "/run/nablahub"
 WORK = "/work"
 LIBRARY = "/opt/nablahub/lib"
 ENVIRONMENT = "/opt/nablahub/environment"
@@ -45,7 +47,8 @@ class Mount(_Wire):
         Where the task sees it, such as `/inputs/data`.
     kind
         What it is: a dataset's version, a model's, a volume of a run, a small text, the team's
-        storage, an output that is collected afterwards, or a folder of the task's own.
+        storage, the live folder of a deployment's key hashes, an output that is collected
+        afterwards (all of them when `ref` is empty), or a folder of the task's own.
     ref
         Which one: a version's id, a volume's name, the text itself, a team's id; empty for `own`.
     mode
@@ -53,7 +56,7 @@ class Mount(_Wire):
     """
 
     path: str = Field(pattern=r"^/[^\x00]*$")
-    kind: Literal["dataset", "model", "volume", "string", "storage", "output", "own"]
+    kind: Literal["dataset", "model", "volume", "string", "storage", "keys", "output", "own"]
     ref: str = ""
     mode: Literal["ro", "rw"] = "ro"
 
@@ -142,6 +145,9 @@ class TaskStatus:
         Of its command, 128 + the signal's number when a signal ended it; None when there was none.
     message
         A sentence for people; empty when the exit code says it all.
+    last_words
+        What the command left in the file named by NABLAHUB_MESSAGE_FILE, else, when it failed, the
+        last line of its log.
     address
         Where a `serve` task answers, such as `http://127.0.0.1:12345`.
     ready
@@ -154,6 +160,7 @@ class TaskStatus:
     verdict: Verdict | None = None
     exit_code: int | None = None
     message: str = ""
+    last_words: str = ""
     address: str | None = None
     ready: bool = False
     started_at: datetime | None = None
@@ -213,6 +220,15 @@ class Runner(Protocol):
 
     def follow(self, task: TaskSpec, offset: int) -> AsyncGenerator[bytes]:
         """What the task wrote from byte `offset` on, as it writes; ends when it has ended."""
+
+    def output(self, name: TaskName, output: str) -> Path:
+        """Where the service finds what an ended task left as an output of that name."""
+
+    def artifacts(self, name: TaskName) -> Path:
+        """Where the service finds what a task put into `/artifacts`, also while it runs."""
+
+    async def tidy(self, name: TaskName) -> None:
+        """Remove what only the running task needed; its log, status and artifacts stay."""
 
     async def forget(self, name: TaskName) -> None:
         """Remove every trace of an ended task, its log too; nothing happens when there is none.

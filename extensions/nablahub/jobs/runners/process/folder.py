@@ -11,6 +11,7 @@ sandbox       the sandbox's first process, before the command may run
 cancel        that the task shall end, and how long it may take
 status.json   the verdict; written last, when nothing of the task is left
 log           what the command wrote to stdout and stderr
+control/      seen by the command as /run/nablahub: `message` in it holds its last words
 ============  =====================================================================================
 """
 
@@ -30,6 +31,7 @@ SANDBOX = "sandbox"
 CANCEL = "cancel"
 STATUS = "status.json"
 LOG = "log"
+MESSAGE = "message"
 
 
 def write(folder: Path, name: str, content: dict[str, Any]) -> None:

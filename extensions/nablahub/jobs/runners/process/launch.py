@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from nablahub.core.sandbox import HOME, Bind, Sandbox
 from nablahub.jobs.runners.contract import (
     ARTIFACTS,
+    CONTROL,
     ENVIRONMENT,
     INPUTS,
     LIBRARY,
@@ -23,6 +24,7 @@ from nablahub.jobs.runners.contract import (
     TaskRefused,
     TaskSpec,
 )
+from nablahub.jobs.runners.process import folder as files
 
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 _SESSION = "NABLAHUB_SESSION"
@@ -102,7 +104,7 @@ class Launcher:
     def _own(self, task: TaskSpec, folder: Path) -> list[Bind]:
         """Make the folders that every task has, and lay its files into the working folder."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("work", "home", "tmp", "artifacts"):
+        for name in ("work", "home", "tmp", "artifacts", "control"):
             (folder / name).mkdir(mode=0o700, exist_ok=True)
         work = folder / "work"
         for name, text in task.files.items():
@@ -116,6 +118,7 @@ class Launcher:
             Bind(work, WORK, True),
             Bind(folder / "home", HOME, True),
             Bind(folder / "artifacts", ARTIFACTS, True),
+            Bind(folder / "control", CONTROL, True),
         ]
 
     def _source(self, task: TaskSpec, mount: Mount, folder: Path) -> Path:
@@ -166,6 +169,7 @@ def _environment(task: TaskSpec) -> dict[str, str]:
         "NABLAHUB_OUTPUTS": OUTPUTS,
         "NABLAHUB_STORAGE": STORAGE,
         "NABLAHUB_ARTIFACTS": ARTIFACTS,
+        "NABLAHUB_MESSAGE_FILE": f"{CONTROL}/{files.MESSAGE}",
     }
     if task.environment is not None:
         env["VIRTUAL_ENV"] = ENVIRONMENT
@@ -197,7 +201,7 @@ def _bare(task: TaskSpec, folder: Path, binds: list[Bind]) -> dict[str, Any]:
     return {"argv": [program, *argv[1:]], "env": env, "cwd": str(folder / "work")}
 
 
-_SEEN = (INPUTS, OUTPUTS, STORAGE, ARTIFACTS, WORK, "/opt/nablahub")
+_SEEN = (INPUTS, OUTPUTS, STORAGE, ARTIFACTS, CONTROL, WORK, "/opt/nablahub")
 
 
 def _outside(text: str, root: Path) -> str:

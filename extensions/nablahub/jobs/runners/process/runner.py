@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from nablahub.core.sandbox import write_identity
 from nablahub.jobs.runners.contract import (
@@ -22,16 +19,14 @@ from nablahub.jobs.runners.contract import (
     TaskStatus,
 )
 from nablahub.jobs.runners.process import folder as files
-from nablahub.jobs.runners.process import procfs
 from nablahub.jobs.runners.process.client import LauncherClient
 from nablahub.jobs.runners.process.inotify import Watch
 from nablahub.jobs.runners.process.launch import Launcher, Layout, least_used, output_folder
-from nablahub.jobs.runners.process.limits import remove_group
 from nablahub.jobs.runners.process.probe import keep_asking
+from nablahub.jobs.runners.process.reading import read_log, read_status, shim_of
 from nablahub.jobs.runners.process.remove import remove_tree
 
 _CHUNK = 64 * 1024
-_LOST = "The process that ran it was killed, and what it was doing ended with it."
 
 
 @dataclass
@@ -102,11 +97,11 @@ class ProcessRunner:
         """See `Runner.look`."""
         name = task.name
         folder = self._folder(name)
-        status = await asyncio.to_thread(_read_status, folder)
+        status = await asyncio.to_thread(read_status, folder)
         if status.phase == "running" and not self._watch(task, folder):
             # The shim is gone and its sandbox about to be: wait for the last of it.
             await asyncio.to_thread(files.wait_lock, folder)
-            status = await asyncio.to_thread(_read_status, folder)
+            status = await asyncio.to_thread(read_status, folder)
         if status.phase == "ended":
             self._memory.cpus.pop(name, None)
             self._memory.starting.pop(name, None)
@@ -123,7 +118,7 @@ class ProcessRunner:
 
     async def logs(self, name: TaskName, offset: int, limit: int) -> bytes:
         """See `Runner.logs`."""
-        return await asyncio.to_thread(_read_log, self._folder(name), offset, limit)
+        return await asyncio.to_thread(read_log, self._folder(name), offset, limit)
 
     async def follow(self, task: TaskSpec, offset: int) -> AsyncGenerator[bytes]:
         """See `Runner.follow`."""
@@ -154,14 +149,18 @@ class ProcessRunner:
         await asyncio.to_thread(remove_tree, folder)
 
     async def tidy(self, name: TaskName) -> None:
-        """Remove what only the running task needed; its log, status and artifacts stay."""
+        """See `Runner.tidy`."""
         folder = self._folder(name)
         for part in ("work", "home", "tmp", "outputs", "strings", "own", "root"):
             await asyncio.to_thread(remove_tree, folder / part)
 
     def output(self, name: TaskName, output: str) -> Path:
-        """The folder in which the task left the output of that name."""
+        """See `Runner.output`."""
         return output_folder(self._folder(name), output)
+
+    def artifacts(self, name: TaskName) -> Path:
+        """See `Runner.artifacts`."""
+        return self._folder(name) / "artifacts"
 
     async def close(self) -> None:
         """See `Runner.close`."""
@@ -182,7 +181,7 @@ class ProcessRunner:
         if task.name in self._memory.watched:
             return True
         mark = files.read(folder, files.STARTED)
-        pidfd = _shim(mark)
+        pidfd = shim_of(mark)
         if mark is None or pidfd is None:
             return False
         watched = self._memory.watched[task.name] = _Watched(pidfd)
@@ -225,7 +224,7 @@ def ask_to_end(folder: Path, grace_seconds: float, message: str) -> None:
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write(folder, files.CANCEL, {"grace": grace_seconds, "message": message})
-    pidfd = _shim(files.read(folder, files.STARTED))
+    pidfd = shim_of(files.read(folder, files.STARTED))
     if pidfd is None:
         return
     try:
@@ -234,80 +233,3 @@ def ask_to_end(folder: Path, grace_seconds: float, message: str) -> None:
         pass  # It ended by itself just now.
     finally:
         os.close(pidfd)
-
-
-def _shim(mark: dict[str, Any] | None) -> int | None:
-    """A descriptor of the shim's process; None when it is gone, its id perhaps used again."""
-    if mark is None or mark["boot"] != procfs.boot_id():
-        return None
-    try:
-        pidfd = os.pidfd_open(mark["pid"])
-    except ProcessLookupError:
-        return None
-    if procfs.start_time(mark["pid"]) != mark["start_time"]:
-        os.close(pidfd)
-        return None
-    return pidfd
-
-
-def _read_status(folder: Path) -> TaskStatus:
-    status = files.read(folder, files.STATUS)
-    if status is None:
-        mark = files.read(folder, files.STARTED)
-        if mark is None:
-            # No mark: nothing ran, and nothing will before it is started again.
-            return TaskStatus("absent")
-        if files.alive(folder):
-            address = f"http://127.0.0.1:{mark['port']}" if "port" in mark else None
-            return TaskStatus("running", address=address, started_at=_moment(mark["at"]))
-        # The verdict is written before the lock goes: look once more, now that the lock is gone.
-        status = files.read(folder, files.STATUS) or _declare_lost(folder, mark)
-    return TaskStatus(
-        "ended",
-        verdict=status["verdict"],
-        exit_code=status["exit_code"],
-        message=status["message"],
-        started_at=_moment(status["started_at"]),
-        finished_at=_moment(status["finished_at"]),
-        peak_memory_bytes=status["peak_memory"],
-    )
-
-
-def _declare_lost(folder: Path, mark: dict[str, Any]) -> dict[str, Any]:
-    """Write the verdict for a task whose shim was killed, once its sandbox is gone too."""
-    sandbox = files.read(folder, files.SANDBOX)
-    if sandbox is not None and mark["boot"] == procfs.boot_id():
-        while procfs.start_time(sandbox["pid"]) == sandbox["start_time"]:
-            try:
-                pidfd = os.pidfd_open(sandbox["pid"])
-            except ProcessLookupError:
-                break
-            try:
-                select.select([pidfd], [], [])
-            finally:
-                os.close(pidfd)
-    if mark.get("group"):
-        remove_group(Path(mark["group"]))
-    status = {
-        "verdict": "lost",
-        "message": _LOST,
-        "exit_code": None,
-        "started_at": mark["at"],
-        "finished_at": datetime.now(UTC).timestamp(),
-        "peak_memory": None,
-    }
-    files.write(folder, files.STATUS, status)
-    return status
-
-
-def _read_log(folder: Path, offset: int, limit: int) -> bytes:
-    try:
-        with (folder / files.LOG).open("rb") as log:
-            log.seek(offset)
-            return log.read(limit)
-    except FileNotFoundError:
-        return b""
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
