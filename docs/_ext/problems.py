@@ -11,8 +11,8 @@ from nablahub.core import errors
 from nablahub.service.problems import STATUS
 
 PACKAGES = ("nablahub", "nablahub_hub", "nablahub_spawner", "nablahub_server")
-#: They run inside sandboxes, in other environments, and raise none of these errors.
-ELSEWHERE = ("nablahub.serving", "nablahub.notebook_engine")
+#: These run inside sandboxes or when a schema is migrated, and raise none of these errors.
+ELSEWHERE = re.compile(r"nablahub\.(serving|notebook_engine)\b|\.migrations\.|\.__main__$")
 
 
 #: A section that says what to do about a code.
@@ -27,7 +27,7 @@ def tree() -> dict[str, type[errors.NablaError]]:
         for found in pkgutil.walk_packages(
             importlib.import_module(package).__path__, f"{package}."
         ):
-            if not found.name.startswith(ELSEWHERE) and not found.name.endswith("__main__"):
+            if not ELSEWHERE.search(found.name):
                 importlib.import_module(found.name)
     return {
         code: cls

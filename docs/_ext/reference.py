@@ -11,6 +11,9 @@ from docs._ext import commands, config, problems, rest, specs
 PARTS: Mapping[str, Callable[[], str]] = {
     "actions": specs.actions,
     "commands": commands.reference,
+    "deployment spec": specs.deployment,
+    "formats": specs.deployment_formats,
+    "later": specs.deployment_later,
     "environments": config.environments,
     "instance types": config.instance_types,
     "operations": rest.reference,

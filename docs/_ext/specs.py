@@ -6,6 +6,8 @@ from typing import Any
 
 from docs._ext import markdown as md
 from docs._ext import schema as words
+from nablahub.deployments.specs import BY_FORMAT, LATER
+from nablahub.deployments.types import DeploymentSpec
 from nablahub.workflows.actions import ACTIONS, NOT_YET, Action
 from nablahub.workflows.spec import Spec
 
@@ -14,6 +16,23 @@ def workflow() -> str:
     """Return a section for each mapping of a workflow's spec."""
     schema = Spec.model_json_schema(by_alias=True)
     return models("Workflow", schema, "workflow-spec")
+
+
+def deployment() -> str:
+    """Return a table of a deployment's spec."""
+    schema = words.inlined(DeploymentSpec.model_json_schema())
+    return words.fields(schema, words.plain)
+
+
+def deployment_formats() -> str:
+    """Return a table of model formats and the engines that serve them."""
+    rows = [(md.code(format_), md.code(engine)) for format_, engine in BY_FORMAT.items()]
+    return md.table(("format of the model", "engine"), rows)
+
+
+def deployment_later() -> str:
+    """Return a table of Gradient's keys that are not served yet."""
+    return md.table(("key", "instead"), [(md.code(key), text) for key, text in LATER.items()])
 
 
 def actions() -> str:
