@@ -48,6 +48,7 @@ class HttpCall(StreamCall):
         self.method = str(edge.request.method)
         self.request_headers = edge.request.headers
         self.body: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED_CHUNKS)
+        self._ended = False
 
     async def read(self) -> bytes:
         """Return the whole body."""
@@ -60,9 +61,13 @@ class HttpCall(StreamCall):
         return bytes(parts)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives."""
-        while (chunk := await self.body.get()) is not None:
-            yield chunk
+        """Yield the body as it arrives; nothing more once it has ended."""
+        while not self._ended:
+            chunk = await self.body.get()
+            if chunk is None:
+                self._ended = True
+            else:
+                yield chunk
 
     async def write(self, data: bytes) -> None:
         """Send bytes."""
