@@ -112,7 +112,11 @@ ACTIONS: Mapping[str, Action] = {
     action.name: action
     for action in (
         Action("script@v1", ScriptArguments, "with: {script: 'echo hello', image: 'python:3.12'}"),
-        Action("container@v1", ContainerArguments, "with: {image: 'python:3.12', args: [...]}"),
+        Action(
+            "container@v1",
+            ContainerArguments,
+            "with: {image: 'python:3.12', command: [python, -V]}",
+        ),
         Action(
             "notebook@v1",
             NotebookArguments,

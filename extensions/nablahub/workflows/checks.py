@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 from nablahub.core.errors import Fault
 from nablahub.core.specmodel import did_you_mean, read
 from nablahub.core.yamlspec import Document, Path
-from nablahub.workflows.actions import ACTIONS, NOT_YET, Action
+from nablahub.workflows.actions import ACTIONS, NOT_YET, Action, ContainerArguments
 from nablahub.workflows.graph import ancestors, cycles
-from nablahub.workflows.references import UnknownReference, WorkflowValue, reference
+from nablahub.workflows.references import WORKFLOW, UnknownReference, WorkflowValue, reference
 from nablahub.workflows.spec import Job, JobInput, Output, Part, Spec
 
 MAX_JOBS = 1000
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass
@@ -41,14 +43,22 @@ class _Checker:
             return
         for name, workflow_input in self.spec.inputs.items():
             self.check_workflow_input(name, workflow_input.type)
+        self.check_env(("defaults", "env"), self.spec.defaults.env)
         needs = {name: job.needs for name, job in jobs.items()}
         self.check_needs(needs)
         for name, job in jobs.items():
             self.check_action(name, job)
+            self.check_env(("jobs", name, "env"), job.env)
             for key, job_input in job.inputs.items():
                 self.check_input(("jobs", name, "inputs", key), job_input, name, needs)
             for key, output in job.outputs.items():
                 self.check_output(("jobs", name, "outputs", key), output)
+
+    def check_env(self, path: Path, env: Mapping[str, str]) -> None:
+        for key in env:
+            if not VARIABLE.fullmatch(key):
+                self.add((*path, key), f"'{key}' can't be the name of a variable.", key=True,
+                         hint="Use letters, digits and '_', and no digit first.")  # fmt: skip
 
     def check_workflow_input(self, name: str, kind: str) -> None:
         if kind in ("volume", "alias"):
@@ -119,6 +129,11 @@ class _Checker:
         if arguments is None or faults:
             return
         self.arguments[name] = arguments
+        for key, value in getattr(arguments, "parameters", {}).items():
+            self.check_parameter((*path, "parameters", key), value)
+        if isinstance(arguments, ContainerArguments) and not arguments.command + arguments.args:
+            self.add(path, "container@v1 needs `command` or `args`: an environment here has no "
+                     "command of its own.", hint=action.usage)  # fmt: skip
         notebook = getattr(arguments, "notebook", None)
         if notebook is not None:
             self.check_notebook((*path, "notebook"), notebook, job)
@@ -131,6 +146,13 @@ class _Checker:
         for part in path:
             data = data.get(part) if isinstance(data, dict) else None
         return data
+
+    def check_parameter(self, path: Path, value: Any) -> None:
+        if isinstance(value, str) and value.startswith(WORKFLOW):
+            try:
+                reference(value, self.spec)
+            except UnknownReference as unknown:
+                self.add(path, str(unknown), hint=unknown.hint)
 
     def check_notebook(self, path: Path, notebook: str, job: Job) -> None:
         if not notebook.startswith("/"):

@@ -71,10 +71,12 @@ def verdict(states: Mapping[str, str | None], *, cancelled: bool = False) -> str
     found = set(states.values())
     if found == {"Succeeded"}:
         return "Succeeded"
-    for state in ("Error", "Failed"):
-        if state in found and not cancelled:
+    if cancelled:
+        return "Canceled"
+    for state in ("Stopped", "Error", "Failed", "Canceled"):
+        if state in found:
             return state
-    return "Canceled" if cancelled or found & {"Canceled", "Stopped"} else "Failed"
+    return "Failed"
 
 
 def order(needs: Needs) -> list[str]:

@@ -1,0 +1,220 @@
+"""One step of a run: look at its jobs, start what can start, end what has ended.
+
+A step is one transaction, so what it decides and what it submits stand or fall together; a crash
+between two steps loses nothing, and a step done twice changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy.orm import Session
+
+from nablahub.core.errors import NablaError
+from nablahub.core.times import now
+from nablahub.workflows.actions import ACTIONS
+from nablahub.workflows.compiling import Bound, compile_job, model_request, record_name
+from nablahub.workflows.graph import Plan, plan
+from nablahub.workflows.spec import Spec, restore
+from nablahub.workflows.store import RunJobRow, RunRow, jobs_of
+from nablahub.workflows.types import ENDED, Output, RunInput
+from nablahub.workflows.work import Place, Work
+
+#: Why a job or run ended otherwise than well: code, and the worst of the jobs' reasons.
+CANCELLED: Final = "cancelled"
+TIMEOUT: Final = "timeout"
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What a step came to.
+
+    Parameters
+    ----------
+    ended
+        The run has ended: its volumes can go.
+    again
+        Seconds until the run's own timeout, None when it has none.
+    """
+
+    ended: bool
+    again: float | None = None
+
+
+class Advancer:
+    """Takes runs from one state to the next.
+
+    Parameters
+    ----------
+    work
+        The slices below.
+    tell
+        Emits the run's event, in the transaction.
+    """
+
+    def __init__(
+        self, work: Work, tell: Callable[[Session, RunRow, list[RunJobRow], str], None]
+    ) -> None:
+        self._work = work
+        self._tell = tell
+
+    def step(self, session: Session, uuid: str) -> Advanced:
+        """Take the run as far as it can go now."""
+        run = session.get(RunRow, uuid)
+        if run is None or run.state in ENDED:
+            return Advanced(ended=True)
+        rows = jobs_of(session, [uuid])[uuid]
+        before = _picture(run, rows)
+        spec = restore(run.spec)
+        left = self._time_left(run, spec)
+        for row in rows:
+            self._look(session, spec, row)
+        self._move(session, run, spec, rows)
+        if _picture(run, rows) != before:
+            self._tell(session, run, rows, "changed")
+        ended = run.state in ENDED
+        return Advanced(ended, None if ended or left is None or left <= 0 else left)
+
+    def _time_left(self, run: RunRow, spec: Spec) -> float | None:
+        if spec.timeout is None or run.cancel_asked:
+            return None
+        left = (run.created_at + timedelta(seconds=spec.timeout) - now()).total_seconds()
+        if left <= 0:
+            run.cancel_asked = True
+            run.reason = TIMEOUT
+            run.message = f"The run took longer than its {spec.timeout} s."
+        return math.ceil(left * 1000) / 1000
+
+    def _look(self, session: Session, spec: Spec, row: RunJobRow) -> None:
+        """Copy what became of a job."""
+        if row.job_id is None or row.state in ENDED:
+            return
+        view = self._work.look(session, row.job_id)
+        row.state, row.reason, row.message = view.state, view.reason, view.message
+        row.started_at, row.finished_at = view.started_at, view.finished_at
+        if row.action == "notebook@v1" and view.started_at is not None:
+            name = record_name(spec.jobs[row.name].arguments["notebook"])
+            row.notebook = f"/jobs/{row.job_id}/artifacts/{quote(name)}"
+        if view.state in ENDED:
+            row.outputs = {name: _output(value) for name, value in view.outputs.items()}
+
+    def _move(self, session: Session, run: RunRow, spec: Spec, rows: list[RunJobRow]) -> None:
+        by_name = {row.name: row for row in rows}
+        needs = {row.name: row.needs for row in rows}
+        while True:
+            states = {row.name: row.state for row in rows}
+            step = plan(needs, states, cancelled=run.cancel_asked)
+            for name, why in (step.skip or {}).items():
+                self._skip(by_name[name], why, cancelled=run.cancel_asked)
+            # What the service does by itself ends at once, and may let others start.
+            done = [self._start(session, run, spec, by_name, name) for name in step.submit]
+            if not any(done):
+                break
+        if run.cancel_asked:
+            for row in rows:
+                if row.job_id is not None and row.state not in ENDED:
+                    self._work.cancel(session, row.job_id)
+        self._conclude(run, rows, step)
+
+    def _start(
+        self, session: Session, run: RunRow, spec: Spec, rows: dict[str, RunJobRow], name: str
+    ) -> bool:
+        """Start a job; return whether it ended at once."""
+        row = rows[name]
+        place = Place(run.uuid, run.team_id, run.project_id, run.created_by)
+        key = f"{run.uuid}/{name}"
+        bound = _bound(run, spec, rows)
+        if run.started_at is None:
+            run.started_at = now()
+        try:
+            # A savepoint: what a refused job had begun to write must not stay.
+            with session.begin_nested():
+                if ACTIONS[row.action].runs:
+                    row.job_id = self._work.submit(session, place, compile_job(bound, name), key)
+                    row.state = "Pending"
+                    self._look(session, spec, row)
+                    return row.state in ENDED
+                asked, version = model_request(bound, name)
+                ref = self._work.create_model(
+                    session, place, name=asked.name, type_=asked.type, version=version, key=key
+                )
+        except NablaError as error:
+            row.job_id = None
+            self._end(row, "Error", "refused", str(error))
+            return True
+        outputs: dict[str, Any] = {"model": {"kind": "model", "ref": ref}}
+        for key_, output in spec.jobs[name].outputs.items():
+            if output.type == "string":
+                outputs[key_] = {"kind": "string", "value": ref}
+        row.outputs = outputs
+        self._end(row, "Succeeded", "", f"Made {ref}.")
+        return True
+
+    def _skip(self, row: RunJobRow, why: str, *, cancelled: bool) -> None:
+        self._end(row, "Canceled" if cancelled else "Skipped", CANCELLED if cancelled else "", why)
+
+    def _end(self, row: RunJobRow, state: str, reason: str, message: str) -> None:
+        row.state, row.reason, row.message = state, reason, message
+        row.finished_at = now()
+        if state in ("Succeeded", "Error"):
+            row.started_at = row.started_at or row.finished_at
+
+    def _conclude(self, run: RunRow, rows: list[RunJobRow], step: Plan) -> None:
+        if step.state is None:
+            run.state = "Running" if run.started_at is not None else "Pending"
+            return
+        run.outputs = {
+            f"{row.name}.{name}": value
+            for row in rows
+            for name, value in row.outputs.items()
+            if value["kind"] != "volume"
+        }
+        run.finished_at = now()
+        bad = next((row for row in rows if row.state == step.state), None)
+        if step.state == "Canceled" and not run.reason:
+            run.reason, run.message = CANCELLED, "The run was cancelled."
+        elif step.state != "Succeeded" and not run.reason and bad is not None:
+            run.reason = bad.reason
+            run.message = f"Job '{bad.name}' {_ended(bad)}"
+        if step.state == "Succeeded":
+            run.reason, run.message = "", ""
+        late = run.reason == TIMEOUT and step.state == "Canceled"
+        # Last of all: from here on nothing of this run changes any more.
+        run.state = "Failed" if late else step.state
+
+
+def _ended(row: RunJobRow) -> str:
+    word = {
+        "Failed": "failed", "Error": "could not be run", "Canceled": "was cancelled",
+        "Stopped": "was stopped",
+    }  # fmt: skip
+    text = word.get(row.state or "", f"ended as {row.state}")
+    return f"{text}: {row.message}" if row.message else f"{text}."
+
+
+def _picture(run: RunRow, rows: list[RunJobRow]) -> Any:
+    return (run.state, run.cancel_asked, [(r.name, r.state, r.message) for r in rows])
+
+
+def _output(value: Any) -> dict[str, Any]:
+    return Output.model_validate(value, from_attributes=True).model_dump(exclude_none=True)
+
+
+def _bound(run: RunRow, spec: Spec, rows: dict[str, RunJobRow]) -> Bound:
+    return Bound(
+        run=run.uuid,
+        spec=spec,
+        files=run.files,
+        inputs={k: RunInput.model_validate(v) for k, v in run.inputs.items()},
+        inline={k: RunInput.model_validate(v) for k, v in run.bound["inline"].items()},
+        targets=run.bound["targets"],
+        outputs={
+            name: {k: Output.model_validate(v) for k, v in row.outputs.items()}
+            for name, row in rows.items()
+        },
+    )

@@ -1,0 +1,110 @@
+"""Operations on workflows and their runs."""
+
+from __future__ import annotations
+
+from nablahub.core.operations import Call, operation
+from nablahub.core.paging import Page
+from nablahub.projects.service import ProjectService
+from nablahub.workflows.service import WorkflowService
+from nablahub.workflows.store import RunRow, WorkflowRow, runs_of
+from nablahub.workflows.types import (
+    ProjectRunQuery,
+    Run,
+    RunCreate,
+    RunQuery,
+    Validation,
+    ValidationRequest,
+    Workflow,
+    WorkflowCreate,
+    WorkflowDetail,
+    WorkflowPatch,
+    WorkflowQuery,
+)
+
+
+@operation("GET", "/workflows", scope="workflows:read", query=WorkflowQuery)
+def list_workflows(call: Call) -> Page[Workflow]:
+    """List the workflows of your teams."""
+    items, following = call.get(WorkflowService).list(call.session, call.who, call.query)
+    return Page(items=items, next=following)
+
+
+@operation("POST", "/workflows", scope="workflows:write", status=201)
+def create_workflow(call: Call, body: WorkflowCreate) -> WorkflowDetail:
+    """Create a workflow from a spec; every fault of it is told, with line and column."""
+    return call.get(WorkflowService).create(call.session, call.who, body)
+
+
+@operation("POST", "/workflow-validations", scope="workflows:write")
+def validate_workflow(call: Call, body: ValidationRequest) -> Validation:
+    """Look at a spec and tell all that is wrong with it; nothing is stored."""
+    return call.get(WorkflowService).validate(body.spec, body.files)
+
+
+@operation("GET", "/workflows/{workflow}", scope="workflows:read")
+def get_workflow(call: Call) -> WorkflowDetail:
+    """Get a workflow with its spec."""
+    return call.get(WorkflowService).get(call.session, call.who, call.path["workflow"])
+
+
+@operation("PATCH", "/workflows/{workflow}", scope="workflows:write")
+def change_workflow(call: Call, body: WorkflowPatch) -> WorkflowDetail:
+    """Change a workflow's name, spec or files."""
+    row = _workflow(call)
+    call.check_etag(row.revision)
+    return call.get(WorkflowService).change(call.session, row, body)
+
+
+@operation("DELETE", "/workflows/{workflow}", scope="workflows:write")
+def delete_workflow(call: Call) -> None:
+    """Delete a workflow and the record of its runs."""
+    call.get(WorkflowService).delete(call.session, _workflow(call))
+
+
+@operation("GET", "/workflows/{workflow}/runs", scope="runs:read", query=RunQuery)
+def list_runs(call: Call) -> Page[Run]:
+    """List the runs of a workflow."""
+    workflow, asked = _workflow(call), call.query
+    query = runs_of(call.who.team_ids, state=asked.state)
+    query = query.where(RunRow.workflow_id == workflow.id)
+    items, following = call.get(WorkflowService).runs.page(call.session, query, asked)
+    return Page(items=items, next=following)
+
+
+@operation("POST", "/workflows/{workflow}/runs", scope="runs:write", status=201)
+def start_run(call: Call, body: RunCreate) -> Run:
+    """Start a run of a workflow."""
+    runs = call.get(WorkflowService).runs
+    return runs.start(call.session, call.who, _workflow(call), body.inputs)
+
+
+@operation("GET", "/workflows/{workflow}/runs/{run}", scope="runs:read")
+def get_run(call: Call) -> Run:
+    """Get a run by its number or uuid."""
+    return call.get(WorkflowService).runs.show(call.session, _run(call))
+
+
+@operation("POST", "/workflows/{workflow}/runs/{run}/cancel", scope="runs:write")
+def cancel_run(call: Call) -> Run:
+    """Ask a run to end; nothing changes when it has."""
+    return call.get(WorkflowService).runs.cancel(call.session, _run(call))
+
+
+@operation("GET", "/runs", scope="runs:read", query=ProjectRunQuery)
+def list_all_runs(call: Call) -> Page[Run]:
+    """List the runs of all workflows, or of a project's."""
+    asked: ProjectRunQuery = call.query
+    if asked.project is not None:
+        call.get(ProjectService).row(call.session, call.who, asked.project)
+    project = asked.project or call.who.project_id
+    query = runs_of(call.who.team_ids, project_id=project, state=asked.state)
+    items, following = call.get(WorkflowService).runs.page(call.session, query, asked)
+    return Page(items=items, next=following)
+
+
+def _workflow(call: Call) -> WorkflowRow:
+    return call.get(WorkflowService).row(call.session, call.who, call.path["workflow"])
+
+
+def _run(call: Call) -> RunRow:
+    return call.get(WorkflowService).runs.row(call.session, _workflow(call), call.path["run"])

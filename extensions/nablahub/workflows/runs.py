@@ -1,0 +1,204 @@
+"""Keeps the runs of workflows: starts them, shows them, and brings each to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from nablahub.core.context import Context
+from nablahub.core.events import Event
+from nablahub.core.ids import new_uuid
+from nablahub.core.paging import PageQuery, page
+from nablahub.core.permissions import Principal
+from nablahub.core.times import now
+from nablahub.core.yamlspec import document
+from nablahub.workflows.advancing import CANCELLED, Advancer
+from nablahub.workflows.binding import Binder
+from nablahub.workflows.errors import CannotRunHere, InvalidInputs, NoSuchRun
+from nablahub.workflows.machine import check_here
+from nablahub.workflows.slices import SliceWork
+from nablahub.workflows.spec import restore
+from nablahub.workflows.store import RunJobRow, RunRow, WorkflowRow, jobs_of, unfinished
+from nablahub.workflows.types import ENDED, InputValue, Run, RunJob
+from nablahub.workflows.work import Place
+
+KIND = "run"
+
+
+class RunKeeper:
+    """Runs of workflows."""
+
+    def __init__(self, context: Context, work: SliceWork) -> None:
+        self._context = context
+        self._work = work
+        self._advancer = Advancer(work, self._tell)
+        self._volumes = context.settings.state.volumes
+        context.reconciler.register(KIND, self._step)
+
+    def start(
+        self,
+        session: Session,
+        who: Principal,
+        workflow: WorkflowRow,
+        given: Mapping[str, InputValue],
+    ) -> Run:
+        """Start a run.
+
+        Raises
+        ------
+        CannotRunHere
+            An environment or instance type is not to be had, each with its line.
+        InvalidInputs
+            An input is missing, unknown, or names what does not exist.
+        """
+        spec = restore(workflow.spec)
+        source = document(workflow.source if workflow.source is not None else workflow.spec)
+        faults = check_here(source, spec, self._work.machine())
+        if faults:
+            raise CannotRunHere(faults)
+        uuid = new_uuid()
+        place = Place(uuid, workflow.team_id, workflow.project_id, who.name)
+        found = Binder(session, who, place, self._work, source, spec).bind(given)
+        if found.faults:
+            raise InvalidInputs(found.faults)
+        workflow.last_number += 1
+        run = RunRow(
+            uuid=uuid, workflow_id=workflow.id, number=workflow.last_number,
+            team_id=workflow.team_id, project_id=workflow.project_id, spec=workflow.spec,
+            files=workflow.files, inputs={k: v.model_dump() for k, v in found.inputs.items()},
+            bound={
+                "inline": {k: v.model_dump() for k, v in found.inline.items()},
+                "targets": found.targets,
+            },
+            outputs={}, cancel_asked=False, state="Pending", reason="", message="",
+            created_by=who.name, created_at=now(), started_at=None, finished_at=None,
+        )  # fmt: skip
+        session.add(run)
+        session.flush()
+        rows = [
+            RunJobRow(
+                run_uuid=uuid, name=name, position=position, action=job.uses or "",
+                needs=job.needs, job_id=None, state=None, reason="", message="", outputs={},
+                notebook=None, started_at=None, finished_at=None,
+            )
+            for position, (name, job) in enumerate(spec.jobs.items())
+        ]  # fmt: skip
+        session.add_all(rows)
+        session.flush()
+        # The first step belongs to the same transaction: what can start, starts with the request.
+        self._tell(session, run, rows, "created")
+        self._advancer.step(session, uuid)
+        self._context.reconciler.wake(session, KIND, uuid)
+        return _as_wire(run, workflow.name, rows)
+
+    def row(self, session: Session, workflow: WorkflowRow, number: str) -> RunRow:
+        """Return a run of a workflow by its number or uuid; NoSuchRun when there is none."""
+        query = select(RunRow).where(RunRow.workflow_id == workflow.id)
+        if number.isascii() and number.isdigit() and len(number) < 18:
+            query = query.where(RunRow.number == int(number))
+        else:
+            query = query.where(RunRow.uuid == number)
+        found = session.scalars(query).first()
+        if found is None:
+            raise NoSuchRun(number)
+        return found
+
+    def show(self, session: Session, run: RunRow) -> Run:
+        """Return a run as clients see it."""
+        return self.show_all(session, [run])[0]
+
+    def show_all(self, session: Session, runs: Sequence[RunRow]) -> list[Run]:
+        """Return runs as clients see them."""
+        jobs = jobs_of(session, [run.uuid for run in runs])
+        names = _names(session, {run.workflow_id for run in runs})
+        return [_as_wire(run, names[run.workflow_id], jobs[run.uuid]) for run in runs]
+
+    def page(
+        self, session: Session, query: Select[RunRow], asked: PageQuery
+    ) -> tuple[list[Run], str | None]:
+        """Return a page of the runs that a query selects."""
+        columns = {"created_at": RunRow.created_at, "number": RunRow.number}
+        rows, following = page(session, query, asked, columns=columns, key=RunRow.uuid)
+        return self.show_all(session, rows), following
+
+    def cancel(self, session: Session, run: RunRow) -> Run:
+        """Ask a run to end; nothing changes when it has."""
+        if run.state not in ENDED and not run.cancel_asked:
+            run.cancel_asked = True
+            run.reason, run.message = CANCELLED, "The run was cancelled."
+            self._advancer.step(session, run.uuid)
+            self._context.reconciler.wake(session, KIND, run.uuid)
+        return self.show(session, run)
+
+    def resume(self, session: Session) -> None:
+        """Look at every run that has not ended."""
+        for uuid in unfinished(session):
+            self._context.reconciler.wake(session, KIND, uuid)
+
+    async def sweep(self) -> None:
+        """Remove volumes of runs that have ended."""
+        alive = set(await self._context.database.read(unfinished))
+
+        def remove() -> None:
+            for folder in self._volumes.iterdir() if self._volumes.is_dir() else ():
+                if folder.name not in alive:
+                    _remove(folder)
+
+        await asyncio.to_thread(remove)
+
+    async def _step(self, uuid: str) -> float | None:
+        step = await self._context.database.write(lambda s: self._advancer.step(s, uuid))
+        if step.ended:
+            await asyncio.to_thread(_remove, self._volumes / uuid)
+        return step.again
+
+    def _tell(self, session: Session, run: RunRow, rows: list[RunJobRow], type_: str) -> None:
+        data = {
+            "workflow_id": run.workflow_id, "number": run.number, "state": run.state,
+            "message": run.message, "jobs": {row.name: row.state or "Pending" for row in rows},
+        }  # fmt: skip
+        event = Event(KIND, run.uuid, type_, run.team_id, run.project_id, data)
+        self._context.events.emit(session, event)
+
+
+def _remove(folder: Path) -> None:
+    # A job may have made folders that nobody may write to; it is ours, so we may change that.
+    def allow(function: object, path: str, _: BaseException) -> None:
+        Path(path).parent.chmod(0o700)
+        place = Path(path)
+        if place.is_dir() and not place.is_symlink():
+            place.chmod(0o700)
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+
+    if folder.exists():
+        shutil.rmtree(folder, onexc=allow)
+
+
+def _names(session: Session, workflow_ids: Iterable[str]) -> dict[str, str]:
+    query = select(WorkflowRow.id, WorkflowRow.name).where(WorkflowRow.id.in_(list(workflow_ids)))
+    return {row.id: row.name for row in session.execute(query)}
+
+
+def _as_wire(run: RunRow, workflow_name: str, rows: Sequence[RunJobRow]) -> Run:
+    jobs = [
+        RunJob.model_validate({
+            **{name: getattr(row, name) for name in RunJob.model_fields},
+            "state": row.state or "Pending",
+        })
+        for row in rows
+    ]  # fmt: skip
+    fields = {
+        name: getattr(run, name)
+        for name in Run.model_fields
+        if name not in ("id", "workflow_name", "jobs")
+    }
+    return Run.model_validate(
+        {**fields, "id": run.uuid, "workflow_name": workflow_name, "jobs": jobs}
+    )

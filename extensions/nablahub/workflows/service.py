@@ -1,0 +1,260 @@
+"""Rules of workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from nablahub.core.context import Context
+from nablahub.core.errors import Fault, Invalid, TooLarge
+from nablahub.core.events import Event
+from nablahub.core.ids import new_uuid
+from nablahub.core.paging import page
+from nablahub.core.permissions import Principal
+from nablahub.core.times import now
+from nablahub.core.yamlspec import Document, document
+from nablahub.projects.service import ProjectService
+from nablahub.workflows.checks import check
+from nablahub.workflows.errors import (
+    InvalidWorkflow,
+    NoSuchWorkflow,
+    WorkflowNameTaken,
+    WorkflowRuns,
+)
+from nablahub.workflows.machine import check_here
+from nablahub.workflows.runs import RunKeeper
+from nablahub.workflows.slices import SliceWork
+from nablahub.workflows.spec import Spec, parse, restore
+from nablahub.workflows.store import (
+    RunJobRow,
+    RunRow,
+    WorkflowRow,
+    latest_runs,
+    workflows_of,
+)
+from nablahub.workflows.types import (
+    ENDED,
+    FaultModel,
+    InputSummary,
+    JobSummary,
+    RunSummary,
+    Validation,
+    Workflow,
+    WorkflowCreate,
+    WorkflowDetail,
+    WorkflowPatch,
+    WorkflowQuery,
+)
+
+MAX_FILES_BYTES = 8 * 1024**2
+
+
+class WorkflowService:
+    """Workflows of projects; their runs are kept by :attr:`runs`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._work = SliceWork(context)
+        self.runs = RunKeeper(context, self._work)
+
+    async def start(self) -> None:
+        """Remove what ended runs left behind when we were killed."""
+        await self.runs.sweep()
+
+    def resume(self, session: Session) -> None:
+        """Look at every run that has not ended."""
+        self.runs.resume(session)
+
+    def project_holds(self, session: Session, project_id: str) -> str | None:
+        """Return how many workflows the project holds."""
+        query = select(func.count()).select_from(WorkflowRow).filter_by(project_id=project_id)
+        count = session.scalar(query) or 0
+        return None if count == 0 else f"{count} workflow{'s' if count > 1 else ''}"
+
+    def validate(self, spec: str | dict[str, Any], files: Mapping[str, str]) -> Validation:
+        """Return everything that is wrong with a spec, here included; store nothing."""
+        source = document(spec)
+        parsed, faults = self._faults(source, files)
+        if parsed is not None:
+            faults = [*faults, *check_here(source, parsed, self._work.machine())]
+        faults = sorted(faults, key=lambda f: (f.line or 0, f.column or 0))
+        return Validation(valid=not faults, errors=_models(faults))
+
+    def create(self, session: Session, who: Principal, asked: WorkflowCreate) -> WorkflowDetail:
+        """Make a workflow; InvalidWorkflow tells all that is wrong with its spec."""
+        project = self._context.get(ProjectService).row(session, who, asked.project)
+        source, spec = self._sound(asked.spec, asked.files)
+        name = asked.name or spec.name
+        if name is None:
+            raise Invalid(
+                "The workflow has no name.",
+                errors=[Fault("A name is missing.", "/name", hint="Or write `name:` in the spec.")],
+            )
+        self._check_free(session, project.id, name)
+        at = now()
+        row = WorkflowRow(
+            id=new_uuid(), team_id=project.team_id, project_id=project.id, name=name,
+            spec=spec.dump(), source=asked.spec if isinstance(asked.spec, str) else None,
+            files=asked.files, file_names=sorted(asked.files), last_number=0, created_by=who.name,
+            created_at=at, updated_at=at, revision=1,
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        self._tell(session, row, "created")
+        return self._detail(session, row, source, spec)
+
+    def row(self, session: Session, who: Principal, workflow_id: str) -> WorkflowRow:
+        """Return the row; NoSuchWorkflow unless it is there and the caller's."""
+        row = session.get(WorkflowRow, workflow_id)
+        if row is None:
+            raise NoSuchWorkflow(workflow_id)
+        who.check_team(row.team_id, f"Workflow {workflow_id}")
+        who.check_project(row.project_id, f"Workflow {workflow_id}")
+        return row
+
+    def get(self, session: Session, who: Principal, workflow_id: str) -> WorkflowDetail:
+        """Return a workflow with its spec, and what keeps it from running here."""
+        row = self.row(session, who, workflow_id)
+        source = document(row.source if row.source is not None else row.spec)
+        return self._detail(session, row, source, restore(row.spec))
+
+    def list(
+        self, session: Session, who: Principal, asked: WorkflowQuery
+    ) -> tuple[list[Workflow], str | None]:
+        """Return a page of the caller's workflows."""
+        if asked.project is not None:
+            self._context.get(ProjectService).row(session, who, asked.project)
+        project = asked.project or who.project_id
+        columns = {
+            "created_at": WorkflowRow.created_at, "updated_at": WorkflowRow.updated_at,
+            "name": WorkflowRow.name,
+        }  # fmt: skip
+        query = workflows_of(who.team_ids, project, asked.name)
+        rows, following = page(session, query, asked, columns=columns, key=WorkflowRow.id)
+        latest = latest_runs(session, [row.id for row in rows])
+        items = [Workflow.model_validate(_fields(row, latest.get(row.id))) for row in rows]
+        return items, following
+
+    def change(self, session: Session, row: WorkflowRow, asked: WorkflowPatch) -> WorkflowDetail:
+        """Change name, spec or files; runs go on with what they were started with."""
+        if asked.name is not None and asked.name != row.name:
+            self._check_free(session, row.project_id, asked.name)
+            row.name = asked.name
+        text: str | dict[str, Any] = row.source if row.source is not None else row.spec
+        if asked.spec is not None:
+            text = asked.spec
+        files = asked.files if asked.files is not None else row.files
+        source, spec = self._sound(text, files)
+        row.spec, row.source = spec.dump(), text if isinstance(text, str) else None
+        row.files, row.file_names = files, sorted(files)
+        row.updated_at = now()
+        row.revision += 1
+        self._tell(session, row, "changed")
+        return self._detail(session, row, source, spec)
+
+    def delete(self, session: Session, row: WorkflowRow) -> None:
+        """Delete a workflow and the record of its runs; WorkflowRuns while one has not ended."""
+        going = session.scalars(
+            select(RunRow.number).where(
+                RunRow.workflow_id == row.id, RunRow.state.not_in(sorted(ENDED))
+            )
+        ).first()
+        if going is not None:
+            raise WorkflowRuns(row.name, going)
+        runs = select(RunRow.uuid).where(RunRow.workflow_id == row.id)
+        session.execute(delete(RunJobRow).where(RunJobRow.run_uuid.in_(runs)))
+        session.execute(delete(RunRow).where(RunRow.workflow_id == row.id))
+        self._tell(session, row, "deleted")
+        session.delete(row)
+
+    def _faults(
+        self, source: Document, files: Mapping[str, str]
+    ) -> tuple[Spec | None, list[Fault]]:
+        spec, faults = parse(source)
+        if spec is not None:
+            faults = [*faults, *check(source, spec, files)]
+        return spec, sorted(faults, key=lambda f: (f.line or 0, f.column or 0))
+
+    def _sound(self, spec: str | dict[str, Any], files: Mapping[str, str]) -> tuple[Document, Spec]:
+        """Return a spec that has no fault of its own; InvalidWorkflow tells all it has."""
+        _check_files(files)
+        source = document(spec)
+        parsed, faults = self._faults(source, files)
+        if faults or parsed is None:
+            raise InvalidWorkflow(faults)
+        return source, parsed
+
+    def _detail(
+        self, session: Session, row: WorkflowRow, source: Document, spec: Spec
+    ) -> WorkflowDetail:
+        latest = latest_runs(session, [row.id]).get(row.id)
+        warnings = check_here(source, spec, self._work.machine())
+        return WorkflowDetail.model_validate({
+            **_fields(row, latest), "spec": row.spec, "source": row.source,
+            "warnings": _models(warnings),
+        })  # fmt: skip
+
+    def _check_free(self, session: Session, project_id: str, name: str) -> None:
+        query = select(WorkflowRow.id).filter_by(project_id=project_id, name=name)
+        if session.scalars(query).first():
+            raise WorkflowNameTaken(name)
+
+    def _tell(self, session: Session, row: WorkflowRow, type_: str) -> None:
+        event = Event("workflow", row.id, type_, row.team_id, row.project_id, {"name": row.name})
+        self._context.events.emit(session, event)
+
+
+def _check_files(files: Mapping[str, str]) -> None:
+    for name in files:
+        parts = name.split("/")
+        if not name or "" in parts or ".." in parts or "." in parts or "\0" in name:
+            raise Invalid(
+                f"'{name}' is no name for a file of a workflow.",
+                errors=[Fault("It must be a relative path without '..'.", "/files")],
+            )
+        if parts[0] == ".nablahub":
+            raise Invalid(
+                f"A file can't be called '{name}': the folder .nablahub is ours.",
+                errors=[Fault("Choose another name.", "/files")],
+            )
+    if sum(len(text) for text in files.values()) > MAX_FILES_BYTES:
+        raise TooLarge(
+            f"The workflow's files are larger than {MAX_FILES_BYTES // 1024**2} MiB.",
+            hint="Put them into a dataset and make it an input.",
+        )
+
+
+def _models(faults: list[Fault]) -> list[FaultModel]:
+    return [FaultModel.model_validate(fault.as_dict()) for fault in faults]
+
+
+def _fields(row: WorkflowRow, latest: RunRow | None) -> dict[str, Any]:
+    spec = restore(row.spec)
+    return {
+        **{
+            name: getattr(row, name)
+            for name in (
+                "id", "team_id", "project_id", "name", "created_by", "created_at", "updated_at",
+                "revision",
+            )
+        },
+        "jobs": [
+            JobSummary(name=name, action=job.uses or "", needs=job.needs)
+            for name, job in spec.jobs.items()
+        ],
+        "inputs": [
+            InputSummary(
+                name=name, type=item.type, optional=item.optional,
+                default=item.default and (item.default.value or item.default.reference),
+            )
+            for name, item in spec.inputs.items()
+        ],
+        "files": row.file_names,
+        "latest_run": latest and RunSummary(
+            id=latest.uuid, number=latest.number, state=latest.state,  # type: ignore[arg-type]
+            created_at=latest.created_at, finished_at=latest.finished_at,
+        ),
+    }  # fmt: skip

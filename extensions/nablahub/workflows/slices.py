@@ -1,0 +1,137 @@
+"""The slices below, as workflows see them."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from nablahub.core import environments, instances
+from nablahub.core.context import Context
+from nablahub.core.errors import Fault, Invalid
+from nablahub.core.names import check_name
+from nablahub.core.permissions import Principal
+from nablahub.datasets.service import DatasetService
+from nablahub.jobs.service import JobService
+from nablahub.jobs.types import Input, JobSpec, Output, Owner
+from nablahub.models.service import ModelService
+from nablahub.workflows.machine import Machine
+from nablahub.workflows.work import JobRequest, JobView, Place
+
+OWNER = "run"
+DEFAULT_ENVIRONMENT = "default"
+
+
+class SliceWork:
+    """Workflows' view of datasets, models and jobs.
+
+    Parameters
+    ----------
+    context : Context
+        Where their services are found when they are needed.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._types = instances.catalogue()
+        self._machine = instances.Machine.detect()
+
+    def machine(self) -> Machine:
+        """Return what this installation offers to jobs."""
+        return Machine(
+            environment=environments.resolve,
+            environments=environments.names,
+            instance=lambda name: self._types[name].fits(self._machine),
+            instances=lambda: list(self._types),
+            has_kernel=environments.has_kernel,
+        )
+
+    def resolve_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
+        """Return the version that ``ref`` means now; NoSuchDataset or NoSuchVersion if none."""
+        return self._context.get(DatasetService).resolve(session, _in_team(who, place), ref).id
+
+    def resolve_model(self, session: Session, who: Principal, place: Place, ref: str) -> str:
+        """Return the model version that ``ref`` means now; NotFound if none."""
+        return self._context.get(ModelService).resolve(session, _in_team(who, place), ref).id
+
+    def ensure_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
+        """Return the id of the dataset called ``ref``, making it in the project when missing."""
+        try:
+            name = check_name(ref)
+        except ValueError as error:
+            raise Invalid(f"'{ref}' can't be the name of a dataset. {error}") from None
+        row = self._context.get(DatasetService).get_or_create(
+            session, place.team_id, place.project_id, name, who.name
+        )
+        return row.id
+
+    def submit(self, session: Session, place: Place, request: JobRequest, key: str) -> str:
+        """Submit a job and return its id; the same key gives the same job."""
+        environment = environments.resolve(request.image or DEFAULT_ENVIRONMENT)
+        try:
+            spec = JobSpec(
+                project=place.project_id,
+                name=request.name,
+                command=list(request.command),
+                environment=environment or request.image or DEFAULT_ENVIRONMENT,
+                tools=list(request.tools),
+                instance_type=request.instance_type or self._default_instance(),
+                env=dict(request.env),
+                inputs=[Input(name=m.name, kind=m.kind, ref=m.ref) for m in request.inputs],  # type: ignore[arg-type]  # pydantic checks it
+                outputs=[Output(name=m.name, kind=m.kind, ref=m.ref) for m in request.outputs],  # type: ignore[arg-type]  # pydantic checks it
+                files=dict(request.files),
+                timeout_seconds=request.timeout,
+            )
+        except ValidationError as error:
+            faults = [
+                Fault(detail["msg"], pointer="/" + "/".join(map(str, detail["loc"])))
+                for detail in error.errors(include_url=False, include_input=False)
+            ]
+            words = "; ".join(str(fault) for fault in faults)
+            raise Invalid(f"It can't be made a job: {words}.", errors=faults) from None
+        row = self._context.get(JobService).submit(
+            session, _principal(place), spec, owner=Owner(kind=OWNER, id=place.run), name_key=key
+        )
+        return row.id
+
+    def look(self, session: Session, job_id: str) -> JobView:
+        """Return what became of a job."""
+        row = self._context.get(JobService).find(session, job_id)
+        if row is None:
+            return JobView("Error", "lost", "The job's record is gone.")
+        return JobView(
+            state=row.state, reason=row.reason or "", message=row.message, outputs=row.outputs,
+            started_at=row.started_at, finished_at=row.finished_at,
+        )  # fmt: skip
+
+    def cancel(self, session: Session, job_id: str) -> None:
+        """Ask a job to end; nothing happens when it has."""
+        self._context.get(JobService).cancel(session, job_id)
+
+    def create_model(
+        self, session: Session, place: Place, *, name: str, type_: str, version: str, key: str
+    ) -> str:
+        """Make a model version of a dataset version, return its ref; idempotent by the key."""
+        row = self._context.get(ModelService).register(
+            session, team_id=place.team_id, project_id=place.project_id, name=name, format=type_,
+            dataset_version_ref=version, key=key, author=place.user, source=f"run {place.run}",
+        )  # fmt: skip
+        return row.id
+
+    def _default_instance(self) -> str:
+        """Return the usual instance type, or the biggest that fits where that one does not."""
+        usual = self._types[instances.DEFAULT_INSTANCE]
+        if usual.fits(self._machine) is None:
+            return usual.name
+        fitting = instances.suggestion(self._machine, self._types)
+        return fitting.name if fitting else usual.name
+
+
+def _in_team(who: Principal, place: Place) -> Principal:
+    """Return who asks, limited to the team of the project: a run takes nothing of another one."""
+    return Principal(who.name, who.kind, who.team_ids & {place.team_id}, who.scopes, who.admin,
+                     who.job_id, who.project_id)  # fmt: skip
+
+
+def _principal(place: Place) -> Principal:
+    """Return the run as whoever it acts for."""
+    return Principal(place.user, "run", frozenset({place.team_id}), project_id=place.project_id)

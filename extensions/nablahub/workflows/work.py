@@ -1,0 +1,116 @@
+"""What workflows ask of the slices below, in one place.
+
+The rules of workflows know this protocol only; :class:`SliceWork` is it, made of the real services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy.orm import Session
+
+from nablahub.core.permissions import Principal
+
+
+@dataclass(frozen=True)
+class InputMount:
+    """Something a job finds at ``/inputs/<name>``: which version, which volume, or the text."""
+
+    name: str
+    kind: str
+    ref: str
+
+
+@dataclass(frozen=True)
+class OutputMount:
+    """Something a job leaves at ``/outputs/<name>``: for which dataset, or which volume."""
+
+    name: str
+    kind: str
+    ref: str = ""
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A job to be submitted.
+
+    Parameters
+    ----------
+    name
+        For people.
+    command
+        As the job sees it.
+    image
+        What the spec calls the environment; None for the default one.
+    instance_type
+        None for the default one.
+    tools
+        Environments that are there besides, under ``/opt/nablahub/tools``.
+    files
+        Laid into ``/work``: relative path → text.
+    timeout
+        Seconds, None for none.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    image: str | None = None
+    instance_type: str | None = None
+    tools: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[InputMount, ...] = ()
+    outputs: tuple[OutputMount, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    timeout: int | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose a run is, and in whose name it acts."""
+
+    run: str
+    team_id: str
+    project_id: str
+    user: str
+
+
+@dataclass(frozen=True)
+class JobView:
+    """What became of a job so far."""
+
+    state: str
+    reason: str = ""
+    message: str = ""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Work(Protocol):
+    """The slices below. All of it happens in the caller's transaction."""
+
+    def resolve_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
+        """Return the version that ``ref`` means now; NablaError when there is none."""
+
+    def resolve_model(self, session: Session, who: Principal, place: Place, ref: str) -> str:
+        """Return the model version that ``ref`` means now; NablaError when there is none."""
+
+    def ensure_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
+        """Return the id of the dataset called ``ref``, making it in the project when missing."""
+
+    def submit(self, session: Session, place: Place, request: JobRequest, key: str) -> str:
+        """Submit a job and return its id; the same key gives the same job."""
+
+    def look(self, session: Session, job_id: str) -> JobView:
+        """Return what became of a job."""
+
+    def cancel(self, session: Session, job_id: str) -> None:
+        """Ask a job to end; nothing happens when it has."""
+
+    def create_model(
+        self, session: Session, place: Place, *, name: str, type_: str, version: str, key: str
+    ) -> str:
+        """Make a model version of a dataset version, return its ref; idempotent by the key."""
