@@ -94,7 +94,7 @@ def test_the_spawn_page_shows_cards(alone: RunningHub) -> None:
     with httpx.Client(follow_redirects=True, trust_env=False) as browser:
         page = browser.get(link).text
     assert 'value="C4"' in page
-    assert page.count("checked") == 1
+    assert page.count("checked autofocus") == 1
     assert "Needs 8 × H100; this machine has no GPU." in page
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
@@ -39,7 +39,7 @@ def code(server: Server, source: str) -> str:
 async def _run(server: Server, kernel: str, source: str) -> str:
     url = server.url.replace("http:", "ws:") + f"/api/kernels/{kernel}/channels"
     socket = await websocket_connect(HTTPRequest(url, headers=server.headers))
-    message = {
+    message: dict[str, Any] = {
         "header": {
             "msg_id": uuid.uuid4().hex, "username": server.name, "session": uuid.uuid4().hex,
             "msg_type": "execute_request", "version": "5.3",
@@ -67,4 +67,6 @@ async def _run(server: Server, kernel: str, source: str) -> str:
         idle = idle or content.get("execution_state") == "idle"
         replied = replied or event["msg_type"] == "execute_reply"
     socket.close()
+    while await socket.read_message() is not None:  # until the other side has closed it too
+        pass
     return "".join(printed)

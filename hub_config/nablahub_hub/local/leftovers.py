@@ -6,19 +6,22 @@ import asyncio
 import signal
 
 from nablahub.core.state import StateDir
+from nablahub.jobs.runners.process.shutdown import end_all as end_jobs
 from nablahub_hub.local import procfs
 
 #: Rounds of looking: a process may start another between being seen and being ended.
 ROUNDS = 5
+#: Seconds that jobs have to end by themselves.
+JOBS_PATIENCE = 10.0
 
 
 async def end_all(state: StateDir, session: str, *, patience: float = 3.0) -> int:
-    """End every process that carries the session's mark; return how many there were.
+    """End jobs, then every process that carries the session's mark; return how many there were.
 
-    SIGTERM first, so that what runs for somebody can say that it was ended; SIGKILL for what is
-    still there after the seconds of patience.
+    The service must have ended. SIGTERM first, SIGKILL for what is still there after the seconds
+    of patience.
     """
-    total = 0
+    total = len(await asyncio.to_thread(end_jobs, state, JOBS_PATIENCE))
     for attempt in range(ROUNDS):
         pids = [found.pid for found in procfs.processes(session)]
         if not pids:

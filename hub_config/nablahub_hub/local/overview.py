@@ -9,8 +9,6 @@ from nablahub.core.state import StateDir
 from nablahub_hub.local import lock, procfs, web
 from nablahub_hub.local.config import LocalConfig
 
-PARTS = ("traefik", "hub", "service")
-
 
 def look(state: StateDir) -> dict[str, Any]:
     """Return what runs of a state directory.
@@ -35,16 +33,10 @@ def look(state: StateDir) -> dict[str, Any]:
         "service": f"{config.service_url}/services/nablahub/health",
     }
     ours = list(procfs.processes(config.session))
-    pids = {
-        name: next(
-            (p.pid for p in ours if p.leader and p.role.startswith(f"{name}:") and _is(p, name)),
-            None,
-        )
-        for name in PARTS
-    }
-    for name in PARTS:
+    pids = procfs.parts(ours)
+    for name in procfs.PARTS:
         found["parts"].append(
-            {"name": name, "pid": pids[name], "answers": pids[name] is not None and _ok(urls[name])}
+            {"name": name, "pid": pids.get(name), "answers": name in pids and _ok(urls[name])}
         )
     others = {p.pid for p in ours} - set(pids.values())
     found["other_processes"] = len(others - {found["pid"]})
@@ -72,12 +64,6 @@ def show(found: dict[str, Any]) -> None:
             "others": f"{found['other_processes']} processes of servers and jobs",
         }
     )
-
-
-def _is(found: procfs.Found, name: str) -> bool:
-    """Whether it is the part itself, and not something it started, which inherits its mark."""
-    word = {"traefik": "--configfile", "hub": "nablahub_hub.local.hub", "service": "--state-dir"}
-    return any(word[name] in arg for arg in found.argv)
 
 
 def _ok(url: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,12 @@ from pathlib import Path
 SESSION = "NABLAHUB_SESSION"
 #: Names the supervised process; its value is the name and a fingerprint of how it was started.
 ROLE = "NABLAHUB_ROLE"
+#: The supervised processes, and a word that only their own command line has.
+PARTS: Mapping[str, str] = {
+    "traefik": "--configfile=",
+    "hub": "nablahub_hub.local.hub",
+    "service": "nablahub.service",
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,21 @@ def processes(session: str) -> Iterator[Found]:
             (v[len(ROLE) + 1 :] for v in environ if v.startswith(ROLE.encode() + b"=")), b""
         )
         yield Found(int(entry.name), role.decode(), sid == int(entry.name), tuple(argv))
+
+
+def parts(found: Iterable[Found]) -> dict[str, int]:
+    """Return the pids of the supervised processes among those found, by name.
+
+    What they started may carry their mark too, and lead a session; its command line tells.
+    """
+    return {
+        name: process.pid
+        for process in found
+        for name, word in PARTS.items()
+        if process.leader
+        and process.role.startswith(f"{name}:")
+        and any(word in argument for argument in process.argv)
+    }
 
 
 def holders(port: int) -> set[int]:

@@ -224,11 +224,11 @@ async def end_orphans(state: StateDir, config: LocalConfig) -> bool:
 
     Returns whether there was anything.
     """
-    parts = [found for found in procfs.processes(config.session) if found.leader and found.role]
-    hub = [found.pid for found in parts if found.role.startswith("hub:")]
-    if hub:
+    parts = procfs.parts(procfs.processes(config.session))
+    if "hub" in parts:
         await _ask_to_shut_down(state, config)
-        await asyncio.gather(*(procfs.gone(pid, SERVERS_PATIENCE) for pid in hub))
+        await procfs.gone(parts["hub"], SERVERS_PATIENCE)
+    await procfs.end(parts.values(), patience=PATIENCE)
     return bool(parts)
 
 

@@ -1,0 +1,106 @@
+"""``install(c)``: what three lines make of anybody's configuration."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from jupyterhub.app import JupyterHub
+from traitlets.config import Config
+
+import nablahub_hub
+from nablahub_hub.auth import LocalAuthenticator
+from nablahub_hub.local.config import LocalConfig
+from nablahub_hub.scopes import SERVER_SCOPES, USER_SCOPES
+from nablahub_spawner.spawner import SandboxedSpawner
+
+
+def installed(root: Path, **settings: object) -> Config:
+    c = Config()
+    c.NablaHub.state_dir = str(root)
+    for name, value in settings.items():
+        c.NablaHub[name] = value
+    nablahub_hub.install(c)
+    return c
+
+
+def test_a_bare_configuration_becomes_a_nablahub(tmp_path: Path) -> None:
+    root = tmp_path / "with space"
+    c = installed(root)
+    local = LocalConfig.load(nablahub_hub.NablaHub(config=c).state)
+    assert local is not None
+    assert c.JupyterHub.hub_bind_url == local.hub_url
+    assert c.JupyterHub.authenticator_class is LocalAuthenticator
+    assert c.LocalAuthenticator.admin_users == {local.owner}
+    assert c.JupyterHub.spawner_class is SandboxedSpawner
+    assert c.TraefikFileProviderProxy.should_start is False
+    assert Path(c.TraefikFileProviderProxy.dynamic_config_file).parent == (
+        root / "traefik" / "dynamic"
+    )
+    assert {s["name"] for s in c.JupyterHub.services} == {
+        "nablahub", "nablahub-idle-culler", "nablahub-up",
+    }  # fmt: skip
+    assert c.JupyterHub.extra_user_scopes == set(USER_SCOPES)
+    assert root.stat().st_mode & 0o777 == 0o700
+    assert {p.stat().st_mode & 0o777 for p in (root / "secrets").iterdir()} == {0o600}
+
+
+def test_every_name_it_sets_exists_in_jupyterhub(tmp_path: Path) -> None:
+    c = installed(tmp_path)
+    assert set(c.JupyterHub) <= set(JupyterHub.class_traits())
+    assert set(c.SandboxedSpawner) <= set(SandboxedSpawner.class_traits())
+    assert set(c.LocalAuthenticator) <= set(LocalAuthenticator.class_traits())
+
+
+def test_what_was_there_stays(tmp_path: Path) -> None:
+    c = Config()
+    c.NablaHub.state_dir = str(tmp_path)
+    c.JupyterHub.authenticator_class = "pam"
+    c.JupyterHub.services = [{"name": "mine", "api_token": "x" * 32}]
+    c.JupyterHub.load_roles = [
+        {"name": "mine", "scopes": ["read:hub"], "services": ["mine"]},
+        {"name": "user", "scopes": ["self", "shares"]},
+    ]
+    c.JupyterHub.custom_scopes = {"custom:mine": {"description": "mine"}}
+    c.JupyterHub.template_paths = ["/mine"]
+    nablahub_hub.install(c)
+    assert c.JupyterHub.authenticator_class == "pam"
+    assert c.JupyterHub.services[0]["name"] == "mine"
+    roles = {role["name"]: role["scopes"] for role in c.JupyterHub.load_roles}
+    assert roles["mine"] == ["read:hub"]
+    assert roles["user"] == ["self", "shares", *USER_SCOPES]
+    assert roles["server"] == list(SERVER_SCOPES)
+    assert "custom:mine" in c.JupyterHub.custom_scopes
+    assert c.JupyterHub.template_paths[0] == "/mine"
+
+
+def test_secrets_and_ports_are_made_once(tmp_path: Path) -> None:
+    first, second = installed(tmp_path), installed(tmp_path)
+    assert first == second
+
+
+def test_switches(tmp_path: Path) -> None:
+    c = installed(
+        tmp_path, idle_culler=False, proxy="keep", authentication="keep", sandboxed_servers=False
+    )
+    assert "nablahub-idle-culler" not in {s["name"] for s in c.JupyterHub.services}
+    assert not {"proxy_class", "authenticator_class", "spawner_class"} & set(c.JupyterHub)
+
+
+def test_every_setting_is_documented() -> None:
+    for name, trait in nablahub_hub.NablaHub.class_own_traits(config=True).items():
+        assert len(str(trait.help).split()) >= 4, name
+
+
+def test_a_path_with_odd_characters_is_a_database_url(tmp_path: Path) -> None:
+    root = tmp_path / "a b%20c#d?e"
+    c = installed(root)
+    from sqlalchemy import create_engine
+
+    engine = create_engine(c.JupyterHub.db_url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("create table t (x)")
+    engine.dispose()
+    with sqlite3.connect(root / "hub" / "jupyterhub.sqlite") as file:
+        assert file.execute("select count(*) from t").fetchone() == (0,)
+    file.close()

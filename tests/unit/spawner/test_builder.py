@@ -1,0 +1,88 @@
+"""What a single-user server sees."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nablahub.core.sandbox import probe
+from nablahub_spawner import builder
+
+needs_bubblewrap = pytest.mark.skipif(probe() is not None, reason=str(probe()))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> builder.Server:
+    found = builder.Server(
+        user="ada",
+        home=tmp_path / "homes" / "ada",
+        folder=tmp_path / "run" / "ada",
+        storage=tmp_path / "storage" / "te1",
+        cache=tmp_path / "cache" / "te1",
+        env={"PATH": "/usr/bin:/bin", "TOKEN": "s3cret"},
+    )
+    builder.prepare(found)
+    return found
+
+
+def inside(server: builder.Server, script: str) -> str:
+    box = builder.sandbox(server)
+    done = subprocess.run(
+        box.argv(["sh", "-c", script]), env=box.environ(), capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_own_home_storage_and_nothing_else(server: builder.Server, tmp_path: Path) -> None:
+    (tmp_path / "homes" / "bob").mkdir()
+    (tmp_path / "secrets").mkdir()
+    printed = inside(
+        server,
+        f"id -un; pwd; ls /home; echo hi > note; echo all > /storage/note; ls {tmp_path} || true",
+    )
+    assert printed.splitlines()[:3] == ["ada", "/home/ada", "ada"]
+    assert "secrets" not in printed
+    assert "bob" not in printed
+    assert (server.home / "note").read_text() == "hi\n"
+    assert server.storage is not None
+    assert (server.storage / "note").read_text() == "all\n"
+
+
+def test_links_made_later_in_datasets_are_seen_at_once(server: builder.Server) -> None:
+    assert server.cache is not None
+    (server.cache / "version1").mkdir()
+    (server.cache / "version1" / "rows.csv").write_text("1,2\n")
+    (server.folder / "datasets" / "digits").symlink_to(f"{builder.CACHE}/version1")
+    assert inside(server, "cat /datasets/digits/rows.csv") == "1,2\n"
+
+
+def test_what_is_shown_of_the_hub_is_read_only(server: builder.Server) -> None:
+    for place in (builder.CACHE, builder.DATASETS, builder.LIB, builder.CONFIG, sys.prefix):
+        said = inside(server, f"touch '{place}/x' 2>&1 || true")
+        assert "Read-only" in said, place
+
+
+def test_secrets_are_in_no_command_line(server: builder.Server) -> None:
+    assert "s3cret" not in " ".join(builder.sandbox(server).argv(["true"]))
+    assert inside(server, "echo $TOKEN") == "s3cret\n"
+
+
+def test_the_default_kernel_is_the_environments(server: builder.Server, tmp_path: Path) -> None:
+    path = server.folder / "share" / "kernels" / "python3" / "kernel.json"
+    assert not path.exists()
+    prefix = tmp_path / "environment"
+    prefix.mkdir()
+    builder.prepare(builder.Server("ada", server.home, server.folder, environment=prefix))
+    spec = json.loads(path.read_text())
+    assert spec["argv"][0] == f"{builder.KERNEL_ENVIRONMENT}/bin/python"
+    assert spec["env"] == {"PYTHONPATH": builder.LIB}
+
+
+def test_the_server_itself_runs_from_the_hubs_environment(server: builder.Server) -> None:
+    printed = inside(server, f"{sys.executable} -c 'import jupyterlab, nablahub_server; print(1)'")
+    assert printed == "1\n"

@@ -1,0 +1,43 @@
+"""The spawn page's cards."""
+
+from __future__ import annotations
+
+from nablahub.core.instances import CATALOGUE, InstanceType, Machine
+from nablahub_spawner import form
+
+MACHINE = Machine(cpus=4, memory_gib=16)
+
+
+def test_what_can_be_had_comes_first_and_the_rest_says_why() -> None:
+    found = form.cards(CATALOGUE, MACHINE, last=None, default="C4")
+    names = [card.instance.name for card in found]
+    assert names[:4] == ["Free-CPU", "C3", "C4", "C5"]
+    assert [card.instance.name for card in found if card.chosen] == ["C4"]
+    assert all(card.reason for card in found[4:])
+
+
+def test_the_last_choice_is_preselected_while_it_fits() -> None:
+    def chosen(last: str) -> list[str]:
+        found = form.cards(CATALOGUE, MACHINE, last=last, default="C4")
+        return [card.instance.name for card in found if card.chosen]
+
+    assert chosen("C5") == ["C5"]
+    assert chosen("A100x8") == ["C4"]
+    assert chosen("gone") == ["C4"]
+
+
+def test_html_is_accessible_and_escaped() -> None:
+    types = {"<b>": InstanceType("<b>", 1, 1), "C7": CATALOGUE["C7"]}
+    html = form.render(form.cards(types, MACHINE, last=None, default="C4"))
+    assert "<b>" not in html
+    assert html.count('type="radio"') == 2
+    assert html.count("checked autofocus") == 1
+    assert html.count("disabled") == 1
+    assert 'aria-describedby="instance-C7-why"' in html
+    assert 'id="instance-C7-why">Needs 12 CPUs; this machine has 4.' in html
+
+
+def test_a_machine_that_can_give_nothing_says_what_to_do() -> None:
+    html = form.render(form.cards(CATALOGUE, Machine(1, 0.2), last=None, default="C4"))
+    assert "custom_instance_types" in html
+    assert "checked" not in html
