@@ -75,7 +75,7 @@ def parse_object(path: str) -> tuple[str, bool] | None:
     return (match[1] + match[2], bool(match[3])) if match else None
 
 
-def dvc_file(name: str, obj: DirObject, *, files: int, size: int) -> str:
+def dvc_file(name: str, obj: DirObject, *, files: int, size: int, remote: str) -> str:
     """Return a ``.dvc`` file that stands for a version, as ``dvc add NAME`` would write it.
 
     Parameters
@@ -86,6 +86,8 @@ def dvc_file(name: str, obj: DirObject, *, files: int, size: int) -> str:
         The version's ``.dir`` object.
     files, size : int
         Number of files and their bytes together.
+    remote : str
+        Name of the remote that has it.
     """
     return (
         "outs:\n"
@@ -93,6 +95,7 @@ def dvc_file(name: str, obj: DirObject, *, files: int, size: int) -> str:
         f"  size: {size}\n"
         f"  nfiles: {files}\n"
         "  hash: md5\n"
+        f"  remote: {remote}\n"
         f"  path: {json.dumps(name)}\n"
     )
 

@@ -80,6 +80,18 @@ class UploadOffset(Conflict):
         )
 
 
+class ObjectBusy(Conflict):
+    """The same object is just coming from somebody else."""
+
+    code = "object_busy"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another request is sending this object just now.",
+            hint="Wait for it to end, then ask what is missing.",
+        )
+
+
 class NoSuchDataset(NotFound):
     """No such dataset, or not for you."""
 
@@ -160,8 +172,6 @@ class InUse(Conflict):
 
 class DatasetQuota(QuotaExceeded):
     """The team's share of the data store is used up."""
-
-    code = "quota_exceeded"
 
     def __init__(self, used: int, wanted: int, limit: int) -> None:
         super().__init__(

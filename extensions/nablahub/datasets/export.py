@@ -29,5 +29,5 @@ def export_of(
     url = f"{api_url}/dvc/{dataset.id}"
     return DvcExport(
         remote=remote, url=url, header=AUTH_HEADER, config=dvc_config(remote, url),
-        dvc_file=dvc_file(dataset.name, tree, files=files, size=size),
+        dvc_file=dvc_file(dataset.name, tree, files=files, size=size, remote=remote),
     )  # fmt: skip

@@ -18,7 +18,7 @@ from nablahub.core.objects import ObjectStore
 from nablahub.datasets.cache import remove_tree
 from nablahub.datasets.intake import Parts
 from nablahub.datasets.layout import dataset_prefixes
-from nablahub.datasets.store import DatasetRow, GarbageRow, ObjectRow, PackRow
+from nablahub.datasets.store import DatasetRow, GarbageRow, ObjectRow, PackRow, UploadRow
 
 BATCH: Final = 100
 
@@ -39,7 +39,7 @@ def collect(session: Session, store: ObjectStore, parts: Parts, cache: Path, tea
     acts: dict[str, Callable[[str], None]] = {
         "pack": lambda name: _pack(session, store, name),
         "object": lambda name: _object(session, store, team_id, name),
-        "parts": lambda name: parts.forget(*name.split("/")),
+        "parts": lambda name: _parts(session, parts, name),
         "dataset": lambda name: _dataset(session, store, cache, name),
     }
     for row in rows:
@@ -58,6 +58,11 @@ def _object(session: Session, store: ObjectStore, team_id: str, key: str) -> Non
     first, rest = key.split("/")[-2:]
     if session.get(ObjectRow, (team_id, first + rest)) is None:
         store.remove(key)
+
+
+def _parts(session: Session, parts: Parts, dataset: str) -> None:
+    if session.scalars(select(UploadRow.id).filter_by(dataset_id=dataset).limit(1)).first() is None:
+        parts.forget(dataset)
 
 
 def _dataset(session: Session, store: ObjectStore, cache: Path, dataset: str) -> None:

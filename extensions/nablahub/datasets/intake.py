@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from nablahub.core.errors import Conflict, StorageFull, TooLarge
+from nablahub.core.errors import StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, ObjectStore, full_storage
-from nablahub.datasets.errors import BadObject, UploadOffset, human
+from nablahub.datasets.errors import BadObject, ObjectBusy, UploadOffset, human
 from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.packs import HEAD, PACK_COUNT, PACK_LIMIT, ROW, PackChecker
 
@@ -89,7 +89,7 @@ class _Hashes:
         self.sha256 = hashlib.sha256()
         self.offset = 0
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         self.md5.update(data)
         self.sha256.update(data)
         self.offset += len(data)
@@ -117,9 +117,9 @@ class Parts:
         self._busy: set[Path] = set()
         self._lock = threading.Lock()
 
-    def path(self, dataset: str, upload: str, md5: str) -> Path:
-        """Return where an object's first bytes are collected."""
-        return self.root / dataset / upload / md5
+    def path(self, dataset: str, md5: str) -> Path:
+        """Return where an object's first bytes are collected, whichever upload they came with."""
+        return self.root / dataset / md5
 
     def arrived(self, file: Path) -> int:
         """Return how many bytes of an object have arrived."""
@@ -135,14 +135,12 @@ class Parts:
         ------
         UploadOffset
             When something else has arrived.
-        Conflict
+        ObjectBusy
             When another request is writing the same object.
         """
         with self._lock:
             if file in self._busy:
-                raise Conflict(
-                    "Another request is sending this object just now.", hint="Wait for it to end."
-                )
+                raise ObjectBusy
             self._busy.add(file)
         try:
             if (arrived := self.arrived(file)) != offset:
@@ -167,7 +165,7 @@ class Parts:
             hashes = _Hashes()
             hashes.catch_up(file)
         if hashes.md5.hexdigest() != md5 or hashes.sha256.hexdigest() != sha256:
-            file.unlink(missing_ok=True)
+            self.discard(file)
             raise BadObject(
                 f"The object {md5} does not have the bytes that its digests promise: it was "
                 "damaged on the way or changed while it was read.",
@@ -175,9 +173,14 @@ class Parts:
             )
         store.adopt(file, object_key(md5))
 
-    def forget(self, dataset: str, upload: str) -> None:
-        """Delete the pieces of an upload."""
-        folder = self.root / dataset / upload
+    def discard(self, file: Path) -> None:
+        """Delete what has arrived of an object."""
+        self._hashes.pop(file, None)
+        file.unlink(missing_ok=True)
+
+    def forget(self, dataset: str) -> None:
+        """Delete what has arrived for a dataset."""
+        folder = self.root / dataset
         for file in [f for f in self._hashes if f.parent == folder]:
             del self._hashes[file]
         shutil.rmtree(folder, ignore_errors=True)
@@ -202,5 +205,5 @@ class PieceWriter:
         with full_storage(self._root):
             while len(view):
                 count = os.write(self._descriptor, view)
-                self._hashes.update(bytes(view[:count]))
+                self._hashes.update(view[:count])
                 view = view[count:]

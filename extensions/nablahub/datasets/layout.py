@@ -5,7 +5,7 @@
     files/md5/ab/cdef…               a large object, in DVC's own layout
     packs/<dataset>/<sha256>         small objects of one dataset
     manifests/<dataset>/<version>    the pages of a version and their list
-    parts/<dataset>/<upload>/<md5>   a large object that is still arriving
+    parts/<dataset>/<md5>            a large object that is still arriving
 """
 
 from __future__ import annotations
@@ -24,11 +24,6 @@ def pack_key(dataset: str, pack: str) -> str:
 def manifest_key(dataset: str, version: str) -> str:
     """Return the key of a version's manifest; ``version`` is its 7 characters."""
     return f"manifests/{dataset}/{version}"
-
-
-def part_key(dataset: str, upload: str, md5: str) -> str:
-    """Return the key of a large object that is still arriving."""
-    return f"parts/{dataset}/{upload}/{md5}"
 
 
 def dataset_prefixes(dataset: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 from pydantic import ValidationError
 
-from nablahub.core.errors import Fault, Invalid, Malformed, NablaError, TooLarge
+from nablahub.core.errors import Fault, Invalid, Malformed, NablaError, StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, full_storage
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.datasets import uploads
@@ -145,9 +145,9 @@ async def _take_pack(call: StreamCall) -> None:
 async def look_at_object(call: StreamCall) -> None:
     """Find out how many bytes of a large object have arrived (`X-Arrived`)."""
     service = call.get(DatasetService)
-    dataset, upload = await _find(call)
+    dataset, _ = await _find(call)
     parts = service.parts(dataset.team_id)
-    file = parts.path(dataset.id, upload.version, _md5(call))
+    file = parts.path(dataset.id, _md5(call))
     call.set_header("X-Arrived", str(await blocking(parts.arrived, file)))
 
 
@@ -171,12 +171,16 @@ async def _take_piece(call: StreamCall) -> PartAnswer:
     team_id = dataset.team_id
     await blocking(service.building.check_space, team_id, asked.size - asked.offset)
     parts = service.parts(team_id)
-    file = parts.path(dataset.id, upload.version, md5)
-    async with entered(parts.piece(file, asked.offset)) as writer:
-        async for data in large_chunks(call):
-            _check_end(writer, len(data), asked.size)
-            await blocking(writer.write, data)
-        arrived = writer.arrived
+    file = parts.path(dataset.id, md5)
+    try:
+        async with entered(parts.piece(file, asked.offset)) as writer:
+            async for data in large_chunks(call):
+                _check_end(writer, len(data), asked.size)
+                await blocking(writer.write, data)
+            arrived = writer.arrived
+    except StorageFull:  # What is there of it would keep the disk full.
+        await blocking(parts.discard, file)
+        raise
     if arrived < asked.size:
         return PartAnswer(arrived=arrived, complete=False)
     store = service.store(team_id)

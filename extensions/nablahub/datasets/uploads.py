@@ -281,8 +281,7 @@ def end(session: Session, team_id: str, upload: UploadRow) -> None:
         session.delete(link)
     session.flush()
     drop_unlinked(session, team_id, [link.md5 for link in links])
-    name = f"{upload.dataset_id}/{upload.version}"
-    session.add(GarbageRow(team_id=team_id, kind="parts", name=name))
+    session.add(GarbageRow(team_id=team_id, kind="parts", name=upload.dataset_id))
     session.execute(delete(UploadRow).where(UploadRow.id == upload.id))
 
 

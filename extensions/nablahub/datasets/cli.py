@@ -1,0 +1,273 @@
+"""``nablahub datasets``."""
+
+from __future__ import annotations
+
+import configparser
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from nablahub.core.console import (
+    emit_fields,
+    emit_json,
+    emit_table,
+    hub_command,
+    size_text,
+    stderr,
+)
+from nablahub.core.errors import Conflict, NotFound
+from nablahub.core.transport import Transport
+from nablahub.datasets.api import DatasetsAPI
+from nablahub.datasets.sending import Progress as Report
+from nablahub.datasets.types import Dataset, DatasetVersion
+from nablahub.projects.api import ProjectsAPI
+
+
+@click.group()
+def datasets() -> None:
+    """Versioned data: put, get, list, share with DVC."""
+
+
+@contextmanager
+def _bar(words: str) -> Iterator[Report]:
+    console = stderr()
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        console=console, disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        task = bar.add_task(words, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _show(dataset: Dataset, *, as_json: bool) -> None:
+    if as_json:
+        emit_json(dataset)
+        return
+    latest = dataset.latest_version
+    emit_fields({
+        "id": dataset.id, "name": dataset.name, "project": dataset.project_id,
+        "description": dataset.description or None,
+        "latest": latest.id if latest else None,
+        "files": latest.files if latest else None,
+        "size": size_text(latest.bytes) if latest else None,
+        "created": dataset.created_at, "by": dataset.created_by,
+    })  # fmt: skip
+
+
+def _show_version(version: DatasetVersion, *, as_json: bool) -> None:
+    if as_json:
+        emit_json(version)
+        return
+    emit_fields({
+        "version": version.id, "dataset": version.dataset_name, "number": version.number,
+        "files": version.files, "size": size_text(version.bytes),
+        "message": version.message or None, "from": version.source, "by": version.author,
+        "created": version.created_at,
+    })  # fmt: skip
+
+
+def _project(hub: Transport, project: str | None) -> str | None:
+    return ProjectsAPI(hub).get(project).id if project else None
+
+
+@datasets.command("list")
+@click.option("--project", help="Id or name; only its datasets.")
+@hub_command
+def list_datasets(hub: Transport, project: str | None, *, as_json: bool) -> None:
+    """List your datasets."""
+    rows = list(DatasetsAPI(hub).list(project=_project(hub, project)))
+    if as_json:
+        emit_json(rows)
+        return
+    emit_table(
+        {
+            "name": lambda d: d.name, "id": lambda d: d.id,
+            "latest": lambda d: d.latest_version.version if d.latest_version else None,
+            "files": lambda d: d.latest_version.files if d.latest_version else None,
+            "size": lambda d: size_text(d.latest_version.bytes) if d.latest_version else None,
+            "updated": lambda d: d.updated_at,
+        },
+        rows,
+    )  # fmt: skip
+
+
+@datasets.command("create")
+@click.argument("name")
+@click.option("--project", help="Id or name of the project it is shown in.")
+@click.option("--description", default="", help="What it holds (Markdown).")
+@hub_command
+def create_dataset(
+    hub: Transport, name: str, project: str | None, description: str, *, as_json: bool
+) -> None:
+    """Create an empty dataset."""
+    made = DatasetsAPI(hub).create(name, project=_project(hub, project), description=description)
+    _show(made, as_json=as_json)
+
+
+@datasets.command("show")
+@click.argument("ref")
+@hub_command
+def show_dataset(hub: Transport, ref: str, *, as_json: bool) -> None:
+    """Show a dataset, or with REF:VERSION one version of it."""
+    api = DatasetsAPI(hub)
+    if ":" in ref:
+        _show_version(api.version(ref), as_json=as_json)
+    else:
+        _show(api.get(ref), as_json=as_json)
+
+
+@datasets.command("put")
+@click.argument("dataset")
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option("-m", "--message", default="", help="What is new in this version.")
+@click.option("--create", is_flag=True, help="Create the dataset when there is none.")
+@click.option("--project", help="With --create: the project it is shown in.")
+@hub_command
+def put(
+    hub: Transport,
+    dataset: str,
+    source: Path,
+    message: str,
+    create: bool,
+    project: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Commit a folder or file as a new version; sends only what the hub lacks."""
+    api = DatasetsAPI(hub)
+    if create:
+        api.ensure(dataset, project=_project(hub, project))
+    with _bar(f"Uploading {source.name}") as report:
+        made = api.upload(dataset, source, message=message, progress=report)
+    _show_version(made, as_json=as_json)
+
+
+@datasets.command("get")
+@click.argument("ref")
+@click.argument("target", required=False, type=click.Path(path_type=Path))
+@click.option("--path", help="Only this file.")
+@hub_command
+def get(hub: Transport, ref: str, target: Path | None, path: str | None, *, as_json: bool) -> None:
+    """Download a version into a folder (default: one of the dataset's name)."""
+    api = DatasetsAPI(hub)
+    name = path.rpartition("/")[2] if path else api.get(ref).name
+    target = target or Path(name)
+    with _bar(f"Downloading {ref}") as report:
+        version = api.download(ref, target, path=path, progress=report)
+    if as_json:
+        emit_json({"version": version.id, "target": str(target.absolute())})
+    else:
+        click.echo(f"{version.id} is in {target}.")
+
+
+@datasets.command("ls")
+@click.argument("ref")
+@click.argument("prefix", default="")
+@hub_command
+def ls(hub: Transport, ref: str, prefix: str, *, as_json: bool) -> None:
+    """List the files of a version."""
+    rows = DatasetsAPI(hub).files(ref, prefix=prefix)
+    if as_json:
+        emit_json(list(rows))
+        return
+    for file in rows:
+        click.echo(f"{size_text(file.size):>10}  {file.path}")
+
+
+@datasets.command("cat")
+@click.argument("ref")
+@click.argument("path")
+@hub_command
+def cat(hub: Transport, ref: str, path: str, *, as_json: bool) -> None:
+    """Write a file's content to stdout."""
+    api = DatasetsAPI(hub)
+    if as_json:
+        emit_json({"path": path, "text": api.read(ref, path).decode(errors="replace")})
+        return
+    for data in api.stream(ref, path):
+        sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+@datasets.command("versions")
+@click.argument("dataset")
+@hub_command
+def versions(hub: Transport, dataset: str, *, as_json: bool) -> None:
+    """List the versions of a dataset."""
+    rows = list(DatasetsAPI(hub).versions(dataset))
+    if as_json:
+        emit_json(rows)
+        return
+    emit_table(
+        {
+            "#": lambda v: v.number, "id": lambda v: v.id, "files": lambda v: v.files,
+            "size": lambda v: size_text(v.bytes), "message": lambda v: v.message or None,
+            "from": lambda v: v.source, "created": lambda v: v.created_at,
+        },
+        rows,
+    )  # fmt: skip
+
+
+@datasets.command("delete")
+@click.argument("dataset")
+@hub_command
+def delete(hub: Transport, dataset: str, *, as_json: bool) -> None:
+    """Delete a dataset with all its versions."""
+    api = DatasetsAPI(hub)
+    found = api.get(dataset)
+    api.delete(found.id)
+    if as_json:
+        emit_json({"deleted": found.id})
+    else:
+        click.echo(f"Deleted {found.name} ({found.id}).")
+
+
+@datasets.command("export-dvc")
+@click.argument("ref")
+@click.option(
+    "--repo", type=click.Path(path_type=Path, file_okay=False), default=Path(),
+    help="A DVC repository; default: this folder.",
+)  # fmt: skip
+@hub_command
+def export_dvc(hub: Transport, ref: str, repo: Path, *, as_json: bool) -> None:
+    """Write a .dvc file and a remote, so that `dvc pull` gets a version from the hub."""
+    config = repo / ".dvc/config"
+    if not config.parent.is_dir():
+        raise NotFound(f"{repo.absolute()} is no DVC repository.", hint="Run `dvc init` there.")
+    api = DatasetsAPI(hub)
+    name = api.get(ref).name
+    made = api.export_dvc(ref)
+    file = repo / f"{name}.dvc"
+    _merge(config, made.config)
+    file.write_text(made.dvc_file)
+    login = f'dvc remote modify --local {made.remote} password "Bearer $NABLAHUB_TOKEN"'
+    if as_json:
+        emit_json({"file": str(file), "remote": made.remote, "url": made.url, "login": login})
+        return
+    click.echo(f"Wrote {file} and the remote {made.remote} ({made.url}).")
+    click.echo(f"Now give DVC your token, then pull:\n  {login}\n  dvc pull {file.name}")
+
+
+def _merge(config: Path, text: str) -> None:
+    """Add a remote to DVC's configuration; what else stands there stays."""
+    found = configparser.ConfigParser(interpolation=None)
+    found.read(config)
+    new = configparser.ConfigParser(interpolation=None)
+    new.read_string(text)
+    for section in new.sections():
+        if not found.has_section(section):
+            found.add_section(section)
+        for key, value in new.items(section):
+            old = found.get(section, key, fallback=value)
+            if section == "core" and old != value:
+                continue  # Another default remote: the .dvc file below names ours by itself.
+            found.set(section, key, value)
+    try:
+        with config.open("w") as file:
+            found.write(file)
+    except OSError as error:
+        raise Conflict(f"{config} can't be written: {error}.") from error

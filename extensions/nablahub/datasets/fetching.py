@@ -1,0 +1,227 @@
+"""The client's half of a download: batches of small files, ranges of large ones, all proved."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from nablahub.core.errors import Invalid
+from nablahub.core.objects import full_storage
+from nablahub.core.transport import Transport
+from nablahub.datasets.errors import BadObject
+from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry, Parser
+from nablahub.datasets.packs import PACK_BYTES, SMALL, PackChecker
+from nablahub.datasets.paths import case_twins, show
+from nablahub.datasets.sending import Progress, silent
+
+BATCH_FILES: Final = 4096
+PARTIAL: Final = ".nablahub-part"
+
+
+class Fetcher:
+    """Downloads a version into a folder.
+
+    A folder that was not there appears whole, by one rename; into one that was there each file
+    comes by a rename of its own. What a killed attempt left is checked and kept.
+
+    Parameters
+    ----------
+    hub : Transport
+        How to reach the hub.
+    dataset, version : str
+        Ids: ``ds…`` and the 7 characters.
+    progress : callable
+        Called with the bytes done and those of all files.
+    """
+
+    def __init__(
+        self, hub: Transport, dataset: str, version: str, progress: Progress = silent
+    ) -> None:
+        self._hub = hub
+        self._path = f"/datasets/{dataset}/versions/{version}"
+        self._name = f"{dataset}-{version}"
+        self._progress = progress
+        self._done = 0
+        self._total = 0
+
+    def manifest(self) -> Iterator[Entry]:
+        """Yield all entries of the version, checked as if from a stranger."""
+        parser = Parser()
+        with self._hub.stream("GET", f"{self._path}/manifest") as answer:
+            for data in answer.iter_bytes():
+                yield from parser.feed(data)
+        parser.close()
+
+    def fetch(self, target: Path) -> int:
+        """Download everything and return the number of files.
+
+        Raises
+        ------
+        Invalid
+            When two files would be one on a file system that compares names without case.
+        BadObject
+            When bytes do not have their digest.
+        """
+        with full_storage(target):
+            entries = list(self.manifest())
+            fresh = not target.exists()
+            root = target.with_name(f".{target.name}.{self._name}{PARTIAL}") if fresh else target
+            root.mkdir(parents=True, exist_ok=True)
+            _check_case(root, entries)
+            self._fill(root, entries, fresh=fresh)
+            if fresh:
+                root.rename(target)
+        return len(entries)
+
+    def _fill(self, root: Path, entries: list[Entry], *, fresh: bool) -> None:
+        self._done, self._total = 0, sum(entry.size for entry in entries)
+        for folder in sorted({entry.path.rpartition("/")[0] for entry in entries}):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        resumed = any(root.iterdir())
+        wanted: list[Entry] = []
+        for entry in entries:
+            if resumed and _is_there(root / entry.path, entry):
+                self._report(entry.size)
+            else:
+                wanted.append(entry)
+        self._small(root, [entry for entry in wanted if entry.size <= SMALL], fresh=fresh)
+        for entry in wanted:
+            if entry.size > SMALL:
+                self.large(entry, root / entry.path)
+
+    def _report(self, size: int) -> None:
+        self._done += size
+        self._progress(self._done, self._total)
+
+    def _small(self, root: Path, entries: list[Entry], *, fresh: bool) -> None:
+        """Get batches in a thread, one ahead of the one that is being written."""
+        with ThreadPoolExecutor(1, "nablahub-fetch") as pool:
+            batches = iter(list(_batches(entries)))
+            batch = next(batches, None)
+            coming = pool.submit(self._objects, batch) if batch else None
+            while batch is not None and coming is not None:
+                objects = coming.result()
+                following = next(batches, None)
+                coming = pool.submit(self._objects, following) if following else None
+                for entry in batch:
+                    data = objects[entry.md5]
+                    if len(data) != entry.size:
+                        raise _wrong(entry)
+                    _write(root / entry.path, data, entry, direct=fresh)
+                self._report(sum(entry.size for entry in batch))
+                batch = following
+
+    def _objects(self, batch: list[Entry]) -> dict[str, bytes]:
+        sha256 = {entry.md5: entry.sha256 for entry in batch}
+        data: bytes = self._hub.request("POST", f"{self._path}/objects", body={"md5": list(sha256)})
+        checker = PackChecker()
+        checker.feed(data)
+        found: dict[str, bytes] = {}
+        for row in checker.finish():
+            md5 = row.md5.hex()
+            if row.sha256.hex() != sha256.get(md5):
+                raise BadObject(f"The hub sent an object that was not asked for ({md5}).")
+            found[md5] = data[row.start : row.start + row.size]
+        return found
+
+    def large(self, entry: Entry, target: Path) -> None:
+        """Download one file, going on after what an earlier attempt got of it."""
+        partial = target.with_name(f".{entry.md5}{PARTIAL}")
+        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+        with full_storage(target), partial.open("a+b") as file:
+            file.seek(0)
+            while data := file.read(1 << 20):
+                md5.update(data)
+                sha256.update(data)
+            start = file.tell()
+            self._report(start)
+            if start < entry.size:
+                headers = {"Range": f"bytes={start}-"} if start else {}
+                path = f"{self._path}/files/{quote(entry.path)}"
+                with self._hub.stream("GET", path, headers=headers) as answer:
+                    for data in answer.iter_bytes():
+                        md5.update(data)
+                        sha256.update(data)
+                        file.write(data)
+                        self._report(len(data))
+        if (md5.hexdigest(), sha256.hexdigest()) != (entry.md5, entry.sha256):
+            partial.unlink()
+            raise _wrong(entry)
+        _set_mode(partial, entry)
+        partial.replace(target)
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if batch and (size + entry.size > PACK_BYTES or len(batch) >= BATCH_FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += entry.size
+    if batch:
+        yield batch
+
+
+def _is_there(file: Path, entry: Entry) -> bool:
+    """Whether a file has an entry's bytes already."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if file.stat().st_size != entry.size:
+            return False
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest() == entry.sha256
+    return False
+
+
+def _write(target: Path, data: bytes, entry: Entry, *, direct: bool) -> None:
+    # In a folder that nobody knows yet a file may be written under its own name: a half one is
+    # found out by its digest when the download is taken up again.
+    file = target if direct else target.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
+    mode = 0o777 if entry.kind == KIND_EXECUTABLE else 0o666
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with open(descriptor, "wb", 0) as opened:  # noqa: PTH123 (it is a descriptor)
+            opened.write(data)
+        if not direct:
+            file.replace(target)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+
+
+def _set_mode(file: Path, entry: Entry) -> None:
+    if entry.kind == KIND_EXECUTABLE:
+        file.chmod(file.stat().st_mode | 0o111)
+
+
+def _check_case(root: Path, entries: list[Entry]) -> None:
+    """Refuse what would silently lose a file where ``A`` and ``a`` are the same."""
+    twins = case_twins(entry.path for entry in entries)
+    if twins is None:
+        return
+    probe = root / f".nablahub-Case-{secrets.token_hex(4)}"
+    probe.touch()
+    try:
+        blind = probe.with_name(probe.name.swapcase()).exists()
+    finally:
+        probe.unlink()
+    if blind:
+        raise Invalid(
+            f"'{show(twins[0])}' and '{show(twins[1])}' would be one file on this disk, which "
+            "does not tell capital from small letters.",
+            hint="Download to a disk that does.",
+        )
+
+
+def _wrong(entry: Entry) -> BadObject:
+    return BadObject(
+        f"'{show(entry.path)}' arrived with wrong bytes.", hint="Run the same command again."
+    )

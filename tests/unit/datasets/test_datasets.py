@@ -1,0 +1,426 @@
+"""Datasets through the real service and the real client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from nablahub.core import errors
+from nablahub.core.extension import load
+from nablahub.datasets.api import DatasetsAPI
+from nablahub.datasets.errors import (
+    BadPath,
+    MissingObjects,
+    NameTaken,
+    NoSuchDataset,
+    NoSuchFile,
+    NoSuchVersion,
+)
+from nablahub.datasets.packs import SMALL
+from tests.support.service import RunningService, running
+from tests.unit.datasets.builders import entries, read, write
+
+EXTENSIONS = [
+    load(f"nablahub.{name}.extension:extension") for name in ("teams", "projects", "datasets")
+]
+FILES = {
+    "a.csv": b"x,y\n1,2\n",
+    "images/0.bin": bytes(range(256)),
+    "images/1.bin": b"",
+    "unicode/日本.txt": "日本".encode(),
+    "big.bin": bytes(range(256)) * 8192,
+    "page.html": b"<script>alert(1)</script>",
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with running(tmp_path_factory.mktemp("state"), EXTENSIONS) as found:
+        yield found
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return write(tmp_path / "tree", FILES)
+
+
+def api_of(service: RunningService, name: str = "alice") -> DatasetsAPI:
+    return DatasetsAPI(service.transport(name))
+
+
+def fresh(service: RunningService, request: pytest.FixtureRequest) -> str:
+    name = request.node.name.replace("/", "")[:90]
+    return api_of(service).create(name).id
+
+
+def stored(service: RunningService) -> set[str]:
+    """Every file that the store holds, temporary ones included."""
+    return {str(p) for p in service.state.objects.rglob("*") if p.is_file()}
+
+
+def test_create_get_change_delete(service: RunningService) -> None:
+    api = api_of(service)
+    project = service.hub().projects.create("p-of-datasets")
+    made = api.create("first", project=project.id, description="What it is")
+    assert (made.project_id, made.team_id, made.latest_version) == (
+        project.id,
+        project.team_id,
+        None,
+    )
+    assert made.id.startswith("ds")
+    assert len(made.id) == 15
+    assert api.get("first") == api.get(made.id) == made
+    changed = api.change(made, name="second")
+    assert (changed.name, changed.revision) == ("second", 2)
+    assert [d.id for d in api.list(project=project.id)] == [made.id]
+    with pytest.raises(errors.Conflict, match="1 dataset"):
+        service.hub().projects.delete(project.id)
+    api.delete("second")
+    with pytest.raises(NoSuchDataset):
+        api.get(made.id)
+    service.hub().projects.delete(project.id)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", "", "..", " a", "a\n", "x" * 101])
+def test_names_that_are_refused(service: RunningService, name: str) -> None:
+    with pytest.raises(errors.Invalid) as caught:
+        api_of(service).create(name)
+    assert caught.value.errors[0].pointer == "/name"
+
+
+def test_a_name_is_unique_in_its_team_only(service: RunningService) -> None:
+    api_of(service).create("mine")
+    with pytest.raises(NameTaken, match="'mine' already"):
+        api_of(service).create("mine")
+    api_of(service, "bob").create("mine")
+
+
+def test_a_folder_goes_up_and_comes_back(
+    service: RunningService, tree: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    api = api_of(service)
+    dataset = fresh(service, request)
+    seen: list[tuple[int, int]] = []
+    (tree / "a.csv").chmod(0o755)
+    made = api.upload(dataset, tree, message="One", progress=lambda *done: seen.append(done))
+    total = sum(map(len, FILES.values()))
+    assert (made.files, made.bytes, made.number, made.message) == (len(FILES), total, 1, "One")
+    assert made.id == f"{dataset}:{made.version}"
+    assert seen[-1] == (total, total)
+    for ref in (dataset, f"{dataset}:latest", made.id, f"{api.get(dataset).name}:{made.version}"):
+        assert api.version(ref).id == made.id
+    api.download(dataset, tmp_path / "back", progress=lambda *done: seen.append(done))
+    assert read(tmp_path / "back") == FILES
+    assert (tmp_path / "back/a.csv").stat().st_mode & 0o111
+    assert not (tmp_path / "back/big.bin").stat().st_mode & 0o111
+    assert seen[-1] == (total, total)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    rows = {f.path: (f.size, f.md5, f.sha256) for f in api.files(dataset)}
+    assert rows == {e.path: (e.size, e.md5, e.sha256) for e in entries(FILES)}
+    assert [f.path for f in api.files(dataset, prefix="images/")] == [
+        "images/0.bin",
+        "images/1.bin",
+    ]
+    for path, data in FILES.items():
+        assert api.read(dataset, path) == data
+    with pytest.raises(NoSuchFile, match="nothing here"):
+        api.read(dataset, "nothing here")
+    with pytest.raises(NoSuchVersion):
+        api.version(f"{dataset}:zzzzzzz")
+
+
+def test_a_second_download_repairs_what_differs(
+    service: RunningService, tree: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    api, dataset = api_of(service), fresh(service, request)
+    api.upload(dataset, tree)
+    target = tmp_path / "back"
+    api.download(dataset, target)
+    (target / "a.csv").write_bytes(b"x,y\n9,9\n")
+    (target / "big.bin").unlink()
+    kept = (target / "images/0.bin").stat().st_mtime_ns
+    api.download(dataset, target)
+    assert read(target) == FILES
+    assert (target / "images/0.bin").stat().st_mtime_ns == kept
+    api.download(dataset, tmp_path / "one.csv", path="a.csv")
+    assert (tmp_path / "one.csv").read_bytes() == FILES["a.csv"]
+
+
+def test_a_large_download_goes_on_where_it_stopped(
+    service: RunningService, tree: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    api, dataset = api_of(service), fresh(service, request)
+    api.upload(dataset, tree)
+    md5 = next(f.md5 for f in api.files(dataset) if f.path == "big.bin")
+    (tmp_path / f".{md5}.nablahub-part").write_bytes(FILES["big.bin"][:1_000_000])
+    seen: list[int] = []
+    api.download(
+        dataset, tmp_path / "big.bin", path="big.bin", progress=lambda done, _: seen.append(done)
+    )
+    assert seen[0] == 1_000_000
+    assert (tmp_path / "big.bin").read_bytes() == FILES["big.bin"]
+
+
+def test_only_what_changed_is_sent_again(
+    service: RunningService, tree: Path, request: pytest.FixtureRequest
+) -> None:
+    api, dataset = api_of(service), fresh(service, request)
+    first = api.upload(dataset, tree)
+    before = stored(service)
+    second = api.upload(dataset, tree)
+    assert second.digest == first.digest
+    assert (second.number, second.id != first.id) == (2, True)
+    added = stored(service) - before
+    assert [Path(p).parts[-3] for p in added] == ["manifests"]
+    (tree / "a.csv").write_bytes(b"changed")
+    third = api.upload(dataset, tree)
+    assert api.read(dataset, "a.csv") == b"changed"
+    assert api.read(first.id, "a.csv") == FILES["a.csv"]
+    assert [v.id for v in api.versions(dataset)] == [third.id, second.id, first.id]
+
+
+def test_small_objects_lie_in_packs_only(
+    service: RunningService, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    dataset = fresh(service, request)
+    files = {f"{i:04}": b"%d" % i for i in range(3000)}
+    before = stored(service)
+    api_of(service).upload(dataset, write(tmp_path / "many", files))
+    kinds = sorted(Path(p).parts[-3] for p in stored(service) - before)
+    assert kinds == ["manifests", "packs"]
+    api_of(service).download(dataset, tmp_path / "back")
+    assert read(tmp_path / "back") == files
+
+
+def test_pages_of_files(
+    service: RunningService, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    dataset = fresh(service, request)
+    files = {f"{i:04}": b"" for i in range(45)}
+    api_of(service).upload(dataset, write(tmp_path / "many", files))
+    hub = service.transport()
+    path, found, cursor = f"/datasets/{dataset}/versions/latest/files", [], None
+    for _ in range(5):
+        page = hub.get(path, limit=10, cursor=cursor)
+        found += [item["path"] for item in page["items"]]
+        cursor = page["next"]
+    assert (found, cursor) == (sorted(files), None)
+
+
+def test_content_is_never_run_by_a_browser(
+    service: RunningService, tree: Path, request: pytest.FixtureRequest
+) -> None:
+    dataset = fresh(service, request)
+    api_of(service).upload(dataset, tree)
+    base = f"{service.url}/api/v1/datasets/{dataset}/versions/latest/files"
+    headers = {"Authorization": "Bearer token-of-alice"}
+    with httpx.Client(headers=headers) as client:
+        page = client.get(f"{base}/page.html")
+        assert page.content == FILES["page.html"]
+        assert page.headers["content-type"] == "application/octet-stream"
+        assert page.headers["content-disposition"].startswith("attachment")
+        assert page.headers["content-security-policy"].startswith("sandbox")
+        assert page.headers["x-content-type-options"] == "nosniff"
+        part = client.get(f"{base}/big.bin", headers={"Range": "bytes=100-299"})
+        assert (part.status_code, part.content) == (206, FILES["big.bin"][100:300])
+        assert part.headers["content-range"] == f"bytes 100-299/{len(FILES['big.bin'])}"
+        end = client.get(f"{base}/images/0.bin", headers={"Range": "bytes=-6"})
+        assert end.content == FILES["images/0.bin"][-6:]
+        after = client.get(f"{base}/a.csv", headers={"Range": "bytes=999-"})
+        assert after.status_code == 422
+        head = client.head(f"{base}/a.csv")
+        assert (head.status_code, head.headers["content-length"]) == (200, "8")
+        assert client.get(f"{base}/..%2F..%2Fetc/passwd").status_code == 404
+
+
+def test_what_is_not_yours_does_not_exist(
+    service: RunningService, tree: Path, request: pytest.FixtureRequest
+) -> None:
+    dataset = fresh(service, request)
+    version = api_of(service).upload(dataset, tree)
+    bob = api_of(service, "bob")
+    for attempt in (
+        lambda: bob.get(dataset), lambda: bob.version(version.id),
+        lambda: bob.read(dataset, "a.csv"), lambda: bob.upload(dataset, tree),
+        lambda: bob.delete(dataset),
+        lambda: list(bob.files(dataset)), lambda: list(bob.versions(dataset)),
+        lambda: bob.export_dvc(dataset),
+    ):  # fmt: skip
+        with pytest.raises(NoSuchDataset):
+            attempt()
+
+
+def test_an_upload_is_cancelled_with_all_it_brought(
+    service: RunningService, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    dataset, hub = fresh(service, request), service.transport()
+    upload = hub.post(f"/datasets/{dataset}/uploads", {})
+    path = f"/datasets/{dataset}/uploads/{upload['version']}"
+    row = entries({"lost.txt": b"never sent"})[0].line()
+    with pytest.raises(MissingObjects, match="1 of the files") as caught:
+        hub.request("POST", f"{path}/commit", content=row.encode())
+    assert "lost.txt" in caught.value.errors[0].message
+    with pytest.raises(NoSuchVersion):
+        api_of(service).version(dataset)
+    hub.delete(path)
+    with pytest.raises(errors.NotFound):
+        hub.get(path)
+
+
+@pytest.mark.parametrize("path", ["../up", "/abs", "a\\b", "a/../b", "%2e%2e/x"])
+def test_a_manifest_with_a_bad_path_is_refused(
+    service: RunningService, request: pytest.FixtureRequest, path: str
+) -> None:
+    dataset, hub = api_of(service).ensure("bad-paths").id, service.transport()
+    upload = hub.post(f"/datasets/{dataset}/uploads", {})
+    row = entries({"x": b""})[0]._replace(path=path).line()
+    with pytest.raises(BadPath, match="can't be in a dataset"):
+        hub.request(
+            "POST", f"/datasets/{dataset}/uploads/{upload['version']}/commit", content=row.encode()
+        )
+
+
+def test_a_commit_sent_twice_is_one_version(
+    service: RunningService, request: pytest.FixtureRequest
+) -> None:
+    dataset, hub = fresh(service, request), service.transport()
+    upload = hub.post(f"/datasets/{dataset}/uploads", {})
+    path = f"/datasets/{dataset}/uploads/{upload['version']}/commit"
+    answers = [hub.request("POST", path, content=b"") for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert answers[0]["id"] == upload["id"]
+    assert len(list(api_of(service).versions(dataset))) == 1
+
+
+def test_bytes_that_lie_are_refused(
+    service: RunningService, request: pytest.FixtureRequest
+) -> None:
+    dataset, hub = fresh(service, request), service.transport()
+    upload = hub.post(f"/datasets/{dataset}/uploads", {})
+    path = f"/datasets/{dataset}/uploads/{upload['version']}"
+    before = stored(service)
+    with pytest.raises(errors.Invalid, match="not a pack"):
+        hub.request("PUT", f"{path}/packs/{'0' * 64}", content=b"x" * 1000)
+    row = entries({"x": b"y" * 5000})[0]
+    params = {"sha256": row.sha256, "size": 5000, "offset": 0}
+    with pytest.raises(errors.Invalid, match="does not have the bytes"):
+        hub.request("PUT", f"{path}/objects/{row.md5}", params=params, content=b"z" * 5000)
+    with pytest.raises(errors.Invalid, match="More bytes"):
+        hub.request("PUT", f"{path}/objects/{row.md5}", params=params, content=b"y" * 5001)
+    assert stored(service) - before <= {p for p in stored(service) if "/parts/" in p}
+
+
+def test_a_large_object_goes_on_where_it_stopped(
+    service: RunningService, request: pytest.FixtureRequest
+) -> None:
+    dataset, hub = fresh(service, request), service.transport()
+    data = bytes(range(256)) * 8000
+    row = entries({"big": data})[0]
+    first = hub.post(f"/datasets/{dataset}/uploads", {})["version"]
+    second = hub.post(f"/datasets/{dataset}/uploads", {})["version"]
+
+    def put(upload: str, offset: int, piece: bytes) -> dict[str, object]:
+        params = {"sha256": row.sha256, "size": len(data), "offset": offset}
+        path = f"/datasets/{dataset}/uploads/{upload}/objects/{row.md5}"
+        return dict(hub.request("PUT", path, params=params, content=piece))
+
+    assert put(first, 0, data[:700_000]) == {"arrived": 700_000, "complete": False}
+    with pytest.raises(errors.Conflict, match="700000 bytes have arrived"):
+        put(second, 0, data[:10])
+    where = f"/datasets/{dataset}/uploads/{second}/objects/{row.md5}"
+    with hub.stream("HEAD", where) as answer:
+        assert answer.headers["X-Arrived"] == "700000"
+    assert put(second, 700_000, data[700_000:]) == {"arrived": len(data), "complete": True}
+    hub.request("POST", f"/datasets/{dataset}/uploads/{second}/commit", content=row.line().encode())
+    assert api_of(service).read(dataset, "big") == data
+
+
+def test_two_commits_at_once_are_two_versions(
+    service: RunningService, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    dataset = fresh(service, request)
+    trees = [
+        write(tmp_path / str(n), {"own": b"%d" % n, "same": b"same", "big": b"s" * (SMALL + 1)})
+        for n in range(6)
+    ]
+    done: list[tuple[int, str]] = []
+
+    def commit(number: int) -> None:
+        made = api_of(service).upload(dataset, trees[number])
+        done.append((number, made.id))
+
+    threads = [threading.Thread(target=commit, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    api = api_of(service)
+    assert sorted(v.number for v in api.versions(dataset)) == [1, 2, 3, 4, 5, 6]
+    for number, version in done:
+        assert api.read(version, "own") == b"%d" % number
+        assert api.read(version, "big") == b"s" * (SMALL + 1)
+    assert len(done) == 6
+
+
+def test_deleting_frees_the_bytes_but_not_those_of_others(
+    service: RunningService, tree: Path, request: pytest.FixtureRequest
+) -> None:
+    api = api_of(service)
+    other = fresh(service, request)
+    api.upload(other, tree)
+    before = stored(service)
+    dataset = api.create("to-be-deleted").id
+    (tree / "own.bin").write_bytes(b"o" * (SMALL + 5))
+    api.upload(dataset, tree)
+    assert stored(service) > before
+    api.delete(dataset)
+    team = api.get(other).team_id
+    service.service.context.services[-1].building.collect_now(team)
+    assert stored(service) == before
+    assert api.read(other, "big.bin") == FILES["big.bin"]
+
+
+def test_events_tell_of_new_versions(
+    service: RunningService, tree: Path, request: pytest.FixtureRequest
+) -> None:
+    dataset = fresh(service, request)
+    hub = service.transport()
+    events = hub.events(after=0)
+    try:
+        version = api_of(service).upload(dataset, tree)
+        for event in events:
+            if event.data["id"] == dataset and event.data["type"] == "changed":
+                assert event.data["data"]["latest"] == version.id
+                break
+    finally:
+        events.close()
+
+
+def test_the_quota_names_usage_limit_and_way_out(tmp_path: Path) -> None:
+    with running(tmp_path / "state", EXTENSIONS, dataset_quota_bytes=300_000) as service:
+        api = api_of(service)
+        dataset = api.create("full").id
+        made = api.upload(dataset, write(tmp_path / "a", {"x": b"x" * 200_000}))
+        before = stored(service)
+        for size in (150_000, 2_000_000):
+            more = write(tmp_path / f"b{size}", {"y": b"y" * size, "z": b"z"})
+            with pytest.raises(
+                errors.QuotaExceeded, match=r"hold 195\.4 KiB.*quota of 293\.0 KiB"
+            ) as found:
+                api.upload(dataset, more)
+            assert "delete" in found.value.hint.lower()
+        service.service.context.services[-1].building.collect_now(api.get(dataset).team_id)
+        assert stored(service) == before
+        assert [v.id for v in api.versions(dataset)] == [made.id]
+        hub = service.transport()
+        upload = hub.post(f"/datasets/{dataset}/uploads", {})["version"]
+        raw = httpx.put(
+            f"{service.url}/api/v1/datasets/{dataset}/uploads/{upload}/packs/{'0' * 64}",
+            content=b"x" * 5_000_000, headers={"Authorization": "Bearer token-of-alice"},
+        )  # fmt: skip
+        assert (raw.status_code, raw.json()["code"]) == (413, "quota_exceeded")
+        api.upload(dataset, write(tmp_path / "c", {"small": b"fits"}))
