@@ -2,4 +2,14 @@
 
 from nablahub.core.extension import Extension
 
-extension = Extension(name="deployments", requires=("jobs", "models"))
+extension = Extension(
+    name="deployments",
+    requires=("projects", "models", "jobs"),
+    service="nablahub.deployments.service:DeploymentService",
+    operations="nablahub.deployments.handlers",
+    migrations="nablahub.deployments.migrations",
+    tables="nablahub.deployments.store",
+    api={"deployments": "nablahub.deployments.api:DeploymentsAPI"},
+    commands={"deployments": "nablahub.deployments.cli:deployments"},
+    help={"deployments": "Serve models and ask them"},
+)

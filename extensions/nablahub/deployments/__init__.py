@@ -1,0 +1,1 @@
+"""Deployments: models behind an address, served by jobs that never end."""

@@ -1,0 +1,131 @@
+"""Model servers as jobs that never end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from sqlalchemy.orm import Session
+
+from nablahub.core.context import Context
+from nablahub.core.permissions import Principal
+from nablahub.deployments.specs import ENGINE_FORMATS
+from nablahub.deployments.store import DeploymentRow, ServerRow, SpecRow
+from nablahub.deployments.types import DeploymentSpec
+from nablahub.jobs.service import JobService
+from nablahub.jobs.types import FINISHED, Input, JobSpec, Owner
+
+KIND: Final = "deployment"
+ENVIRONMENT: Final = "serving"
+#: A little more than the model server itself takes to drain.
+GRACE_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What became of a server's job.
+
+    Parameters
+    ----------
+    state : str
+        ``waiting`` (for a place, its environment, its model), ``running``, or ``ended``.
+    address : str
+        ``host:port`` once it runs.
+    message : str
+        Why it waits, or how it ended.
+    """
+
+    state: Literal["waiting", "running", "ended"]
+    address: str = ""
+    message: str = ""
+
+
+class Servers(Protocol):
+    """Starts, looks at and stops the processes of servers.
+
+    All three are called in a write transaction and act once it is committed.
+    """
+
+    def start(
+        self, session: Session, deployment: DeploymentRow, spec: SpecRow, server: ServerRow
+    ) -> str:
+        """Start a server and return its id; twice for one attempt gives the same id.
+
+        Raises
+        ------
+        NablaError
+            It can't be started; tried again later.
+        """
+
+    def look(self, session: Session, job_id: str) -> Look:
+        """Return how a server stands."""
+
+    def stop(self, session: Session, job_id: str) -> None:
+        """Ask a server to drain and end; nothing happens when it has ended."""
+
+
+class ModelServers:
+    """Starts, looks at and stops the jobs of servers; one job for each server and attempt."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def start(
+        self, session: Session, deployment: DeploymentRow, spec: SpecRow, server: ServerRow
+    ) -> str:
+        """Submit the server's job and return its id; twice for one attempt gives the same job."""
+        document = DeploymentSpec.model_validate_json(spec.document)
+        version = spec.model_ref.partition(":")[2]
+        command = [
+            "python", "-m", "nablahub.serving",
+            "--model", "/inputs/model", "--keys", "/inputs/keys",
+            "--name", deployment.name, "--model-version", version,
+            "--format", ENGINE_FORMATS[spec.engine],
+        ]  # fmt: skip
+        name = f"{deployment.name} server {server.replica + 1}"
+        job = self._context.get(JobService).submit(
+            session,
+            Principal(
+                name=deployment.created_by,
+                kind="server",
+                team_ids=frozenset({deployment.team_id}),
+                project_id=deployment.project_id,
+            ),
+            JobSpec(
+                project_id=deployment.project_id,
+                name=name,
+                kind="serve",
+                command=command,
+                environment=ENVIRONMENT,
+                instance_type=document.instance_type,
+                inputs=[
+                    Input(name="model", kind="model", ref=spec.model_ref),
+                    Input(name="keys", kind="keys", ref=deployment.id),
+                ],
+                grace_seconds=GRACE_SECONDS,
+            ),
+            owner=Owner(kind=KIND, id=deployment.id),
+            name_key=(
+                f"{KIND}/{deployment.id}/{server.fingerprint}/{server.replica}/{server.attempt}"
+            ),
+        )
+        return job.id
+
+    def look(self, session: Session, job_id: str) -> Look:
+        """Return how the job stands."""
+        job = self._context.get(JobService).find(session, job_id)
+        if job is None:
+            return Look("ended", message="Its job is not known any more.")
+        if job.state in FINISHED:
+            said = job.message or f"Its job ended as {job.state}."
+            return Look("ended", message=said)
+        if job.state == "Running" and job.address:
+            return Look("running", address=job.address.removeprefix("http://"))
+        return Look("waiting", message=job.message)
+
+    def stop(self, session: Session, job_id: str) -> None:
+        """Ask the job to end; nothing happens when it has."""
+        service = self._context.get(JobService)
+        job = service.find(session, job_id)
+        if job is not None and job.state not in FINISHED:
+            service.cancel(session, job)

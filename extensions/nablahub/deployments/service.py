@@ -1,0 +1,280 @@
+"""Rules of deployments: what may be asked of them. What comes of it is the controller's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from nablahub.core.context import Context
+from nablahub.core.errors import NablaError, NotFound
+from nablahub.core.events import Event
+from nablahub.core.ids import new_uuid
+from nablahub.core.instances import CATALOGUE, Machine
+from nablahub.core.paging import page
+from nablahub.core.permissions import Principal
+from nablahub.core.times import now
+from nablahub.core.yamlspec import Document
+from nablahub.deployments.controller import Controller
+from nablahub.deployments.errors import BadSpec, DeploymentNameTaken, NoSuchSpecVersion
+from nablahub.deployments.routes import endpoint
+from nablahub.deployments.servers import KIND, ModelServers, Servers
+from nablahub.deployments.specs import check_instance, fingerprint, pick_engine, read_spec
+from nablahub.deployments.store import DeploymentRow, SpecRow, of_teams, servers, spec, specs
+from nablahub.deployments.types import (
+    Deployment,
+    DeploymentCreate,
+    DeploymentPatch,
+    DeploymentQuery,
+    DeploymentSpec,
+    Engine,
+    SpecQuery,
+    SpecVersion,
+    State,
+    Verdict,
+)
+from nablahub.models.service import ModelService
+from nablahub.projects.service import ProjectService
+
+
+class ModelVersion(Protocol):
+    """What a deployment asks of a model version: its full reference and its format."""
+
+    id: str
+    format: str
+
+
+class Models(Protocol):
+    """Finds the version that a reference means."""
+
+    def resolve(self, session: Session, who: Principal, ref: str) -> ModelVersion:
+        """Return the version of ``id``, ``name``, with ``:version`` or the latest; NotFound."""
+
+
+class DeploymentService:
+    """Deployments of projects.
+
+    Parameters
+    ----------
+    jobs, models
+        What runs servers and finds models; by default the services of jobs and models.
+    """
+
+    def __init__(
+        self, context: Context, jobs: Servers | None = None, models: Models | None = None
+    ) -> None:
+        self._context = context
+        self._models: Models = models or context.get(ModelService)
+        self.controller = Controller(context, jobs or ModelServers(context))
+
+    async def start(self) -> None:
+        """Bring the routes back to what the rows say."""
+        await self.controller.start()
+
+    async def stop(self) -> None:
+        """Close the prober; model servers go on."""
+        await self.controller.stop()
+
+    def resume(self, session: Session) -> None:
+        """Look at every deployment, those being deleted too."""
+        for deployment_id in session.scalars(select(DeploymentRow.id)):
+            self._context.reconciler.wake(session, KIND, deployment_id)
+
+    def project_holds(self, session: Session, project_id: str) -> str | None:
+        """Return how many deployments a project still holds."""
+        count = session.scalar(
+            select(func.count()).select_from(DeploymentRow).filter_by(project_id=project_id)
+        )
+        return None if not count else f"{count} deployment{'s' if count > 1 else ''}"
+
+    def create(self, session: Session, who: Principal, asked: DeploymentCreate) -> Deployment:
+        """Make a deployment; BadSpec names what its spec has wrong."""
+        project = self._context.get(ProjectService).row(session, who, asked.project_id)
+        wanted, source = read_spec(asked.spec)
+        self._check_free(session, project.id, wanted.name)
+        at = now()
+        row = DeploymentRow(
+            id=new_uuid(), team_id=project.team_id, project_id=project.id, name=wanted.name,
+            spec_version=1, serving_version=None, previous_version=None, deleted=False,
+            state="Pending" if wanted.wanted else "Stopped", reason="",
+            message="Its model server is about to start." if wanted.wanted else "",
+            ready_replicas=0, created_by=who.name, created_at=at, updated_at=at, revision=1,
+        )  # fmt: skip
+        version = self._version(session, who, row, wanted, source)
+        session.add(row)
+        session.flush()
+        session.add(version)
+        session.flush()
+        self.tell(session, row, "created")
+        self._context.reconciler.wake(session, KIND, row.id)
+        return self._as_wire(session, row)
+
+    def row(self, session: Session, who: Principal, deployment_id: str) -> DeploymentRow:
+        """Return the row; NotFound unless it is there and the caller's."""
+        what = f"Deployment {deployment_id}"
+        row = session.get(DeploymentRow, deployment_id)
+        if row is None or row.deleted:
+            raise NotFound(
+                f"{what} was not found.", hint="`nablahub deployments list` shows yours."
+            )
+        who.check_team(row.team_id, what)
+        who.check_project(row.project_id, what)
+        return row
+
+    def get(self, session: Session, who: Principal, deployment_id: str) -> Deployment:
+        """Return one deployment."""
+        return self._as_wire(session, self.row(session, who, deployment_id))
+
+    def specs(
+        self, session: Session, row: DeploymentRow, asked: SpecQuery
+    ) -> tuple[list[SpecVersion], str | None]:
+        """Return a page of the deployment's spec versions."""
+        found, following = page(
+            session, specs(row.id), asked, columns={"number": SpecRow.number}, key=SpecRow.number
+        )
+        return [_spec_as_wire(version) for version in found], following
+
+    def list(
+        self, session: Session, who: Principal, asked: DeploymentQuery
+    ) -> tuple[list[Deployment], str | None]:
+        """Return a page of the caller's deployments."""
+        query = of_teams(who.team_ids, asked.project, asked.name)
+        if who.project_id is not None:
+            query = query.where(DeploymentRow.project_id == who.project_id)
+        columns = {
+            "created_at": DeploymentRow.created_at, "updated_at": DeploymentRow.updated_at,
+            "name": DeploymentRow.name,
+        }  # fmt: skip
+        rows, following = page(session, query, asked, columns=columns, key=DeploymentRow.id)
+        return [self._as_wire(session, row) for row in rows], following
+
+    def change(
+        self, session: Session, who: Principal, row: DeploymentRow, asked: DeploymentPatch
+    ) -> Deployment:
+        """Roll a changed spec out as the next version; the same spec again changes nothing.
+
+        A version that was given up is tried again.
+        """
+        current = spec(session, row.id, row.spec_version)
+        wanted, source = read_spec(self._asked(session, row, current, asked))
+        if wanted.name != row.name:
+            fault = source.fault(
+                ("name",), f"The deployment is called {row.name!r}; its name can't be changed.",
+                hint="Make another deployment of the new name, then delete this one.",
+            )  # fmt: skip
+            raise BadSpec([fault])
+        version = self._version(session, who, row, wanted, source)
+        unchanged = (version.document, version.model_ref) == (current.document, current.model_ref)
+        if unchanged and current.verdict != "failed":
+            return self._as_wire(session, row)
+        row.spec_version = version.number = row.spec_version + 1
+        session.add(version)
+        for server in servers(session, row.id):
+            if server.fingerprint == version.fingerprint:
+                server.failures, server.message = 0, ""
+                if server.state == "gone":
+                    server.due = None
+        session.flush()
+        row.updated_at = now()
+        row.revision += 1
+        self.tell(session, row, "changed")
+        self._context.reconciler.wake(session, KIND, row.id)
+        return self._as_wire(session, row)
+
+    def delete(self, session: Session, row: DeploymentRow) -> None:
+        """Take the deployment away at once; its servers end a moment later."""
+        self.tell(session, row, "deleted")
+        row.deleted = True
+        row.updated_at = now()
+        # The name is free for another one while this one's servers are still ending.
+        row.name = f"{row.name} ({row.id})"
+        self._context.reconciler.wake(session, KIND, row.id)
+
+    def tell(self, session: Session, row: DeploymentRow, type_: str) -> None:
+        """Emit an event of the deployment."""
+        data = {"name": row.name, "state": row.state, "message": row.message}
+        event = Event(KIND, row.id, type_, row.team_id, row.project_id, data)
+        self._context.events.emit(session, event)
+
+    def _asked(
+        self, session: Session, row: DeploymentRow, current: SpecRow, asked: DeploymentPatch
+    ) -> str | Mapping[str, Any]:
+        """Return the spec that a patch stands for."""
+        if asked.spec is not None:
+            return asked.spec
+        base = current
+        if asked.spec_version is not None:
+            found = session.get(SpecRow, (row.id, asked.spec_version))
+            if found is None:
+                raise NoSuchSpecVersion(
+                    f"There is no spec version {asked.spec_version}; "
+                    f"they go from 1 to {row.spec_version}."
+                )
+            base = found
+        fields: dict[str, Any] = json.loads(base.document)
+        if asked.spec_version is not None:
+            # Going back means the very model of that time, not the latest one of now.
+            fields["model"] = base.model_ref
+        changes = asked.model_dump(
+            exclude_unset=True, include={"model", "replicas", "instance_type", "enabled"}
+        )
+        return {**fields, **{name: value for name, value in changes.items() if value is not None}}
+
+    def _version(
+        self,
+        session: Session,
+        who: Principal,
+        row: DeploymentRow,
+        wanted: DeploymentSpec,
+        source: Document,
+    ) -> SpecRow:
+        """Check a spec against what there is, and make its row (not added yet)."""
+        machine = Machine.detect()
+        known = {name: kind.fits(machine) for name, kind in CATALOGUE.items()}
+        check_instance(source, wanted, known)
+        try:
+            model = self._models.resolve(session, who, wanted.model)
+        except NablaError as error:
+            raise BadSpec([source.fault(("model",), error.detail, hint=error.hint)]) from error
+        engine = pick_engine(source, wanted, model.format)
+        return SpecRow(
+            deployment_id=row.id, number=row.spec_version,
+            document=wanted.model_dump_json(exclude_defaults=True), model_ref=model.id,
+            engine=engine, fingerprint=fingerprint(model.id, engine, wanted.instance_type),
+            verdict="pending", message="", sample=None, probing_since=None, created_by=who.name,
+            created_at=now(),
+        )  # fmt: skip
+
+    def _check_free(self, session: Session, project_id: str, name: str) -> None:
+        query = select(DeploymentRow.id).filter_by(project_id=project_id, name=name)
+        if session.scalars(query).first():
+            raise DeploymentNameTaken(name)
+
+    def _as_wire(self, session: Session, row: DeploymentRow) -> Deployment:
+        wanted = spec(session, row.id, row.spec_version)
+        document = DeploymentSpec.model_validate_json(wanted.document)
+        shown = wanted
+        if row.serving_version is not None:
+            shown = spec(session, row.id, row.serving_version)
+        sample = document.sample if shown.sample is None else json.loads(shown.sample)
+        return Deployment(
+            id=row.id, name=row.name, project_id=row.project_id, team_id=row.team_id,
+            state=cast("State", row.state), reason=row.reason, message=row.message, model_ref=shown.model_ref,
+            model_name=row.name, engine=cast("Engine", shown.engine), instance_type=document.instance_type,
+            replicas=document.replicas, ready_replicas=row.ready_replicas,
+            enabled=document.enabled, endpoint=endpoint(self._context.settings.public_url, row.id),
+            spec=document, spec_version=row.spec_version, serving_version=row.serving_version,
+            sample=sample, created_by=row.created_by, created_at=row.created_at,
+            updated_at=row.updated_at, revision=row.revision,
+        )  # fmt: skip
+
+
+def _spec_as_wire(row: SpecRow) -> SpecVersion:
+    return SpecVersion(
+        number=row.number, spec=DeploymentSpec.model_validate_json(row.document),
+        model_ref=row.model_ref, verdict=cast("Verdict", "pending" if row.verdict == "proved" else row.verdict),
+        message=row.message, created_by=row.created_by, created_at=row.created_at,
+    )  # fmt: skip
