@@ -2,4 +2,14 @@
 
 from nablahub.core.extension import Extension
 
-extension = Extension(name="jobs", requires=("datasets", "models"))
+extension = Extension(
+    name="jobs",
+    requires=("datasets", "models"),
+    service="nablahub.jobs.service:JobService",
+    operations="nablahub.jobs.handlers",
+    migrations="nablahub.jobs.migrations",
+    tables="nablahub.jobs.store",
+    api={"jobs": "nablahub.jobs.api:JobsAPI"},
+    commands={"jobs": "nablahub.jobs.cli:jobs"},
+    help={"jobs": "Run commands and look at them"},
+)

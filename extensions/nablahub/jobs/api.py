@@ -1,0 +1,54 @@
+"""Jobs over the REST API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from nablahub.core.transport import Transport
+from nablahub.jobs.types import Artifact, Job, JobSpec
+
+
+class JobsAPI:
+    """Jobs, as a client sees them."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._hub = transport
+
+    def list(self, *, project: str | None = None, state: str | None = None) -> Iterator[Job]:
+        """Yield your jobs, newest first."""
+        return map(Job.model_validate, self._hub.pages("/jobs", project=project, state=state))
+
+    def get(self, job_id: str) -> Job:
+        """Return a job; NoSuchJob when you have none such."""
+        return Job.model_validate(self._hub.get(f"/jobs/{job_id}"))
+
+    def submit(self, spec: JobSpec) -> Job:
+        """Submit a job; the error names every field that is wrong."""
+        return Job.model_validate(self._hub.post("/jobs", spec.model_dump(mode="json")))
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job; nothing happens when it has ended."""
+        return Job.model_validate(self._hub.post(f"/jobs/{job_id}/cancel", None))
+
+    def log(self, job_id: str, *, offset: int = 0) -> str:
+        """Return what a job has written, from a byte on."""
+        with self._hub.stream("GET", f"/jobs/{job_id}/logs", params={"offset": offset}) as answer:
+            return answer.read().decode(errors="replace")
+
+    def follow(self, job_id: str, *, offset: int = 0) -> Iterator[str]:
+        """Yield what a job writes, as it writes, until it has ended."""
+        path = f"/jobs/{job_id}/logs"
+        for event in self._hub.events(path, follow="true", offset=offset):
+            yield event.data["text"]
+
+    def wait(self, job_id: str) -> Job:
+        """Return the job once it has ended."""
+        for _ in self.follow(job_id):
+            pass
+        return self.get(job_id)
+
+    def artifacts(self, job_id: str) -> tuple[Artifact, ...]:
+        """Return the files in the job's /artifacts."""
+        answer: dict[str, Any] = self._hub.get(f"/jobs/{job_id}/artifacts")
+        return tuple(Artifact.model_validate(item) for item in answer["items"])

@@ -1,0 +1,149 @@
+"""Operations on jobs, and on what they may run on."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+
+from nablahub.core.environments import TABLE, has_kernel, packages
+from nablahub.core.instances import CATALOGUE
+from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.paging import Page
+from nablahub.jobs.artifacts import listed, opened
+from nablahub.jobs.runners.contract import TaskName
+from nablahub.jobs.service import JobService, as_wire
+from nablahub.jobs.types import (
+    Artifacts,
+    EnvironmentInfo,
+    EnvironmentList,
+    InstanceTypeInfo,
+    InstanceTypes,
+    Job,
+    JobCreate,
+    JobQuery,
+    LogQuery,
+)
+
+_CHUNK = 256 * 1024
+
+
+@operation("GET", "/jobs", scope="jobs:read", query=JobQuery)
+def list_jobs(call: Call) -> Page[Job]:
+    """List the jobs of your teams."""
+    items, following = call.get(JobService).list(call.session, call.who, call.query)
+    return Page(items=items, next=following)
+
+
+@operation("POST", "/jobs", scope="jobs:write", status=201)
+def create_job(call: Call, body: JobCreate) -> Job:
+    """Submit a job."""
+    return as_wire(call.get(JobService).submit(call.session, call.who, body))
+
+
+@operation("GET", "/jobs/{job}", scope="jobs:read")
+def get_job(call: Call) -> Job:
+    """Get a job."""
+    return as_wire(call.get(JobService).row(call.session, call.who, call.path["job"]))
+
+
+@operation("POST", "/jobs/{job}/cancel", scope="jobs:write")
+def cancel_job(call: Call) -> Job:
+    """End a job: SIGTERM to its processes, SIGKILL after its grace."""
+    service = call.get(JobService)
+    row = service.row(call.session, call.who, call.path["job"])
+    return as_wire(service.cancel(call.session, row, f"{call.who.name} cancelled it."))
+
+
+@stream(
+    "GET", "/jobs/{job}/logs", scope="jobs:read", query=LogQuery, produces="text/plain"
+)  # fmt: skip
+async def get_log(call: StreamCall) -> None:
+    """Get what a job wrote; with `follow`, as events `log` until the event `end`."""
+    service = call.get(JobService)
+    row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
+    if call.query.follow:
+        resumed = call.request_headers.get("Last-Event-ID", "")
+        offset = int(resumed) if resumed.isdigit() else call.query.offset
+        await _follow(call, service, row.id, offset)
+        return
+    call.set_header("Content-Type", "text/plain; charset=utf-8")
+    offset = call.query.offset
+    while part := await service.runner.logs(TaskName(row.id), offset, _CHUNK):
+        offset += len(part)
+        await call.write(part)
+
+
+async def _follow(call: StreamCall, service: JobService, job_id: str, offset: int) -> None:
+    call.set_header("Content-Type", "text/event-stream")
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    async with contextlib.aclosing(service.follow_log(job_id, offset)) as parts:
+        async for part in parts:
+            offset += len(part)
+            text = decoder.decode(part)
+            # Where a character is cut in two, a client that resumes must get it whole.
+            whole = offset - len(decoder.getstate()[0])
+            await call.sse({"offset": whole, "text": text}, event="log", seq=str(whole))
+    async with contextlib.aclosing(service.changes(job_id)) as rows:
+        async for row in rows:
+            state = row.state
+    await call.sse({"state": state}, event="end")
+
+
+@stream("GET", "/jobs/{job}/artifacts", scope="jobs:read", produces="application/json")
+async def list_artifacts(call: StreamCall) -> Artifacts:
+    """List the files in a job's /artifacts."""
+    service = call.get(JobService)
+    row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
+    root = service.runner.artifacts(TaskName(row.id))
+    return Artifacts(items=await asyncio.to_thread(listed, root))
+
+
+@stream(
+    "GET", "/jobs/{job}/artifacts/{path+}", scope="jobs:read", produces="application/octet-stream"
+)
+async def get_artifact(call: StreamCall) -> None:
+    """Get a file of a job's /artifacts."""
+    service = call.get(JobService)
+    row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
+    root = service.runner.artifacts(TaskName(row.id))
+    file = await asyncio.to_thread(opened, root, call.path["path"])
+    with file:
+        call.set_header("Content-Type", "application/octet-stream")
+        while part := await asyncio.to_thread(file.read, _CHUNK):
+            await call.write(part)
+
+
+@operation("GET", "/instance-types", scope="jobs:read")
+def list_instance_types(call: Call) -> InstanceTypes:
+    """List what a job may be given, and whether this machine has it."""
+    service = call.get(JobService)
+    items = []
+    for kind in CATALOGUE.values():
+        reason = kind.fits(service.machine)
+        items.append(
+            InstanceTypeInfo(
+                name=kind.name, cpus=kind.cpus, memory_gib=kind.memory_gib, gpu=kind.gpu,
+                gpus=kind.gpus, gpu_memory_gib=kind.gpu_memory_gib, summary=kind.summary,
+                available=reason is None, reason=reason,
+                free=reason is None and service.capacity.has("task", kind),
+            )
+        )  # fmt: skip
+    return InstanceTypes(items=items)
+
+
+@operation("GET", "/environments", scope="jobs:read")
+def list_environments(call: Call) -> EnvironmentList:
+    """List the environments that jobs may run in."""
+    environments = call.get(JobService).layout.environments
+    return EnvironmentList(
+        items=[
+            EnvironmentInfo(
+                name=entry.name, summary=entry.summary, aliases=list(entry.aliases),
+                kernel=has_kernel(entry.name), built=environments.find(entry.name) is not None,
+                packages=packages(entry.name),
+            )
+            for entry in TABLE.values()
+            if entry.jobs
+        ]
+    )  # fmt: skip

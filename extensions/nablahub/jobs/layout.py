@@ -1,0 +1,53 @@
+"""Where the mounts of jobs lie on the machine of the process runner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from nablahub.core.environments import Environments
+from nablahub.core.errors import NablaError
+from nablahub.core.settings import Settings
+from nablahub.jobs.data import Materialiser
+from nablahub.jobs.runners.contract import Mount, TaskRefused, TaskSpec
+
+
+class LocalLayout:
+    """The state folder's way to hold storage, volumes and materialised versions.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the state folder and the environments are.
+    sources : mapping of str to Materialiser
+        Who turns versions into folders, by the kind of mount.
+    """
+
+    def __init__(self, settings: Settings, sources: Mapping[str, Materialiser]) -> None:
+        self._state = settings.state
+        self._sources = sources
+        self.environments = Environments(settings.environments)
+
+    def source(self, task: TaskSpec, mount: Mount) -> Path:
+        """Return the host path of a mount; storage and volumes are made when they are missing."""
+        if mount.kind in self._sources:
+            try:
+                return self._sources[mount.kind].materialise(mount.ref)
+            except NablaError as error:
+                raise TaskRefused(str(error)) from error
+        root = {
+            "storage": self._state.storage, "volume": self._state.volumes, "keys": self._state.keys
+        }[mount.kind]  # fmt: skip
+        part = PurePosixPath(mount.ref)
+        if part.is_absolute() or ".." in part.parts or not part.parts:
+            raise TaskRefused(f"{mount.ref!r} is no name of a {mount.kind}.")
+        path = root / part
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    def environment(self, name: str) -> Path:
+        """Return the folder of an environment, built by now."""
+        found = self.environments.find(name)
+        if found is None:
+            raise TaskRefused(f"The environment {name!r} is not built.")
+        return found.prefix

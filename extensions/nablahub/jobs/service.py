@@ -1,0 +1,243 @@
+"""Rules of jobs: submitting, cancelling, looking at them; what is done for them is in steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from nablahub.core import sandbox
+from nablahub.core.context import Context
+from nablahub.core.ids import new_id
+from nablahub.core.instances import CATALOGUE, Machine
+from nablahub.core.paging import page
+from nablahub.core.permissions import Principal
+from nablahub.core.times import now
+from nablahub.datasets.service import DatasetService
+from nablahub.jobs import tokens
+from nablahub.jobs.capacity import Capacity
+from nablahub.jobs.data import Materialiser
+from nablahub.jobs.errors import NoSuchJob, SandboxUnavailable
+from nablahub.jobs.layout import LocalLayout
+from nablahub.jobs.runners.contract import Runner, TaskSpec
+from nablahub.jobs.runners.process import procfs
+from nablahub.jobs.runners.process.runner import ProcessRunner
+from nablahub.jobs.steps import Machinery, Steps, announce, instance_of
+from nablahub.jobs.store import JobRow, by_key, of_owner, of_teams, unfinished
+from nablahub.jobs.submission import Submission
+from nablahub.jobs.tasks import task_of
+from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner
+from nablahub.projects.service import ProjectService
+
+CANCELLED = "It was cancelled."
+
+
+@dataclass
+class Waiters:
+    """Those that wait for a change of a job; used on the event loop only."""
+
+    events: dict[str, set[asyncio.Event]]
+
+    @contextmanager
+    def of(self, job_id: str) -> Iterator[asyncio.Event]:
+        """Give an event that is set at each change from now on."""
+        event = asyncio.Event()
+        self.events.setdefault(job_id, set()).add(event)
+        try:
+            yield event
+        finally:
+            rest = self.events[job_id]
+            rest.discard(event)
+            if not rest:
+                del self.events[job_id]
+
+    def wake(self, job_id: str) -> None:
+        """Set the events of a job."""
+        for event in self.events.get(job_id, ()):
+            event.set()
+
+
+class JobService:
+    """Jobs of teams."""
+
+    token_prefix = tokens.PREFIX
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        settings = context.settings
+        datasets = context.get(DatasetService)
+        sources: dict[str, Materialiser] = {"dataset": datasets}
+        for service in context.services:  # Until the models' service is there to be imported.
+            if type(service).__name__ == "ModelService":
+                sources["model"] = service
+        self.machine = Machine.detect()
+        self.layout = LocalLayout(settings, sources)
+        self.capacity = Capacity(self.machine)
+        self.runner: Runner = ProcessRunner(
+            settings.state.jobs, settings.state.run, self.layout, unsandboxed=settings.unsandboxed
+        )
+        self._submission = Submission(self.machine, sources, datasets)
+        self._waiters = Waiters({})
+        self._no_sandbox: str | None = None
+        machinery = Machinery(
+            context=context, runner=self.runner, layout=self.layout, committer=datasets,
+            capacity=self.capacity, boot=procfs.boot_id(), changed=self._waiters.wake,
+        )  # fmt: skip
+        context.reconciler.register("job", Steps(machinery).step)
+        self.runner.listen(lambda name: context.reconciler.wake_now("job", name))
+
+    async def start(self) -> None:
+        """Find out whether sandboxes can be made here."""
+        if not self._context.settings.unsandboxed:
+            self._no_sandbox = await asyncio.to_thread(sandbox.probe)
+
+    async def stop(self) -> None:
+        """Stop listening; jobs go on."""
+        await self.runner.close()
+
+    def resume(self, session: Session) -> None:
+        """Take up every job that has not ended, in the order they came."""
+        for job in unfinished(session):
+            if job.state in ("Provisioned", "Running"):
+                self.capacity.hold(job.id, job.kind, instance_of(job))
+            self._context.reconciler.wake(session, "job", job.id)
+
+    async def authenticate(self, token: str) -> Principal | None:
+        """Return which job a token stands for; None when it is unknown or the job has ended."""
+        return await self._context.database.read(lambda s: tokens.principal(s, token))
+
+    def submit(
+        self,
+        session: Session,
+        who: Principal,
+        spec: JobSpec,
+        *,
+        owner: Owner | None = None,
+        name_key: str | None = None,
+    ) -> JobRow:
+        """Store a job; it is started once the session's transaction is committed.
+
+        Parameters
+        ----------
+        who : Principal
+            In whose name it runs; the project must be theirs.
+        spec : JobSpec
+            What to run.
+        owner : Owner or None
+            What it is part of: the reconciler wakes that at each change.
+        name_key : str or None
+            Makes this idempotent: submitting under a key again returns the job there is.
+
+        Raises
+        ------
+        NablaError
+            Everything that is wrong with it, each fault with its field.
+        """
+        if name_key is not None and (known := by_key(session, name_key)) is not None:
+            return known
+        project = self._context.get(ProjectService).row(session, who, spec.project_id)
+        if self._no_sandbox is not None:
+            raise SandboxUnavailable(self._no_sandbox)
+        owned = owner is not None
+        pinned = self._submission.pin(session, who, project.team_id, spec, owned=owned)
+        at = now()
+        row = JobRow(
+            id=new_id("job"), name_key=name_key, team_id=project.team_id, project_id=project.id,
+            owner_kind=owner.kind if owner else None, owner_id=owner.id if owner else None,
+            name=spec.name, kind=spec.kind, spec=pinned.model_dump(mode="json"), wanted="run",
+            wanted_message="", state="Pending", reason=None, message="", boot=None,
+            exit_code=None, ready=False, address=None, outputs={}, created_by=who.name,
+            created_at=at, updated_at=at, started_at=None, finished_at=None, revision=1,
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        announce(self._context, session, row, self._waiters.wake)
+        self._context.reconciler.wake(session, "job", row.id)
+        return row
+
+    def cancel(self, session: Session, row: JobRow, message: str = CANCELLED) -> JobRow:
+        """Wish that a job ends; nothing happens when it has ended or somebody wished it before."""
+        if not row.finished and row.wanted != "end":
+            row.wanted = "end"
+            row.wanted_message = message
+            row.revision += 1
+            row.updated_at = now()
+            announce(self._context, session, row, self._waiters.wake)
+            self._context.reconciler.wake(session, "job", row.id)
+        return row
+
+    def find(self, session: Session, job_id: str) -> JobRow | None:
+        """Return a job's row whoever's it is, for the slice that owns it."""
+        return session.get(JobRow, job_id)
+
+    def row(self, session: Session, who: Principal, job_id: str) -> JobRow:
+        """Return a job's row; NoSuchJob unless it is there and the caller's."""
+        row = session.get(JobRow, job_id)
+        if row is None or row.team_id not in who.team_ids:
+            raise NoSuchJob(job_id)
+        who.check_project(row.project_id, f"Job {job_id}")
+        return row
+
+    def of_owner(self, session: Session, kind: str, owner_id: str) -> list[JobRow]:
+        """Return the jobs of an owner, the oldest first."""
+        return of_owner(session, kind, owner_id)
+
+    def list(
+        self, session: Session, who: Principal, asked: JobQuery
+    ) -> tuple[list[Job], str | None]:
+        """Return a page of the caller's jobs."""
+        query = of_teams(who.team_ids)
+        project = asked.project or who.project_id
+        if project is not None:
+            who.check_project(project, f"Project {project}")
+            query = query.where(JobRow.project_id == project)
+        if asked.state is not None:
+            query = query.where(JobRow.state == asked.state)
+        columns = {"created_at": JobRow.created_at, "name": JobRow.name, "state": JobRow.state}
+        rows, following = page(session, query, asked, columns=columns, key=JobRow.id)
+        return [as_wire(row) for row in rows], following
+
+    def project_holds(self, session: Session, project_id: str) -> str | None:
+        """Return what of jobs a project holds: the record of them, too."""
+        query = select(func.count()).where(JobRow.project_id == project_id)
+        count = session.execute(query).scalar_one()
+        return f"{count} job{'s' if count > 1 else ''}" if count else None
+
+    def task(self, row: JobRow) -> TaskSpec:
+        """Return the runner's task of a job, to look at and to follow."""
+        return task_of(row, CATALOGUE[row.spec["instance_type"]], self._context.settings, "")
+
+    async def changes(self, job_id: str) -> AsyncGenerator[JobRow]:
+        """Yield a job's row now and after each change, until it has ended."""
+        with self._waiters.of(job_id) as changed:
+            while True:
+                changed.clear()
+                row = await self._context.database.read(lambda s: s.get(JobRow, job_id))
+                if row is None:
+                    return
+                yield row
+                if row.finished:
+                    return
+                await changed.wait()
+
+    async def follow_log(self, job_id: str, offset: int) -> AsyncGenerator[bytes]:
+        """Yield what a job writes from a byte on, until it has ended; waits for its start."""
+        async for row in self.changes(job_id):
+            if row.state == "Running" or row.finished:
+                async for part in self.runner.follow(self.task(row), offset):
+                    yield part
+                return
+
+
+def as_wire(row: JobRow) -> Job:
+    """Return the row as clients see it; variables stay out, since they hold secrets."""
+    owner = None
+    if row.owner_kind is not None and row.owner_id is not None:
+        owner = Owner(kind=row.owner_kind, id=row.owner_id)
+    fields = {name: getattr(row, name) for name in Job.model_fields if hasattr(row, name)}
+    spec = {name: row.spec[name] for name in ("command", "environment", "instance_type", "inputs")}
+    return Job.model_validate({**fields, **spec, "owner": owner})

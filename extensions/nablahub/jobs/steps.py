@@ -1,0 +1,260 @@
+"""What is done for a job, step by step, until it has ended.
+
+A step may be interrupted by a kill anywhere: each thing made outside has a name that was stored
+before (the job's id), and making it twice makes it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from nablahub.core.context import Context
+from nablahub.core.database import after_commit
+from nablahub.core.environments import resolve
+from nablahub.core.errors import NablaError
+from nablahub.core.events import Event
+from nablahub.core.instances import CATALOGUE, InstanceType
+from nablahub.core.times import now
+from nablahub.jobs import tokens
+from nablahub.jobs.capacity import Capacity
+from nablahub.jobs.collect import collect
+from nablahub.jobs.data import Committer
+from nablahub.jobs.layout import LocalLayout
+from nablahub.jobs.rules import Change, move, objection
+from nablahub.jobs.runners.contract import Runner, TaskName, TaskRefused, TaskSpec, TaskStatus
+from nablahub.jobs.store import JobRow
+from nablahub.jobs.tasks import spec_of, task_of
+from nablahub.jobs.verdicts import Ending, ending
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Machinery:
+    """What steps work with."""
+
+    context: Context
+    runner: Runner
+    layout: LocalLayout
+    committer: Committer
+    capacity: Capacity
+    boot: str
+    changed: Callable[[str], None]
+    #: Of jobs that are being started; a token is never stored, so a new life makes a new one.
+    tokens: dict[str, str] = field(default_factory=dict)
+
+
+class Steps:
+    """Brings jobs from submitted to ended."""
+
+    def __init__(self, machinery: Machinery) -> None:
+        self._m = machinery
+
+    async def step(self, job_id: str) -> float | None:
+        """Do for one job what can be done now."""
+        job = await self._m.context.database.read(lambda s: s.get(JobRow, job_id))
+        if job is None or job.finished:
+            return None
+        if job.state == "Pending":
+            if job.wanted == "end":
+                await self._finish(job, Ending("Canceled", "cancelled", job.wanted_message))
+                return None
+            provisioned = await self._provision(job)
+            if provisioned is None:
+                return None
+            job = provisioned
+        if job.state == "Provisioned" and not await self._start(job):
+            return None
+        await self._look(job)
+        return None
+
+    async def _provision(self, job: JobRow) -> JobRow | None:
+        """Make everything ready and store that it will be started; None: not now, or not at all."""
+        instance = instance_of(job)
+        if not self._m.capacity.take(job.id, job.kind, instance):
+            waiting = (
+                f"Waiting for {instance.cpus} CPUs and {instance.memory_gib:g} GiB to be free."
+            )
+            await self._say(job, waiting)
+            return None
+        for other in self._m.capacity.waiting()[:1]:  # It may have looked while we were ahead.
+            self._m.context.reconciler.wake_now("job", other)
+        try:
+            await self._build_environments(job)
+        except NablaError as error:
+            await self._finish(job, Ending("Error", "environment", str(error)))
+            return None
+
+        def store(session: Session) -> tuple[JobRow, str] | None:
+            row = session.get_one(JobRow, job.id)
+            change = Change("Provisioned", boot=self._m.boot)
+            if objection(row, change) is not None:
+                return None  # Cancelled meanwhile; that woke us, so the next step sees to it.
+            move(row, change)
+            row.message = ""
+            self._touch(session, row)
+            return row, tokens.issue(session, row)
+
+        stored = await self._m.context.database.write(store)
+        if stored is None:
+            self._m.context.reconciler.wake_now("job", job.id)
+            return None
+        row, self._m.tokens[job.id] = stored
+        return row
+
+    async def _build_environments(self, job: JobRow) -> None:
+        spec = spec_of(job)
+        environments = self._m.layout.environments
+        for name in (*spec.tools, resolve(spec.environment)):
+            if name is None or environments.find(name) is not None:
+                continue
+            await self._say(job, f"Building the environment {name}, once, for about a minute.")
+            await asyncio.to_thread(environments.ensure, name)
+
+    async def _start(self, job: JobRow) -> bool:
+        """Start the task unless it was; False when the job has ended by that."""
+        task = self._task(job)
+        status = await self._m.runner.look(task)
+        if status.phase != "absent":
+            return True
+        if job.boot != self._m.boot:
+            words = "The machine was restarted before it was known whether the job had begun."
+            await self._finish(job, Ending("Error", "lost", words))
+            return False
+        if job.wanted == "end":
+            await self._cancel(job, task)
+        if job.id not in self._m.tokens:
+            token = await self._m.context.database.write(
+                lambda s: tokens.issue(s, s.get_one(JobRow, job.id))
+            )
+            self._m.tokens[job.id] = token
+        try:
+            await self._m.runner.start(self._task(job))
+        except TaskRefused as error:
+            await self._finish(job, Ending("Error", "start", str(error)))
+            return False
+        self._m.tokens.pop(job.id, None)
+        return True
+
+    async def _look(self, job: JobRow) -> None:
+        """See what became of the task and store it."""
+        task = self._task(job)
+        status = await self._m.runner.look(task)
+        if status.phase == "running":
+            if job.wanted == "end":
+                await self._cancel(job, task)
+            await self._store_running(job, status)
+            return
+        if status.phase == "absent":
+            words = "What was kept of it on the machine was removed from outside."
+            await self._finish(job, Ending("Error", "lost", words))
+            return
+        end = ending(job, status)
+        outputs: dict[str, Any] = {}
+        if end.state == "Succeeded":
+            try:
+                outputs = await asyncio.to_thread(collect, job, self._m.runner, self._m.committer)
+            except NablaError as error:
+                end = Ending("Failed", "output", f"Its output could not be kept: {error}")
+        await self._finish(job, end, status, outputs)
+
+    async def _cancel(self, job: JobRow, task: TaskSpec) -> None:
+        await self._m.runner.cancel(
+            task.name, grace_seconds=task.grace_seconds, message=job.wanted_message
+        )
+
+    async def _store_running(self, job: JobRow, status: TaskStatus) -> None:
+        known = (job.state, job.ready, job.address)
+        if known == ("Running", status.ready, status.address):
+            return
+
+        def store(session: Session) -> None:
+            row = session.get_one(JobRow, job.id)
+            change = Change("Running")
+            if objection(row, change) is not None:
+                return
+            move(row, change)
+            row.started_at = status.started_at
+            row.ready = status.ready
+            row.address = status.address
+            self._touch(session, row)
+
+        await self._m.context.database.write(store)
+
+    async def _finish(
+        self,
+        job: JobRow,
+        end: Ending,
+        status: TaskStatus | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Store the end, once, and let go of what the job held."""
+
+        def store(session: Session) -> None:
+            row = session.get_one(JobRow, job.id)
+            change = Change(end.state, end.reason, exit_known=status is not None)
+            if objection(row, change) is not None:
+                return
+            move(row, change)
+            row.message = end.message
+            row.outputs = outputs or {}
+            row.ready = False
+            row.finished_at = now()
+            if status is not None:
+                row.exit_code = status.exit_code
+                row.started_at = status.started_at
+                row.finished_at = status.finished_at
+            tokens.revoke(session, row)
+            self._touch(session, row)
+
+        await self._m.context.database.write(store)
+        self._m.tokens.pop(job.id, None)
+        for waiting in self._m.capacity.release(job.id):
+            self._m.context.reconciler.wake_now("job", waiting)
+        await self._m.runner.tidy(TaskName(job.id))
+
+    async def _say(self, job: JobRow, message: str) -> None:
+        """Store a sentence about why it does not run yet."""
+        if job.message == message:
+            return
+
+        def store(session: Session) -> None:
+            row = session.get_one(JobRow, job.id)
+            if row.state == "Pending" and row.message != message:
+                row.message = message
+                self._touch(session, row)
+
+        await self._m.context.database.write(store)
+
+    def _touch(self, session: Session, row: JobRow) -> None:
+        row.revision += 1
+        row.updated_at = now()
+        announce(self._m.context, session, row, self._m.changed)
+
+    def _task(self, job: JobRow) -> TaskSpec:
+        token = self._m.tokens.get(job.id, "")
+        return task_of(job, instance_of(job), self._m.context.settings, token)
+
+
+def instance_of(job: JobRow) -> InstanceType:
+    """Return the instance type a job was submitted with."""
+    return CATALOGUE[spec_of(job).instance_type]
+
+
+def announce(
+    context: Context, session: Session, row: JobRow, changed: Callable[[str], None]
+) -> None:
+    """Tell listeners, the job's owner and those that wait of a change, after the commit."""
+    data = {"name": row.name, "state": row.state, "reason": row.reason}
+    kind = "created" if row.revision == 1 else "changed"
+    context.events.emit(session, Event("job", row.id, kind, row.team_id, row.project_id, data))
+    if row.owner_kind is not None and row.owner_id is not None and row.revision > 1:
+        context.reconciler.wake(session, row.owner_kind, row.owner_id)
+
+    after_commit(session, lambda: changed(row.id))

@@ -1,0 +1,54 @@
+"""The tokens that running jobs have: kept as hashes, bound to one job, good until its end."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from nablahub.core.ids import new_secret
+from nablahub.core.permissions import READ, WRITE, Principal
+from nablahub.core.times import now
+from nablahub.jobs.store import JobRow, RunTokenRow
+
+PREFIX: Final = "nhr_"
+#: Of a job without a limit of its own.
+LONGEST: Final = timedelta(days=30)
+_SLACK = timedelta(hours=1)
+
+
+def issue(session: Session, job: JobRow) -> str:
+    """Make a token for a job and return it; only its hash is kept."""
+    token = new_secret(PREFIX)
+    at = now()
+    limit = job.spec.get("timeout_seconds")
+    life = timedelta(seconds=limit) + _SLACK if limit else LONGEST
+    session.add(RunTokenRow(hash=digest(token), job_id=job.id, created_at=at, expires_at=at + life))
+    return token
+
+
+def revoke(session: Session, job: JobRow) -> None:
+    """End all tokens of a job."""
+    session.execute(delete(RunTokenRow).where(RunTokenRow.job_id == job.id))
+
+
+def principal(session: Session, token: str) -> Principal | None:
+    """Return whom a token stands for; None when it is unknown, expired, or its job has ended."""
+    row = session.get(RunTokenRow, digest(token))
+    if row is None or row.expires_at <= now():
+        return None
+    job = session.get(JobRow, row.job_id)
+    if job is None or job.finished:
+        return None
+    return Principal(
+        name=job.created_by, kind="run", team_ids=frozenset({job.team_id}),
+        scopes=frozenset({READ, WRITE}), job_id=job.id, project_id=job.project_id,
+    )  # fmt: skip
+
+
+def digest(token: str) -> str:
+    """Return the hash a token is kept as; it has 256 random bits, so no salt is needed."""
+    return hashlib.sha256(token.encode()).hexdigest()

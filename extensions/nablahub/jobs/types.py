@@ -1,0 +1,197 @@
+"""Wire types of jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, StringConstraints
+
+from nablahub.core.paging import PageQuery
+from nablahub.core.wire import Body, Resource, Revision, Timestamp
+
+State = Literal[
+    "Pending", "Provisioned", "Running", "Succeeded", "Failed", "Error", "Canceled", "Skipped",
+    "Stopped",
+]  # fmt: skip
+#: States that never change again.
+FINISHED: frozenset[State] = frozenset(
+    {"Succeeded", "Failed", "Error", "Canceled", "Skipped", "Stopped"}
+)
+
+Kind = Literal["task", "serve"]
+PartName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"),
+    Field(description="The last part of its path, such as `data` in /inputs/data"),
+]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Input(Body):
+    """Something the job sees read-only at `/inputs/<name>`."""
+
+    name: PartName
+    kind: Literal["dataset", "model", "volume", "string", "keys"]
+    ref: str = Field(
+        max_length=65_536,
+        description="Dataset or model (`name`, `id`, `id:version`); volume of the run; the text",
+    )
+
+
+class Output(Body):
+    """Something the job leaves at `/outputs/<name>`: a folder, or a file for a `string`."""
+
+    name: PartName
+    kind: Literal["dataset", "volume", "string"]
+    ref: str = Field(
+        default="",
+        max_length=1024,
+        description="Dataset that gets a new version (`name` or `id`); volume of the run",
+    )
+
+
+class Probe(Body):
+    """How a server is asked whether it takes requests: GET `path` answers below 400."""
+
+    path: str = Field(default="/", pattern=r"^/\S*$")
+    period: float = Field(default=5.0, gt=0, le=300, description="Seconds between questions")
+    timeout: float = Field(default=2.0, gt=0, le=60, description="Seconds to wait for an answer")
+
+
+class JobSpec(Body):
+    """One command to run in one environment."""
+
+    project_id: str = Field(validation_alias=AliasChoices("project", "project_id"))
+    name: str = Field(default="job", min_length=1, max_length=255)
+    kind: Kind = "task"
+    command: list[str] = Field(min_length=1, max_length=1000)
+    environment: str = Field(default="default", max_length=255)
+    tools: list[str] = Field(default=[], max_length=4, description="More environments, for tools")
+    instance_type: str = Field(default="C4", max_length=255)
+    env: dict[VariableName, str] = Field(default={}, max_length=1000)
+    inputs: list[Input] = Field(default=[], max_length=100)
+    outputs: list[Output] = Field(default=[], max_length=100)
+    files: dict[str, str] = Field(
+        default={}, max_length=1000, description="Laid into /work: relative path → text"
+    )
+    timeout_seconds: float | None = Field(default=None, gt=0, le=366 * 86400)
+    grace_seconds: float | None = Field(default=None, ge=0, le=3600)
+    probe: Probe = Probe()
+
+
+class JobCreate(JobSpec):
+    """What makes a job."""
+
+
+class OutputValue(Resource):
+    """What a finished job left."""
+
+    kind: Literal["dataset", "volume", "string"]
+    ref: str | None = Field(default=None, description="Id of the new version, or of the volume")
+    value: str | None = Field(default=None, description="Of a string")
+
+
+class Owner(Resource):
+    """What a job is part of, such as a workflow's run."""
+
+    kind: str
+    id: str
+
+
+class Job(Resource):
+    """A job."""
+
+    id: str
+    name: str
+    kind: Kind
+    team_id: str
+    project_id: str
+    owner: Owner | None
+    command: list[str]
+    environment: str
+    instance_type: str
+    inputs: list[Input]
+    state: State
+    reason: str | None = Field(description="Short code: code, oom, timeout, cancelled, lost, …")
+    message: str
+    exit_code: int | None
+    ready: bool = Field(description="Of a server: whether it takes requests")
+    address: str | None = Field(description="Of a server: where it answers on its machine")
+    outputs: dict[str, OutputValue]
+    created_by: str
+    created_at: Timestamp
+    updated_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    revision: Revision
+
+
+class JobQuery(PageQuery):
+    """Filters of the list."""
+
+    project: str | None = Field(default=None, description="Only of this project")
+    state: State | None = Field(default=None, description="Only in this state")
+
+
+class LogQuery(Body):
+    """Which part of a log, and whether to wait for more."""
+
+    offset: int = Field(default=0, ge=0, description="Bytes to leave out at the beginning")
+    follow: bool = Field(default=False, description="As server-sent events, until the job's end")
+
+
+class Artifact(Resource):
+    """A file in a job's `/artifacts`."""
+
+    path: str
+    size: int
+
+
+class Artifacts(Resource):
+    """The files in a job's `/artifacts`."""
+
+    items: list[Artifact]
+    next: str | None = None
+
+
+class InstanceTypeInfo(Resource):
+    """What a job of that type gets, and whether this machine can give it."""
+
+    name: str
+    cpus: int
+    memory_gib: float
+    gpu: str | None
+    gpus: int
+    gpu_memory_gib: float
+    summary: str
+    available: bool = Field(description="Whether this machine has that much")
+    free: bool = Field(description="Whether one could begin at once")
+    reason: str | None = Field(description="Why it is not available")
+
+
+class InstanceTypes(Resource):
+    """All instance types."""
+
+    items: list[InstanceTypeInfo]
+    next: str | None = None
+
+
+class EnvironmentInfo(Resource):
+    """An environment that jobs may run in."""
+
+    name: str
+    summary: str
+    aliases: list[str]
+    kernel: bool = Field(description="Whether notebooks run in it")
+    built: bool = Field(description="Else the first job in it waits for about a minute")
+    packages: dict[str, str] = Field(description="Versions")
+
+
+class EnvironmentList(Resource):
+    """All environments."""
+
+    items: list[EnvironmentInfo]
+    next: str | None = None
+
+
+Json = dict[str, Any]

@@ -1,0 +1,49 @@
+"""What a task's end means for its job: state, reason and a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nablahub.jobs.runners.contract import TaskStatus
+from nablahub.jobs.store import JobRow
+from nablahub.jobs.types import State
+
+_LONGEST = 2000
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job ends."""
+
+    state: State
+    reason: str | None
+    message: str
+
+
+def ending(job: JobRow, status: TaskStatus) -> Ending:
+    """Return the end that a runner's verdict means, outputs apart.
+
+    Failed is the work's own fault, Error is ours or the machine's, Stopped came with the hub's
+    shutdown. Nothing but exit code 0 is a success.
+    """
+    words = status.last_words[:_LONGEST]
+    match status.verdict:
+        case "code" if status.exit_code == 0:
+            return Ending("Succeeded", None, "")
+        case "code":
+            plain = f"Its command ended with exit code {status.exit_code}."
+            return Ending("Failed", "code", f"{plain[:-1]}: {words}" if words else plain)
+        case "oom" | "timeout":
+            return Ending("Failed", status.verdict, _joined(status.message, words))
+        case "cancelled" if job.wanted == "end":
+            return Ending("Canceled", "cancelled", status.message)
+        case "cancelled":
+            return Ending("Stopped", "shutdown", status.message)
+        case "start":
+            return Ending("Error", "start", status.message)
+        case _:
+            return Ending("Error", "lost", _joined(status.message, words))
+
+
+def _joined(message: str, words: str) -> str:
+    return f"{message} Its last words: {words}" if words else message
