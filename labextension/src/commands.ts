@@ -125,7 +125,11 @@ function addRunCommands(
       const [workflow, number] = runOf(args)!;
       const again = async (): Promise<void> => {
         const run = await store.client.get<Run>(`workflows/${workflow}/runs/${number}`);
-        await start(workflow, run.inputs);
+        const inputs = Object.entries(run.inputs).map(([name, { ref, value }]) => [
+          name,
+          value === null ? { ref } : { value }
+        ]);
+        await start(workflow, Object.fromEntries(inputs) as Record<string, unknown>);
       };
       await fromMenu(again(), args);
     }

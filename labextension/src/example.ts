@@ -14,5 +14,5 @@ const EXAMPLE = `jobs:
 
 /** Make a small workflow to start from. */
 export function newExample(client: Client, project: string): Promise<Workflow> {
-  return client.post<Workflow>('workflows', { project_id: project, name: 'hello', spec: EXAMPLE });
+  return client.post<Workflow>('workflows', { project, name: 'hello', spec: EXAMPLE });
 }

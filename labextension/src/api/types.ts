@@ -103,6 +103,11 @@ export interface RunJob {
   notebook?: string | null;
 }
 
+export interface RunInput {
+  ref: string | null;
+  value: string | null;
+}
+
 export interface Run {
   number: number;
   uuid: string;
@@ -115,7 +120,7 @@ export interface Run {
   created_at: string;
   started_at: string | null;
   finished_at: string | null;
-  inputs: Record<string, unknown>;
+  inputs: Record<string, RunInput>;
   outputs: Record<string, unknown>;
   jobs: RunJob[];
 }
