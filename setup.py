@@ -61,13 +61,14 @@ DEV = [
     "wheel",
 ]
 SLICES = ["teams", "projects", "datasets", "models", "jobs", "workflows", "deployments"]
+DATA = ["py.typed", "*.txt", "*.in", "*.yaml", "*.html", "*.css", "*.svg", "*.ipynb", "*.csv"]
 
 
 def packages() -> list[str]:
     """Every import package of the four roots, in setuptools' dotted form."""
     found: list[str] = []
     for name, root in ROOTS.items():
-        found += [p for p in find_packages(root, include=[name, f"{name}.*"])]
+        found += find_packages(root, include=[name, f"{name}.*"])
     return found
 
 
@@ -91,7 +92,8 @@ setup(
     packages=packages(),
     package_dir={name: f"{root}/{name}" for name, root in ROOTS.items()},
     include_package_data=False,
-    package_data={"": ["py.typed", "*.txt", "*.in", "*.yaml", "*.html", "*.css", "*.svg", "*.ipynb"]},
+    # "**/": data lies in folders that are no packages as well (locks, templates).
+    package_data={"": [f"**/{pattern}" for pattern in DATA]},
     data_files=lab_files(),
     install_requires=CLIENT,
     extras_require={
