@@ -60,7 +60,7 @@ def port_option[F: Callable[..., Any]](function: F) -> F:
     )(function)
 
 
-def sandbox_option[F: Callable[..., Any]](function: F) -> F:
+def unsandboxed_option[F: Callable[..., Any]](function: F) -> F:
     """Add ``--unsandboxed``."""
     return click.option(
         "--unsandboxed",
@@ -82,7 +82,7 @@ def config_option[F: Callable[..., Any]](function: F) -> F:
 @click.command()
 @state_option
 @port_option
-@sandbox_option
+@unsandboxed_option
 @config_option
 @click.option("--open", "open_browser", is_flag=True, help="Open the sign-in link in a browser.")
 @console.json_option

@@ -1,0 +1,80 @@
+"""How the demo shows its steps: a line with a bar each, on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+
+class Step:
+    """One step while it runs.
+
+    Parameters
+    ----------
+    progress : rich.progress.Progress
+        Where its line is.
+    task : rich.progress.TaskID
+        Its line.
+    """
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+        self.said = ""
+
+    def at(self, done: float, total: float) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=done, total=total)
+
+    def say(self, words: str) -> None:
+        """Show what is done just now, or what came of it."""
+        self.said = words
+        self._progress.update(self._task, said=words)
+
+
+class Report:
+    """The steps of a demo and how long each took.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where they are shown.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str, title: str) -> Iterator[Step]:
+        """Show a step while the block runs; ``name`` is its key in :attr:`seconds`."""
+        begun = time.monotonic()
+        terminal = self.console.is_terminal
+        bar = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[said]}", markup=False),
+            console=self.console,
+            disable=not terminal,
+        )
+        with bar:
+            step = Step(bar, bar.add_task(title, total=None, said=""))
+            yield step
+            step.at(1, 1)
+        self.seconds[name] = round(time.monotonic() - begun, 3)
+        if not terminal:
+            took = self.seconds[name]
+            self.console.print(f"✓ {title} ({took:.1f} s) {step.said}".rstrip(), markup=False)
