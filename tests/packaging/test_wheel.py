@@ -144,12 +144,21 @@ def test_the_light_client_starts_without_the_hubs_libraries(wheel: Path, tmp_pat
     )  # fmt: skip
     assert helped.returncode == 0, helped.stderr
     assert "workflows" in helped.stdout
-    asked = subprocess.run(
-        [programs / "nablahub", "projects", "list", "--json"], cwd=tmp_path, env=env,
-        capture_output=True, text=True, check=False,
+    for noun in ("projects", "datasets", "models", "jobs", "workflows", "deployments"):
+        asked = subprocess.run(
+            [programs / "nablahub", noun, "list", "--json"], cwd=tmp_path, env=env,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert asked.returncode == 1, asked.stderr
+        assert asked.stdout, asked.stderr
+        assert json.loads(asked.stdout)["error"]["code"] == "no_hub"
+    started = subprocess.run(
+        [programs / "nablahub", "up", "--port", "0"], cwd=tmp_path, env=env, capture_output=True,
+        text=True, check=False,
     )  # fmt: skip
-    assert asked.returncode == 1
-    assert json.loads(asked.stdout)["error"]["code"] == "no_hub"
+    assert started.returncode == 1
+    assert "pip install 'nablahub[hub]'" in started.stderr
+    assert "Traceback" not in started.stderr
 
 
 @pytest.mark.hub

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from nablahub.core import console
+from nablahub.core.errors import NablaError
 from nablahub.core.extension import Extension, discover, load
 
 
@@ -34,7 +36,12 @@ class Assembled(click.Group):
         own = super().get_command(ctx, cmd_name)
         if own is not None or cmd_name not in self._known():
             return own
-        command: click.Command = load(self._known()[cmd_name][0])
+        try:
+            command: click.Command = load(self._known()[cmd_name][0])
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("nablahub"):
+                raise
+            return _not_installed(cmd_name, error)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -46,6 +53,28 @@ class Assembled(click.Group):
         ]
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows))
+
+
+def _not_installed(word: str, error: ModuleNotFoundError) -> click.Command:
+    """Return a command that says which extra is missing: the base install is the client alone."""
+
+    @click.command(word, context_settings={"ignore_unknown_options": True})
+    @click.argument("rest", nargs=-1)
+    @console.guarded
+    def missing(rest: tuple[str, ...]) -> None:
+        raise NotInstalled(
+            f"`nablahub {word}` needs the package {error.name!r}, which is not installed here.",
+            hint="Install NablaHub with its extra: pip install 'nablahub[hub]'.",
+        )
+
+    return missing
+
+
+class NotInstalled(NablaError):
+    """The command belongs to an extra that is not installed."""
+
+    code = "not_installed"
+    title = "Not installed"
 
 
 @click.group(cls=Assembled, context_settings={"help_option_names": ["-h", "--help"]})

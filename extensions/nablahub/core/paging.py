@@ -1,4 +1,8 @@
-"""Keyset paging: a page costs the same wherever it lies in the list."""
+"""Keyset paging: a page costs the same wherever it lies in the list.
+
+The light client takes `Page` and `PageQuery` from here and has no SQLAlchemy: only :func:`page`
+loads it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,17 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Select, and_, or_
-from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nablahub.core.errors import Fault, Invalid
-from nablahub.core.times import rfc3339
 
-Column = InstrumentedAttribute[Any]
+if TYPE_CHECKING:
+    from sqlalchemy import Select
+    from sqlalchemy.orm import InstrumentedAttribute, Session
+
+    type Column = InstrumentedAttribute[Any]
 
 
 class Page[T](BaseModel):
@@ -71,6 +76,8 @@ def page[R](
     Invalid
         When the sort field or the cursor is unknown.
     """
+    from sqlalchemy import and_, or_  # not in the light client
+
     name = asked.sort.removeprefix("-")
     descending = asked.sort.startswith("-")
     if name not in columns:
@@ -95,6 +102,8 @@ def page[R](
 
 
 def _encode(sort: str, value: Any, last: Any) -> str:
+    from nablahub.core.times import rfc3339  # needs SQLAlchemy, as page()
+
     if isinstance(value, datetime):
         value = rfc3339(value)
     return base64.urlsafe_b64encode(json.dumps([sort, value, last]).encode()).decode().rstrip("=")
