@@ -151,9 +151,10 @@ class Showcase:
     def workflow_run(self, workflow_id: str) -> Run:
         """Run the workflow, or go on with the run that is there."""
         with self.report.step("run", "Run it") as step:
-            run = self._run_there_is(workflow_id) or self.hub.workflows.run(workflow_id, {})
+            run = self._run_there_is(workflow_id) or self.hub.workflows.start(workflow_id)
             if run.state not in ENDED:
-                run = self.hub.workflows.wait(run, on_change=lambda now: _show_run(step, now))
+                for run in self.hub.workflows.follow(run):
+                    _show_run(step, run)
             self.result.run = run.id
             if run.state != "Succeeded":
                 raise ShowcaseFailed(
@@ -166,10 +167,10 @@ class Showcase:
 
     def _run_there_is(self, workflow_id: str) -> Run | None:
         """Return the newest run that succeeded or still goes on."""
-        for item in self.hub.transport.pages(f"/workflows/{workflow_id}/runs"):
-            run = Run.model_validate(item)
+        for run in self.hub.workflows.runs(workflow_id):
             if run.state == "Succeeded" or run.state not in ENDED:
-                return run
+                found: Run = run
+                return found
         return None
 
     def outputs(self, run: Run) -> None:
