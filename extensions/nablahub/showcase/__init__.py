@@ -19,6 +19,9 @@ WORKFLOW = "digits"
 NOTEBOOK = "train.ipynb"
 MODEL = "digits"
 DEPLOYMENT = "digits"
+#: Keys of a run's outputs: the version of the dataset with the model's file, and the model's own.
+RUN_DATASET = "train.model"
+RUN_MODEL = "register.model"
 #: The model's input and its width: 8 × 8 pixels from 0 (white) to 16 (black).
 INPUT = "image"
 PIXELS = 64

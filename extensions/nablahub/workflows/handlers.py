@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from nablahub.core.operations import Call, operation
+import asyncio
+
+from sqlalchemy.orm import Session
+
+from nablahub.core.errors import NotFound
+from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page
 from nablahub.projects.service import ProjectService
+from nablahub.workflows.runs import KIND
 from nablahub.workflows.service import WorkflowService
 from nablahub.workflows.store import RunRow, WorkflowRow, runs_of
 from nablahub.workflows.types import (
+    ENDED,
     ProjectRunQuery,
     Run,
     RunCreate,
@@ -20,6 +27,8 @@ from nablahub.workflows.types import (
     WorkflowPatch,
     WorkflowQuery,
 )
+
+HEARTBEAT_SECONDS = 15.0
 
 
 @operation("GET", "/workflows", scope="workflows:read", query=WorkflowQuery)
@@ -108,3 +117,64 @@ def _workflow(call: Call) -> WorkflowRow:
 
 def _run(call: Call) -> RunRow:
     return call.get(WorkflowService).runs.row(call.session, _workflow(call), call.path["run"])
+
+
+@stream(
+    "GET", "/workflows/{workflow}/runs/{run}/changes", scope="runs:read",
+    produces="text/event-stream",
+)  # fmt: skip
+async def follow_run(call: StreamCall) -> None:
+    """Send the run as it is now and after each change, until it has ended (server-sent events)."""
+    service = call.get(WorkflowService)
+
+    def look(session: Session) -> Run:
+        workflow = service.row(session, call.who, call.path["workflow"])
+        return service.runs.show(session, service.runs.row(session, workflow, call.path["run"]))
+
+    bus = call.context.events
+    after = await bus.last_seq()
+    run = await call.db_read(look)
+    call.set_header("X-Accel-Buffering", "no")
+    await call.sse(run.model_dump(mode="json"), seq=str(after))
+    source = bus.listen(after)
+    waiting = asyncio.ensure_future(anext(source, None))
+    try:
+        while run.state not in ENDED:
+            done, _ = await asyncio.wait({waiting}, timeout=HEARTBEAT_SECONDS)
+            if not done:
+                await call.reauthenticate()
+                await call.write(b": still here\n\n")
+                continue
+            event = waiting.result()
+            if event is None:
+                return
+            waiting = asyncio.ensure_future(anext(source, None))
+            if event.kind == KIND and event.id == run.uuid:
+                run = await call.db_read(look)
+                await call.sse(run.model_dump(mode="json"), seq=str(event.seq))
+        await call.sse({"state": run.state}, event="end")
+    finally:
+        waiting.cancel()
+
+
+@stream(
+    "GET", "/workflows/{workflow}/files/{name+}", scope="workflows:read",
+    produces="text/plain",
+)  # fmt: skip
+async def get_file(call: StreamCall) -> None:
+    """Get a file that a workflow carries."""
+    service, name = call.get(WorkflowService), call.path["name"]
+
+    def look(session: Session) -> str:
+        files = service.row(session, call.who, call.path["workflow"]).files
+        if name not in files:
+            raise NotFound(
+                f"The workflow carries no file '{name}'.", hint="Its `files` lists them."
+            )
+        return files[name]
+
+    text = await call.db_read(look)
+    call.set_header("Content-Type", "text/plain; charset=utf-8")
+    call.set_header("X-Content-Type-Options", "nosniff")
+    call.set_header("Content-Security-Policy", "sandbox")
+    await call.write(text.encode())

@@ -49,6 +49,7 @@ from nablahub.workflows.types import (
     WorkflowQuery,
 )
 
+Faults = list[Fault]
 MAX_FILES_BYTES = 8 * 1024**2
 
 
@@ -170,9 +171,7 @@ class WorkflowService:
         self._tell(session, row, "deleted")
         session.delete(row)
 
-    def _faults(
-        self, source: Document, files: Mapping[str, str]
-    ) -> tuple[Spec | None, list[Fault]]:
+    def _faults(self, source: Document, files: Mapping[str, str]) -> tuple[Spec | None, Faults]:
         spec, faults = parse(source)
         if spec is not None:
             faults = [*faults, *check(source, spec, files)]
@@ -248,7 +247,7 @@ def _fields(row: WorkflowRow, latest: RunRow | None) -> dict[str, Any]:
         "inputs": [
             InputSummary(
                 name=name, type=item.type, optional=item.optional,
-                default=item.default and (item.default.value or item.default.reference),
+                default=(item.default.value or item.default.reference) if item.default else None,
             )
             for name, item in spec.inputs.items()
         ],

@@ -51,7 +51,9 @@ class SliceWork:
 
     def resolve_model(self, session: Session, who: Principal, place: Place, ref: str) -> str:
         """Return the model version that ``ref`` means now; NotFound if none."""
-        return self._context.get(ModelService).resolve(session, _in_team(who, place), ref).id
+        models = self._context.get(ModelService)
+        asking = _in_team(who, place)
+        return models.resolve(session, asking, ref, project_id=place.project_id).id
 
     def ensure_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
         """Return the id of the dataset called ``ref``, making it in the project when missing."""
@@ -69,7 +71,7 @@ class SliceWork:
         environment = environments.resolve(request.image or DEFAULT_ENVIRONMENT)
         try:
             spec = JobSpec(
-                project=place.project_id,
+                project_id=place.project_id,
                 name=request.name,
                 command=list(request.command),
                 environment=environment or request.image or DEFAULT_ENVIRONMENT,
@@ -105,7 +107,10 @@ class SliceWork:
 
     def cancel(self, session: Session, job_id: str) -> None:
         """Ask a job to end; nothing happens when it has."""
-        self._context.get(JobService).cancel(session, job_id)
+        jobs = self._context.get(JobService)
+        row = jobs.find(session, job_id)
+        if row is not None:
+            jobs.cancel(session, row)
 
     def create_model(
         self, session: Session, place: Place, *, name: str, type_: str, version: str, key: str
