@@ -6,8 +6,9 @@ function outline(name: string, body: string): LabIcon {
     name: `@nablahub/lab:${name}`,
     svgstr:
       '<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16" viewBox="0 0 16 16">' +
-      '<g class="jp-icon3" fill="none" stroke="#616161" stroke-width="1.4" ' +
-      `stroke-linejoin="round" stroke-linecap="round">${body}</g></svg>`
+      '<g fill="none" stroke-width="1.4" stroke-linejoin="round" stroke-linecap="round">' +
+      // The theme colours what has this class, by the attributes it has: so no fill beside it.
+      `<g class="jp-icon3" stroke="#616161">${body}</g></g></svg>`
   });
 }
 

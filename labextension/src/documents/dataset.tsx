@@ -31,7 +31,7 @@ function DatasetView(props: { dataset: Dataset }): JSX.Element {
         name={dataset.name}
         reference={version?.ref ?? dataset.id}
         line={version && trans.__('%1 files, %2', version.files, bytes(version.bytes))}
-        cli={`nablahub datasets pull ${version?.ref ?? dataset.id} ./${dataset.name}`}
+        cli={`nablahub datasets get ${version?.ref ?? dataset.id} ./${dataset.name}`}
         python={`import nablahub\n\nnablahub.connect().datasets.download("${version?.ref ?? dataset.id}", "${dataset.name}")`}
       />
       <div className="nbl-columns">

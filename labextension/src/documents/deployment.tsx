@@ -53,7 +53,7 @@ function DeploymentView(props: { deployment: Deployment }): JSX.Element {
             {deployment.enabled ? trans.__('Stop') : trans.__('Start')}
           </button>
         }
-        cli={`nablahub deployments predict ${deployment.name} request.json`}
+        cli={`nablahub deployments predict ${deployment.name} --data request.json`}
         python={pythonOf(url)}
       />
       {toggle.error && <ProblemBox error={toggle.error} />}
@@ -197,7 +197,7 @@ function faultOf(text: string): string {
 function curlOf(url: string, body: string): string {
   const quoted = body.replace(/\s*\n\s*/g, ' ').replace(/'/g, `'\\''`);
   return (
-    `curl -X POST '${url}' -H "Authorization: Bearer $NABLAHUB_KEY" ` +
+    `curl -X POST '${url}' -H "Authorization: Bearer $NABLAHUB_PREDICTION_KEY" ` +
     `-H 'Content-Type: application/json' -d '${quoted}'`
   );
 }
@@ -209,7 +209,7 @@ function pythonOf(url: string): string {
     '',
     'answer = httpx.post(',
     `    "${url}",`,
-    '    headers={"Authorization": f"Bearer {os.environ[\'NABLAHUB_KEY\']}"},',
+    '    headers={"Authorization": f"Bearer {os.environ[\'NABLAHUB_PREDICTION_KEY\']}"},',
     '    json=request,',
     ')',
     'print(answer.json())'

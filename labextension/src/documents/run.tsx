@@ -63,7 +63,7 @@ function RunView(props: { run: Run }): JSX.Element {
             )}
           </>
         }
-        cli={`nablahub runs show ${run.workflow_name} ${run.number} --watch`}
+        cli={`nablahub workflows status ${run.workflow_id} ${run.number} --watch`}
         python={`import nablahub\n\nrun = nablahub.connect().workflows.run("${run.workflow_id}", ${run.number})`}
       />
       {error && <ProblemBox error={error} />}

@@ -47,7 +47,7 @@ function WorkflowView(props: { workflow: Workflow }): JSX.Element {
             {start.busy ? trans.__('Starting…') : trans.__('Run')}
           </button>
         }
-        cli={`nablahub workflows run ${workflow.name} --watch`}
+        cli={`nablahub workflows run ${workflow.id} --watch`}
         python={`import nablahub\n\nrun = nablahub.connect().workflows.start("${workflow.id}")`}
       />
       {start.error && <ProblemBox error={start.error} />}

@@ -18,7 +18,9 @@ export class NablaPanel extends SidePanel {
     this.addClass('nbl-panel');
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', trans.__('NablaHub'));
-    this.header.addWidget(view(services, <Header />));
+    const header = view(services, <Header />);
+    header.addClass('nbl-header-widget');
+    this.header.addWidget(header);
     for (const [label, section] of sections(trans)) {
       const widget = view(services, <InProject>{section}</InProject>);
       widget.addClass('nbl-section');

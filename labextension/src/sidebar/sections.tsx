@@ -100,7 +100,7 @@ function NoWorkflow(props: { project: string }): JSX.Element {
   });
   return (
     <Empty
-      cli="nablahub workflows create --file workflow.yaml"
+      cli={`nablahub workflows create -f workflow.yaml --project ${props.project}`}
       button={
         <>
           {create.error && <ProblemBox error={create.error} />}
@@ -123,9 +123,10 @@ function NoWorkflow(props: { project: string }): JSX.Element {
 export function Datasets(): JSX.Element {
   const { store } = useServices();
   const trans = useTrans();
+  const project = useProject();
   return (
     <Rows
-      resource={store.datasets(useProject())}
+      resource={store.datasets(project)}
       label={trans.__('Datasets')}
       text={dataset => dataset.name}
       row={({ id, name, latest_version: version }) => (
@@ -147,7 +148,7 @@ export function Datasets(): JSX.Element {
         />
       )}
       empty={
-        <Empty cli="nablahub datasets push my-data ./folder">
+        <Empty cli={`nablahub datasets put my-data ./folder --create --project ${project}`}>
           {trans.__('A dataset keeps files in versions that never change.')}
         </Empty>
       }
@@ -158,9 +159,10 @@ export function Datasets(): JSX.Element {
 export function Models(): JSX.Element {
   const { store } = useServices();
   const trans = useTrans();
+  const project = useProject();
   return (
     <Rows
-      resource={store.models(useProject())}
+      resource={store.models(project)}
       label={trans.__('Models')}
       text={model => model.name}
       row={({ id, name, latest_version: version }) => (
@@ -181,7 +183,7 @@ export function Models(): JSX.Element {
         />
       )}
       empty={
-        <Empty cli="nablahub models create my-model --dataset ds…:…">
+        <Empty cli={`nablahub models create my-model --from my-data:latest --project ${project}`}>
           {trans.__('A model is a version of files that a deployment can serve; a run can make one.')}
         </Empty>
       }
@@ -192,9 +194,10 @@ export function Models(): JSX.Element {
 export function Deployments(): JSX.Element {
   const { store } = useServices();
   const trans = useTrans();
+  const project = useProject();
   return (
     <Rows
-      resource={store.deployments(useProject())}
+      resource={store.deployments(project)}
       label={trans.__('Deployments')}
       text={deployment => deployment.name}
       row={deployment => (
@@ -208,7 +211,7 @@ export function Deployments(): JSX.Element {
         />
       )}
       empty={
-        <Empty cli="nablahub deployments create --file deployment.yaml">
+        <Empty cli={`nablahub deployments create my-api --model my-model --project ${project}`}>
           {trans.__('A deployment answers with a model’s predictions at an address of its own.')}
         </Empty>
       }
