@@ -1,4 +1,4 @@
-"""``python -m nablahub.showcase FOLDER``: lays the showcase's files out, to work on them by hand."""
+"""``python -m nablahub.showcase FOLDER`` lays the files out for working on them by hand."""
 
 from __future__ import annotations
 
