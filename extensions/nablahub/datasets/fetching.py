@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -16,10 +16,11 @@ from nablahub.core.errors import Invalid
 from nablahub.core.objects import full_storage
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import BadObject
-from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry, Parser
+from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry, Parser
 from nablahub.datasets.packs import PACK_BYTES, SMALL, PackChecker
-from nablahub.datasets.paths import case_twins, show
+from nablahub.datasets.paths import case_twins, check_path, show
 from nablahub.datasets.sending import Progress, silent
+from nablahub.datasets.types import File
 
 BATCH_FILES: Final = 4096
 PARTIAL: Final = ".nablahub-part"
@@ -133,29 +134,45 @@ class Fetcher:
 
     def large(self, entry: Entry, target: Path) -> None:
         """Download one file, going on after what an earlier attempt got of it."""
-        partial = target.with_name(f".{entry.md5}{PARTIAL}")
-        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-        with full_storage(target), partial.open("a+b") as file:
-            file.seek(0)
-            while data := file.read(1 << 20):
-                md5.update(data)
-                sha256.update(data)
-            start = file.tell()
-            self._report(start)
-            if start < entry.size:
-                headers = {"Range": f"bytes={start}-"} if start else {}
-                path = f"{self._path}/files/{quote(entry.path)}"
-                with self._hub.stream("GET", path, headers=headers) as answer:
-                    for data in answer.iter_bytes():
-                        md5.update(data)
-                        sha256.update(data)
-                        file.write(data)
-                        self._report(len(data))
-        if (md5.hexdigest(), sha256.hexdigest()) != (entry.md5, entry.sha256):
-            partial.unlink()
-            raise _wrong(entry)
-        _set_mode(partial, entry)
-        partial.replace(target)
+        path = f"{self._path}/files/{quote(entry.path)}"
+        _save(self._hub, path, entry, target, self._report)
+
+
+def save(hub: Transport, path: str, file: File, target: Path) -> None:
+    """Download one file from a path of the API, unless it is there; see :func:`_save`."""
+    kind = KIND_EXECUTABLE if file.kind == "executable" else KIND_FILE
+    entry = Entry(check_path(file.path), kind, file.size, file.md5, file.sha256)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not _is_there(target, entry):
+        _save(hub, path, entry, target, lambda _: None)
+
+
+def _save(
+    hub: Transport, path: str, entry: Entry, target: Path, report: Callable[[int], None]
+) -> None:
+    """Download to a file beside the target, go on where it stopped, prove, rename."""
+    partial = target.with_name(f".{entry.md5}{PARTIAL}")
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with full_storage(target), partial.open("a+b") as file:
+        file.seek(0)
+        while data := file.read(1 << 20):
+            md5.update(data)
+            sha256.update(data)
+        start = file.tell()
+        report(start)
+        if start < entry.size:
+            headers = {"Range": f"bytes={start}-"} if start else {}
+            with hub.stream("GET", path, headers=headers) as answer:
+                for data in answer.iter_bytes():
+                    md5.update(data)
+                    sha256.update(data)
+                    file.write(data)
+                    report(len(data))
+    if (md5.hexdigest(), sha256.hexdigest()) != (entry.md5, entry.sha256):
+        partial.unlink()
+        raise _wrong(entry)
+    _set_mode(partial, entry)
+    partial.replace(target)
 
 
 def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self
 
 from nablahub.core.errors import StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, ObjectStore, full_storage
-from nablahub.datasets.errors import BadObject, ObjectBusy, UploadOffset, human
+from nablahub.datasets.errors import BadObject, ObjectBusy, UploadLost, UploadOffset, human
 from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.packs import HEAD, PACK_COUNT, PACK_LIMIT, ROW, PackChecker
 
@@ -128,39 +128,50 @@ class Parts:
         return 0
 
     @contextmanager
-    def piece(self, file: Path, offset: int) -> Iterator[PieceWriter]:
-        """Append a piece that begins at ``offset``.
+    def claim(self, file: Path) -> Iterator[None]:
+        """Keep an object for one request, from its first byte to the row that counts it.
 
         Raises
         ------
-        UploadOffset
-            When something else has arrived.
         ObjectBusy
-            When another request is writing the same object.
+            When another request has it.
         """
         with self._lock:
             if file in self._busy:
                 raise ObjectBusy
             self._busy.add(file)
         try:
-            if (arrived := self.arrived(file)) != offset:
-                raise UploadOffset(offset, arrived)
-            with full_storage(self.root):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                hashes = self._hashes.setdefault(file, _Hashes())
-                if hashes.offset > offset:
-                    hashes = self._hashes[file] = _Hashes()
-                if hashes.offset < offset:
-                    hashes.catch_up(file)
-                with file.open("ab", 0) as opened:
-                    yield PieceWriter(opened.fileno(), hashes, self.root)
+            yield
         finally:
             with self._lock:
                 self._busy.discard(file)
 
+    @contextmanager
+    def piece(self, file: Path, offset: int) -> Iterator[PieceWriter]:
+        """Append a piece that begins at ``offset``; the object must be claimed.
+
+        Raises
+        ------
+        UploadOffset
+            When something else has arrived.
+        """
+        if (arrived := self.arrived(file)) != offset:
+            raise UploadOffset(offset, arrived)
+        with full_storage(self.root):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            hashes = self._hashes.setdefault(file, _Hashes())
+            if hashes.offset > offset:
+                hashes = self._hashes[file] = _Hashes()
+            if hashes.offset < offset:
+                hashes.catch_up(file)
+            with file.open("ab", 0) as opened:
+                yield PieceWriter(opened.fileno(), hashes, self.root)
+
     def finish(self, store: ObjectStore, file: Path, md5: str, sha256: str) -> None:
         """Prove a whole object and move it into the store; a wrong one is thrown away."""
         hashes = self._hashes.pop(file, None) or _Hashes()
+        if not file.exists():  # It went with an upload that was cancelled.
+            raise UploadLost
         if hashes.offset != self.arrived(file):
             hashes = _Hashes()
             hashes.catch_up(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from pathlib import Path
 from typing import BinaryIO, Final
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from nablahub.core.objects import CHUNK, full_storage
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.datasets import uploads
 from nablahub.datasets.errors import BadObject, human
-from nablahub.datasets.intake import PackReceiver, PieceWriter
+from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter
 from nablahub.datasets.service import DatasetService, version_wire
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow
 from nablahub.datasets.threads import blocking, entered
@@ -170,23 +171,29 @@ async def _take_piece(call: StreamCall) -> PartAnswer:
     dataset, upload = await _find(call)
     team_id = dataset.team_id
     await blocking(service.building.check_space, team_id, asked.size - asked.offset)
-    parts = service.parts(team_id)
-    file = parts.path(dataset.id, md5)
+    file = service.parts(team_id).path(dataset.id, md5)
+    with service.parts(team_id).claim(file):
+        arrived = await _append_piece(call, service.parts(team_id), file)
+        if arrived < asked.size:
+            return PartAnswer(arrived=arrived, complete=False)
+        store = service.store(team_id)
+        await blocking(service.parts(team_id).finish, store, file, md5, asked.sha256)
+        register = service.building.register_object
+        await blocking(register, team_id, upload, md5, asked.sha256, asked.size)
+    return PartAnswer(arrived=arrived, complete=True)
+
+
+async def _append_piece(call: StreamCall, parts: Parts, file: Path) -> int:
+    asked: PartQuery = call.query
     try:
         async with entered(parts.piece(file, asked.offset)) as writer:
             async for data in large_chunks(call):
                 _check_end(writer, len(data), asked.size)
                 await blocking(writer.write, data)
-            arrived = writer.arrived
+            return writer.arrived
     except StorageFull:  # What is there of it would keep the disk full.
         await blocking(parts.discard, file)
         raise
-    if arrived < asked.size:
-        return PartAnswer(arrived=arrived, complete=False)
-    store = service.store(team_id)
-    await blocking(parts.finish, store, file, md5, asked.sha256)
-    await blocking(service.building.register_object, team_id, upload, md5, asked.sha256, asked.size)
-    return PartAnswer(arrived=arrived, complete=True)
 
 
 def _check_end(writer: PieceWriter, more: int, size: int) -> None:

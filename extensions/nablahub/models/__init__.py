@@ -1,0 +1,1 @@
+"""Models: named, with versions that point at files of a dataset version."""

@@ -1,0 +1,365 @@
+"""Rules of models: names, references, versions that point at files of datasets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from nablahub.core.context import Context
+from nablahub.core.errors import Fault, Invalid
+from nablahub.core.events import Event
+from nablahub.core.ids import new_id
+from nablahub.core.paging import PageQuery, page
+from nablahub.core.permissions import Principal
+from nablahub.core.times import now
+from nablahub.datasets.errors import InUse
+from nablahub.datasets.layout import cache_name
+from nablahub.datasets.paths import show
+from nablahub.datasets.service import DatasetService
+from nablahub.datasets.store import DatasetRow, VersionRow
+from nablahub.models.errors import BadModelFiles, ModelNameTaken, NoSuchModel, NoSuchModelVersion
+from nablahub.models.store import (
+    ModelRow,
+    ModelVersionRow,
+    next_number,
+    of_teams,
+    using_dataset,
+    versions_of,
+)
+from nablahub.models.types import (
+    FORMATS,
+    Model,
+    ModelCreate,
+    ModelPatch,
+    ModelQuery,
+    ModelVersion,
+)
+from nablahub.models.versions import Registration, summary, under, version_wire
+from nablahub.projects.service import ProjectService
+
+LATEST: Final = "latest"
+
+
+@runtime_checkable
+class NeedsModels(Protocol):
+    """A service whose things stop working without a model."""
+
+    def model_needed_by(self, session: Session, model_id: str) -> list[str]:
+        """Return what needs the model, such as ``["deployment digits"]``."""
+
+
+class ModelService:
+    """Models of projects."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._datasets = context.get(DatasetService)
+        self._datasets.guards.append(self._needing)
+
+    def _needing(self, session: Session, dataset_id: str) -> list[str]:
+        return [f"model {name}:{version}" for name, version in using_dataset(session, dataset_id)]
+
+    # Models.
+
+    def create(self, session: Session, who: Principal, asked: ModelCreate) -> Model:
+        """Make a model; ModelNameTaken when its project has one of that name."""
+        project = self._context.get(ProjectService).row(session, who, asked.project)
+        row = self._make(session, project.team_id, project.id, asked.name, who.name)
+        row.description = asked.description
+        return self.as_wire(session, row)
+
+    def _make(
+        self, session: Session, team_id: str, project_id: str, name: str, author: str
+    ) -> ModelRow:
+        self._check_free(session, project_id, name)
+        at = now()
+        row = ModelRow(
+            id=new_id("model"), team_id=team_id, project_id=project_id, name=name, description="",
+            latest=None, created_by=author, created_at=at, updated_at=at, revision=1,
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        self._tell(session, row, "created")
+        return row
+
+    def row(
+        self, session: Session, who: Principal | str, ref: str, *, project_id: str | None = None
+    ) -> ModelRow:
+        """Return the model meant by an id or a name.
+
+        Parameters
+        ----------
+        who : Principal or str
+            Who asks, or the id of a team on whose behalf the hub itself asks.
+        project_id : str or None
+            Where to look for a name; None: in all of theirs.
+
+        Raises
+        ------
+        NoSuchModel
+            When they have none such.
+        Invalid
+            When several projects have a model of that name.
+        """
+        teams = frozenset({who}) if isinstance(who, str) else who.team_ids
+        project_id = project_id or (None if isinstance(who, str) else who.project_id)
+        row = session.get(ModelRow, ref)
+        if row is not None and row.team_id in teams:
+            if isinstance(who, Principal):
+                who.check_project(row.project_id, f"Model {ref}")
+            return row
+        query = of_teams(teams).where(ModelRow.name == ref)
+        if project_id is not None:
+            query = query.where(ModelRow.project_id == project_id)
+        found = session.scalars(query.limit(10)).all()
+        if len(found) > 1:
+            ids = ", ".join(sorted(r.id for r in found))
+            raise Invalid(
+                f"Several of your projects have a model called '{ref}'.",
+                hint=f"Use the id of the one you mean: {ids}.",
+            )
+        if not found:
+            raise NoSuchModel(ref)
+        return found[0]
+
+    def list(
+        self, session: Session, who: Principal, asked: ModelQuery
+    ) -> tuple[list[Model], str | None]:
+        """Return a page of the caller's models."""
+        query = of_teams(who.team_ids)
+        for project in (who.project_id, asked.project):
+            if project is not None:
+                query = query.where(ModelRow.project_id == project)
+        if asked.name is not None:
+            query = query.where(ModelRow.name == asked.name)
+        columns = {
+            "created_at": ModelRow.created_at, "updated_at": ModelRow.updated_at,
+            "name": ModelRow.name,
+        }  # fmt: skip
+        rows, following = page(session, query, asked, columns=columns, key=ModelRow.id)
+        return [self.as_wire(session, row) for row in rows], following
+
+    def change(self, session: Session, row: ModelRow, asked: ModelPatch) -> Model:
+        """Change name or description."""
+        if asked.name is not None and asked.name != row.name:
+            self._check_free(session, row.project_id, asked.name)
+            row.name = asked.name
+        if asked.description is not None:
+            row.description = asked.description
+        row.updated_at = now()
+        row.revision += 1
+        self._tell(session, row, "changed")
+        return self.as_wire(session, row)
+
+    def delete(self, session: Session, row: ModelRow) -> None:
+        """Delete a model with its versions; their files stay in the datasets.
+
+        Raises
+        ------
+        InUse
+            When something, such as a deployment, needs it.
+        """
+        holders = [
+            what
+            for service in self._context.services
+            if isinstance(service, NeedsModels)
+            for what in service.model_needed_by(session, row.id)
+        ]
+        if holders:
+            raise InUse(
+                f"The model '{row.name}' is needed by {', '.join(holders)}.",
+                hint="Delete what depends on it first.",
+            )
+        for version in session.scalars(versions_of(row.id)):
+            session.delete(version)
+        session.flush()
+        self._tell(session, row, "deleted")
+        session.delete(row)
+
+    def _check_free(self, session: Session, project_id: str, name: str) -> None:
+        query = select(ModelRow.id).filter_by(project_id=project_id, name=name)
+        if session.scalars(query).first():
+            raise ModelNameTaken(name)
+
+    def project_holds(self, session: Session, project_id: str) -> str | None:
+        """Return what of models a project holds."""
+        query = select(func.count()).where(ModelRow.project_id == project_id)
+        count = session.execute(query).scalar_one()
+        return f"{count} model{'s' if count > 1 else ''}" if count else None
+
+    # Versions.
+
+    def resolve(
+        self, session: Session, who: Principal | str, ref: str, *, project_id: str | None = None
+    ) -> ModelVersionRow:
+        """Return the version meant by ``<id|name>``, ``…:latest`` or ``…:<version>``."""
+        base, _, version = ref.partition(":")
+        row = self.row(session, who, base, project_id=project_id)
+        return self.version(session, row, version or LATEST)
+
+    def version(self, session: Session, model: ModelRow, version: str) -> ModelVersionRow:
+        """Return a version by its 7 characters, its whole id, or ``latest``."""
+        name = version.removeprefix(f"{model.id}:")
+        wanted = model.latest if name == LATEST else f"{model.id}:{name}"
+        row = session.get(ModelVersionRow, wanted) if wanted else None
+        if row is None:
+            raise NoSuchModelVersion(f"{model.name}:{name}")
+        return row
+
+    def versions(
+        self, session: Session, model: ModelRow, asked: PageQuery
+    ) -> tuple[Sequence[ModelVersion], str | None]:
+        """Return a page of a model's versions."""
+        columns = {"created_at": ModelVersionRow.created_at, "number": ModelVersionRow.number}
+        rows, following = page(
+            session, versions_of(model.id), asked, columns=columns, key=ModelVersionRow.id
+        )
+        return [version_wire(model, row) for row in rows], following
+
+    def register(
+        self,
+        session: Session,
+        *,
+        team_id: str,
+        project_id: str,
+        name: str,
+        **registration: Any,
+    ) -> ModelVersionRow:
+        """Make a version of the project's model of that name, and the model when it is missing.
+
+        The other arguments are those of :class:`Registration`. Idempotent by its key.
+        """
+        asked = Registration(**registration)
+        if (done := self._by_key(session, asked.key)) is not None:
+            return done
+        query = select(ModelRow).filter_by(project_id=project_id, name=name)
+        model = session.scalars(query).first() or self._make(
+            session, team_id, project_id, name, asked.author
+        )
+        return self.add(session, team_id, model, asked)
+
+    def _by_key(self, session: Session, key: str | None) -> ModelVersionRow | None:
+        if key is None:
+            return None
+        return session.scalars(select(ModelVersionRow).filter_by(key=key)).first()
+
+    def add(
+        self, session: Session, who: Principal | str, model: ModelRow, asked: Registration
+    ) -> ModelVersionRow:
+        """Make a version of a model.
+
+        Raises
+        ------
+        NoSuchDataset, NoSuchVersion
+            Naming the reference.
+        BadModelFiles
+            When the path is not there, or the files can't be of that format.
+        """
+        if asked.format not in FORMATS:
+            raise Invalid(
+                f"There is no model format '{asked.format}'.",
+                errors=[Fault("Unknown format.", "/format", hint=f"One of {', '.join(FORMATS)}.")],
+            )
+        source = self._datasets.resolve(session, who, asked.dataset_version_ref)
+        if (
+            source.dataset_id
+            and session.get_one(DatasetRow, source.dataset_id).team_id != model.team_id
+        ):
+            raise Invalid(
+                "A model's files must be in a dataset of its own team.",
+                errors=[Fault("Another team's dataset.", "/dataset_version")],
+            )
+        files, size = self._measure(session, source, asked)
+        version, at = new_id("version"), now()
+        row = ModelVersionRow(
+            id=f"{model.id}:{version}", model_id=model.id, version=version,
+            number=next_number(session, model.id), key=asked.key, dataset_id=source.dataset_id,
+            dataset_version=source.id, path=asked.path.strip("/"), format=asked.format,
+            files=files, size=size, meta=json.dumps(asked.metadata), message=asked.message,
+            author=asked.author, source=asked.source, created_at=at,
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        model.latest = row.id
+        model.updated_at = at
+        model.revision += 1
+        self._tell(session, model, "changed")
+        return row
+
+    def _measure(
+        self, session: Session, source: VersionRow, asked: Registration
+    ) -> tuple[int, int]:
+        dataset = session.get_one(DatasetRow, source.dataset_id)
+        entries = list(under(self._datasets, dataset, source, asked.path.strip("/")))
+        if not entries:
+            raise BadModelFiles(
+                f"There is nothing at '{show(asked.path)}' in {source.id}.",
+                errors=[Fault("No such file or folder.", "/path")],
+                hint=f"`nablahub datasets ls {source.id}` shows what there is.",
+            )
+        found = [entry.path for entry in entries if entry.path.endswith(".onnx")]
+        if asked.format == "ONNX" and len(found) != 1:
+            raise BadModelFiles(
+                f"A model of the format ONNX is one .onnx file; there are {len(found)} in "
+                f"{source.id}{'/' + show(asked.path) if asked.path else ''}.",
+                errors=[Fault("Not one .onnx file.", "/path")],
+                hint="Say which with `path`, or choose another format.",
+            )
+        return len(entries), sum(entry.size for entry in entries)
+
+    # Files.
+
+    def source(self, session: Session, version: ModelVersionRow) -> tuple[DatasetRow, VersionRow]:
+        """Return the dataset and the version of it whose files a model version has."""
+        dataset = session.get_one(DatasetRow, version.dataset_id)
+        return dataset, session.get_one(VersionRow, version.dataset_version)
+
+    def materialise(self, version_id: str) -> Path:
+        """Return one read-only folder with a model version's files; blocks, so use a thread.
+
+        A version that is a whole dataset version shares its tree; a part of one gets a tree of
+        its own, whose large files take no space.
+        """
+
+        def look(session: Session) -> tuple[ModelVersionRow, Callable[[], Path]]:
+            row = session.get(ModelVersionRow, version_id)
+            if row is None:
+                raise NoSuchModelVersion(version_id)
+            dataset, source = self.source(session, row)
+            contents = self._datasets.contents(session, dataset)
+            name = cache_name(row.model_id, row.version)
+
+            def make() -> Path:
+                return self._datasets.building.tree(
+                    contents,
+                    lambda: under(self._datasets, dataset, source, row.path),
+                    dataset.team_id,
+                    name,
+                )
+
+            return row, make
+
+        row, make = self._context.database.read_sync(look)
+        return make() if row.path else self._datasets.materialise(row.dataset_version)
+
+    # What others see.
+
+    def _tell(self, session: Session, row: ModelRow, type_: str) -> None:
+        data = {"name": row.name, "latest": row.latest}
+        event = Event("model", row.id, type_, row.team_id, row.project_id, data)
+        self._context.events.emit(session, event)
+
+    def as_wire(self, session: Session, row: ModelRow) -> Model:
+        """Return the row as clients see it."""
+        latest = session.get(ModelVersionRow, row.latest) if row.latest else None
+        return Model(
+            id=row.id, team_id=row.team_id, project_id=row.project_id, name=row.name,
+            description=row.description, created_by=row.created_by, created_at=row.created_at,
+            updated_at=row.updated_at, revision=row.revision,
+            latest_version=summary(latest) if latest else None,
+        )  # fmt: skip
