@@ -60,6 +60,36 @@ class FakeHub:
         return web.Application([("/hub/api/user", User)], log_function=lambda _: None)
 
 
+class FakeHubServer:
+    """A FakeHub that listens, in a thread; a ``with`` yields the address of its API."""
+
+    def __init__(self, fake: FakeHub | None = None) -> None:
+        self._fake = fake or FakeHub()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        server = HTTPServer(self._fake.application())
+        sockets = bind_sockets(0, "127.0.0.1")
+        self.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/hub/api"
+        server.add_sockets(sockets)
+        self._ready.set()
+        await self._stop.wait()
+        server.stop()
+        await server.close_all_connections()
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        assert self._ready.wait(30)
+        return self.url
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+
+
 class RunningService:
     """A service that listens, in a thread with an event loop of its own."""
 
