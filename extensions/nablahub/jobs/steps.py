@@ -120,10 +120,10 @@ class Steps:
     async def _start(self, job: JobRow) -> bool:
         """Start the task unless it was; False when the job has ended by that."""
         task = self._task(job)
-        status = await self._m.runner.look(task)
-        if status.phase != "absent":
-            return True
         if job.boot != self._m.boot:
+            status = await self._m.runner.look(task)
+            if status.phase != "absent":
+                return True
             words = "The machine was restarted before it was known whether the job had begun."
             await self._finish(job, Ending("Error", "lost", words))
             return False

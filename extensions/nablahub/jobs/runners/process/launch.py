@@ -83,7 +83,6 @@ class Launcher:
             "timeout": task.timeout_seconds,
             "grace": task.grace_seconds,
             "port": task.kind == "serve",
-            "group": f"nablahub-{task.name}",
             "sandboxed": not self.unsandboxed,
         }
         if self.unsandboxed:

@@ -7,13 +7,16 @@ session of its own and goes on when the service ends; the tasks go on when it is
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
 
 from nablahub.jobs.runners.process import shim
@@ -21,6 +24,8 @@ from nablahub.jobs.runners.process import shim
 SOCKET = "runner.sock"
 LOCK = "runner.lock"
 PID = "runner.pid"
+#: Without a request for so long, the next shim is made ready.
+_IDLE_MS = 20
 
 
 def main(run_folder: str) -> None:
@@ -48,44 +53,105 @@ def main(run_folder: str) -> None:
     _serve(server, lock)
 
 
+class _Shims:
+    """Forks shims, one ahead: what takes long in it is done before a task needs it."""
+
+    def __init__(self, ours: list[int]) -> None:
+        self._ours = ours
+        self._spare: socket.socket | None = None
+        self.spare_pid = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether one waits."""
+        return self._spare is not None
+
+    def prepare(self) -> None:
+        """Fork one, unless one waits."""
+        if self._spare is not None:
+            return
+        orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
+            orders.close()
+            _be_shim(theirs, self._ours)
+        theirs.close()
+        self._spare, self.spare_pid = orders, pid
+
+    def start(self, folder: str, connection: socket.socket) -> None:
+        """Have a shim look after the task in a folder; it answers the connection itself."""
+        for last in (False, True):
+            self.prepare()
+            spare, self._spare = self._spare, None
+            if spare is None:
+                raise OSError("no process could be forked")
+            with spare:
+                try:
+                    socket.send_fds(spare, [os.fsencode(folder)], [connection.fileno()])
+                except OSError:
+                    if last:
+                        raise
+                    continue  # Somebody killed the one that waited.
+                return
+
+    def close(self) -> None:
+        """Let the one that waits end, and wait for it."""
+        if self._spare is not None:
+            self._spare.close()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.spare_pid, 0)
+
+
 def _serve(server: socket.socket, lock: int) -> None:
+    wake, wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wake_end)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    shims = _Shims([server.fileno(), lock, wake, wake_end])
+    poll = select.poll()
+    poll.register(server, select.POLLIN)
+    poll.register(wake, select.POLLIN)
     while True:
+        ready = {fd for fd, _ in poll.poll(None if shims.ready else _IDLE_MS)}
+        if wake in ready:
+            shims.close()
+            return
+        if not ready:
+            shims.prepare()
+            continue
         connection, _ = server.accept()
         with connection:
-            try:
-                connection.settimeout(10)
-                request = json.loads(_line(connection))
-                if request["op"] == "ping":
-                    connection.sendall(b'{"pid": %d}\n' % os.getpid())
-                elif request["op"] == "start":
-                    _start(Path(request["folder"]), connection, [server.fileno(), lock])
-                else:
-                    connection.sendall(b'{"error": "unknown request"}\n')
-            except (OSError, ValueError, KeyError) as error:
-                _refuse(connection, error)
+            _answer(connection, shims)
 
 
-def _start(folder: Path, connection: socket.socket, ours: list[int]) -> None:
-    if os.fork():
-        return
+def _answer(connection: socket.socket, shims: _Shims) -> None:
+    try:
+        connection.settimeout(10)
+        request = json.loads(_line(connection))
+        connection.settimeout(None)
+        if request["op"] == "ping":
+            connection.sendall(b'{"pid": %d}\n' % os.getpid())
+        elif request["op"] == "start":
+            shims.start(request["folder"], connection)
+        else:
+            connection.sendall(b'{"error": "unknown request"}\n')
+    except (OSError, ValueError, KeyError) as error:
+        with contextlib.suppress(OSError):  # Who asked may be gone.
+            connection.sendall(json.dumps({"error": str(error)}).encode() + b"\n")
+
+
+def _be_shim(orders: socket.socket, ours: list[int]) -> None:
+    """Run in the fork; never returns."""
     code = 1
     try:
+        signal.set_wakeup_fd(-1)
         for fd in ours:
             os.close(fd)
-        connection.settimeout(None)
-        shim.main(folder, connection)
+        shim.main(orders)
         code = 0
-    except BaseException as error:  # noqa: BLE001 - a fork must never return into the loop
-        (folder / "shim.error").write_text(repr(error))
+    except BaseException:  # noqa: BLE001 - a fork must never return into the loop
+        Path("shim.error").write_text(traceback.format_exc())
     finally:
         os._exit(code)
-
-
-def _refuse(connection: socket.socket, error: Exception) -> None:
-    try:
-        connection.sendall(json.dumps({"error": str(error)}).encode() + b"\n")
-    except OSError:
-        return  # Who asked is gone.
 
 
 def _line(connection: socket.socket) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,9 +25,6 @@ class MemoryLimit(Protocol):
     """Becomes readable when the kernel ran out of the limit; None when one must look."""
     interval: float | None
     """Seconds between looks; None when `wake_fd` tells."""
-
-    def join(self) -> None:
-        """Put the calling process, and all it will fork, under the limit."""
 
     def exceeded(self, root: int) -> bool:
         """Whether the processes below `root` used more than they may."""
@@ -48,9 +46,6 @@ class Sampled:
         self._limit = limit
         self._peak = 0
 
-    def join(self) -> None:
-        """Nothing to join: processes are found by their parent."""
-
     def exceeded(self, root: int) -> bool:
         """Compare the sum with the limit; look again sooner the nearer it is."""
         used = procfs.memory(list(procfs.descendants(root)), self._limit)
@@ -71,17 +66,14 @@ class CgroupV2:
 
     wake_fd: int | None = None
     interval: float | None = None
+    LIMIT = "memory.max"
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
-        _write(folder / "memory.max", str(limit))
+        _write(folder / self.LIMIT, str(limit))
         # Without these two it would swap for long, or lose one process and go on without it.
         _write_if_there(folder / "memory.swap.max", "0")
         _write_if_there(folder / "memory.oom.group", "1")
-
-    def join(self) -> None:
-        """Move the caller in."""
-        _write(self.folder / "cgroup.procs", "0")
 
     def exceeded(self, root: int) -> bool:
         """Whether the kernel killed for the limit."""
@@ -104,18 +96,15 @@ class CgroupV1:
     """
 
     interval: float | None = None
+    LIMIT = "memory.limit_in_bytes"
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
-        _write(folder / "memory.limit_in_bytes", str(limit))
+        _write(folder / self.LIMIT, str(limit))
         _write_if_there(folder / "memory.memsw.limit_in_bytes", str(limit))
         self.wake_fd: int | None = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         with (folder / "memory.oom_control").open("rb") as control:
             _write(folder / "cgroup.event_control", f"{self.wake_fd} {control.fileno()}")
-
-    def join(self) -> None:
-        """Move the caller in."""
-        _write(self.folder / "cgroup.procs", "0")
 
     def exceeded(self, root: int) -> bool:
         """Whether the kernel killed for the limit."""
@@ -132,43 +121,60 @@ class CgroupV1:
         remove_group(self.folder)
 
 
-def memory_limit(name: str, limit: int) -> tuple[MemoryLimit, Path | None]:
-    """The strongest limit that may be set here, and the control group's folder if it is one.
+@dataclass(frozen=True)
+class Group:
+    """An empty control group, made before it is known what will run in it.
+
+    Joining one waits for the kernel's readers of process groups, ten milliseconds on a quiet
+    machine: so it is done ahead.
 
     Parameters
     ----------
-    name
-        Names the group; unique on the machine.
-    limit
-        Bytes.
+    folder
+        Its folder in the hierarchy.
+    kind
+        The class that sets its limit.
     """
+
+    folder: Path
+    kind: type[CgroupV1] | type[CgroupV2]
+
+    def join(self) -> None:
+        """Move the calling process in, and with it all it will fork."""
+        _write(self.folder / "cgroup.procs", "0")
+
+
+def make_group(name: str) -> Group | None:
+    """Make the strongest control group that may be made here; None when there is none."""
     for parent, kind in candidates():
         folder = parent / name
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError:
-            continue
-        try:
-            return kind(folder, limit), folder
-        except OSError:
-            remove_group(folder)
-    return Sampled(limit), None
-
-
-def describe() -> str:
-    """Which limit holds on this machine, for people."""
-    for parent, kind in candidates():
-        folder = parent / f"nablahub-try-{os.getpid()}"
         try:
             folder.mkdir()
         except OSError:
             continue
+        if os.access(folder / kind.LIMIT, os.W_OK):
+            return Group(folder, kind)
+        remove_group(folder)
+    return None
+
+
+def limit_memory(group: Group | None, limit: int) -> MemoryLimit:
+    """Hold a task to `limit` bytes, in its group when it has one."""
+    if group is not None:
         try:
-            kind(folder, 1 << 30).close()
+            return group.kind(group.folder, limit)
         except OSError:
-            remove_group(folder)
-            continue
-        return f"by the kernel (control groups version {2 if kind is CgroupV2 else 1}, {parent})"
+            return Sampled(limit)  # Its limit cannot be set: look at it instead.
+    return Sampled(limit)
+
+
+def describe() -> str:
+    """Which limit holds on this machine, for people."""
+    group = make_group(f"nablahub-try-{os.getpid()}")
+    if group is not None:
+        remove_group(group.folder)
+        version = 2 if group.kind is CgroupV2 else 1
+        return f"by the kernel (control groups version {version}, {group.folder.parent})"
     return "by looking every 0.1 s and ending the job (no control group may be made here)"
 
 

@@ -21,9 +21,15 @@ from typing import Any
 
 from nablahub.jobs.runners.process import folder as files
 from nablahub.jobs.runners.process import procfs
-from nablahub.jobs.runners.process.limits import MemoryLimit, memory_limit
+from nablahub.jobs.runners.process.body import Body
+from nablahub.jobs.runners.process.limits import (
+    Group,
+    MemoryLimit,
+    limit_memory,
+    make_group,
+    remove_group,
+)
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -39,14 +45,20 @@ class Shim:
     launch
         The content of that file:
         argv, env, cwd, sandboxed, cpus (list of CPU numbers or None), memory (bytes or None),
-        timeout (seconds or None), grace (seconds), port (whether it serves), group (a name).
+        timeout (seconds or None), grace (seconds), port (whether it serves).
     lock
         The descriptor of the lock, held.
+    body
+        The child that becomes the sandbox.
+    group
+        The control group it is in, if there is one.
     """
 
     folder: Path
     launch: dict[str, Any]
     lock: int
+    body: Body
+    group: Group | None
     root: int = 0
     verdict: str | None = None
     message: str = ""
@@ -67,8 +79,8 @@ class Shim:
         if self.launch["port"]:
             mark["port"] = self.launch["env"]["PORT"] = str(free_port())
         if self.launch["memory"] is not None:
-            self.limit, group = memory_limit(self.launch["group"], self.launch["memory"])
-            mark["group"] = str(group) if group else None
+            self.limit = limit_memory(self.group, self.launch["memory"])
+        mark["group"] = str(self.group.folder) if self.group else None
         files.write(self.folder, files.STARTED, mark)
         return mark
 
@@ -78,6 +90,7 @@ class Shim:
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         exit_code: int | None = None
         if self._cancelled():
+            self.body.give_up()
             self.message = "It was cancelled before it began."
         else:
             exit_code = self._run_command(wake)
@@ -86,7 +99,11 @@ class Shim:
     def _run_command(self, wake: int) -> int | None:
         status, status_end = os.pipe2(os.O_CLOEXEC)
         gate_end, gate = os.pipe2(os.O_CLOEXEC)
-        child = self._fork(status_end, gate_end)
+        child = self.body.pid
+        if not self.launch["sandboxed"]:
+            # Orphans come to us, so that none outlives its job.
+            _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.body.become(self.folder, self.launch, (status_end, gate_end, self.lock))
         os.close(status_end)
         os.close(gate_end)
         if self.launch["timeout"] is not None:
@@ -115,50 +132,6 @@ class Shim:
         if not self.launch["sandboxed"]:
             return _exit_code(wait_status)
         return self._sandbox_exit(said + _rest(status), wait_status)
-
-    def _fork(self, status: int, gate: int) -> int:
-        me = os.getpid()
-        if not self.launch["sandboxed"]:
-            # Orphans come to us, so that none outlives its job.
-            _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        child = os.fork()
-        if child:
-            return child
-        try:
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != me:
-                os._exit(1)
-            self._become(status, gate)
-        except OSError as error:
-            os.write(2, f"nablahub: {self.launch['argv'][0]}: {error.strerror}\n".encode())
-        except BaseException as error:  # noqa: BLE001 - a fork must never return to the caller
-            os.write(2, f"nablahub: {error!r}\n".encode())
-        os._exit(127)
-
-    def _become(self, status: int, gate: int) -> None:
-        log = os.open(self.folder / files.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        null = os.open("/dev/null", os.O_RDONLY)
-        for number, fd in ((0, null), (1, log), (2, log)):
-            os.dup2(fd, number)
-        for fd in (null, log):
-            os.close(fd)
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_DFL)
-        if self.limit is not None:
-            self.limit.join()
-        if self.launch["cpus"]:
-            os.sched_setaffinity(0, self.launch["cpus"])
-        argv: list[str] = self.launch["argv"]
-        if self.launch["sandboxed"]:
-            for fd in (status, gate, self.lock):
-                os.set_inheritable(fd, True)
-            options = ("--json-status-fd", status, "--block-fd", gate, "--sync-fd", self.lock)
-            argv = [argv[0], *map(str, options), *argv[1:]]
-        else:
-            os.setsid()
-            os.chdir(self.launch["cwd"])
-        os.execve(argv[0], argv, self.launch["env"])  # noqa: S606 - this is the one door
 
     def _watch(self, child: int, wake: int) -> None:
         """Wait until the command ends; meanwhile see to cancelling, the deadline and memory."""
@@ -274,6 +247,8 @@ class Shim:
         peak = self.limit.peak() if self.limit is not None else None
         if self.limit is not None:
             self.limit.close()
+        if self.group is not None:
+            remove_group(self.group.folder)
         files.write(
             self.folder,
             files.STATUS,
@@ -288,30 +263,53 @@ class Shim:
         )
 
 
-def main(folder: Path, answer: socket.socket) -> None:
-    """Be the shim of the task in `folder`; tell on `answer` once the mark is made."""
+def main(orders: socket.socket) -> None:
+    """Be a shim: make ready what takes long, wait for an order, be the parent of that task.
+
+    Parameters
+    ----------
+    orders
+        Where the launcher sends the task's folder, with the connection of who asks for it.
+    """
     os.setsid()
     os.umask(0o077)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    # Before the mark is made: whoever reads our pid there may cancel at once.
+    # Before any mark is made: whoever reads our pid there may cancel at once.
     signal.signal(signal.SIGTERM, lambda *_: None)
+    group = make_group(f"nablahub-{os.getpid()}-{procfs.start_time(os.getpid())}")
+    body = Body(group)
+    said, fds, _, _ = socket.recv_fds(orders, 65536, 1)
+    orders.close()
+    shim = (
+        _begin(Path(os.fsdecode(said)), socket.socket(fileno=fds[0]), body, group) if fds else None
+    )
+    if shim is not None:
+        shim.run()
+        return
+    body.give_up()
+    if group is not None:
+        remove_group(group.folder)
+
+
+def _begin(folder: Path, answer: socket.socket, body: Body, group: Group | None) -> Shim | None:
+    """Mark the task as started and tell who asked; None when it was started before."""
     lock = files.take_lock(folder)
     if lock is None or (folder / files.STARTED).exists():
         # Somebody started it between the runner's look and this moment: that one counts.
         answer.sendall(json.dumps(files.read(folder, files.STARTED) or {}).encode() + b"\n")
-        return
+        return None
     launch = files.read(folder, files.LAUNCH)
     if launch is None:
         answer.sendall(b'{"error": "there is no task in this folder"}\n')
-        return
-    shim = Shim(folder, launch, lock)
+        return None
+    shim = Shim(folder, launch, lock, body, group)
     mark = shim.mark_started()
     with contextlib.suppress(OSError):  # Who asked may be gone; it will look into the folder.
         answer.sendall(json.dumps(mark).encode() + b"\n")
     answer.close()
-    shim.run()
+    return shim
 
 
 def free_port() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
 from pathlib import Path
@@ -54,4 +55,9 @@ def _end_launcher(run: Path) -> None:
     with contextlib.suppress(OSError):
         # The id may have been used again since.
         if str(run).encode() in command.read_bytes() and procfs.start_time(pid) is not None:
-            os.kill(pid, signal.SIGTERM)
+            pidfd = os.pidfd_open(pid)
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                select.select([pidfd], [], [], _GRACE)
+            finally:
+                os.close(pidfd)
