@@ -10,6 +10,7 @@ import pytest
 from nablahub.client import Hub
 from nablahub.core.errors import Invalid, NablaError, NotFound
 from nablahub.core.transport import Transport
+from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.workflows.types import Run
 from tests.support.service import RunningService, running
 
@@ -49,6 +50,7 @@ jobs:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     with running(tmp_path_factory.mktemp("hub")) as made:
         yield made
+    end_all(made.state)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 from nablahub import showcase
 from nablahub.client import Hub
 from nablahub.core.environments import Environments
+from nablahub.jobs.runners.process.shutdown import end_all
 from tests.support.service import RunningService, running
 
 
@@ -18,6 +19,7 @@ from tests.support.service import RunningService, running
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     with running(tmp_path_factory.mktemp("hub")) as made:
         yield made
+    end_all(made.state)
 
 
 @pytest.fixture(scope="module")
