@@ -38,3 +38,23 @@ export function age(moment: string): string {
 export function exact(moment: string): string {
   return new Date(moment).toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'long' });
 }
+
+/** Write JSON with two spaces, but lists of plain values on one line: tensors stay readable. */
+export function pretty(value: unknown, indent = ''): string {
+  if (value === null || typeof value !== 'object') {
+    return JSON.stringify(value) ?? 'null';
+  }
+  const inner = `${indent}  `;
+  if (Array.isArray(value)) {
+    const plain = value.every(item => item === null || typeof item !== 'object');
+    return plain
+      ? `[${value.map(item => JSON.stringify(item)).join(', ')}]`
+      : `[\n${value.map(item => inner + pretty(item, inner)).join(',\n')}\n${indent}]`;
+  }
+  const fields = Object.entries(value as Record<string, unknown>);
+  if (!fields.length) {
+    return '{}';
+  }
+  const lines = fields.map(([name, field]) => `${inner}${JSON.stringify(name)}: ${pretty(field, inner)}`);
+  return `{\n${lines.join(',\n')}\n${indent}}`;
+}

@@ -88,14 +88,17 @@ export class Client {
     return (await response.json()) as T;
   }
 
+  /** The address of a path of the API, as this page reaches it. */
+  address(path: string): string {
+    return URLExt.join(this._settings.baseUrl, 'nablahub', 'api', path);
+  }
+
   /** Send a request and return an answer that is known to be a success. */
   async send(method: string, path: string, options: Options = {}): Promise<Response> {
     const { body, params = {}, headers = {}, signal } = options;
     const given = Object.entries(params).filter(([, value]) => value !== undefined);
     const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-    const url =
-      URLExt.join(this._settings.baseUrl, 'nablahub', 'api', path) +
-      (given.length ? `?${query.toString()}` : '');
+    const url = this.address(path) + (given.length ? `?${query.toString()}` : '');
     const init: RequestInit = {
       method,
       headers: { 'Content-Type': 'application/json', ...headers },

@@ -2,7 +2,7 @@ import { checkIcon, copyIcon } from '@jupyterlab/ui-components';
 import React, { useEffect, useReducer, useState } from 'react';
 
 import { type ApiError, asApiError } from '../api/client';
-import { age, exact } from '../format';
+import { age, duration, exact } from '../format';
 import { useTrans } from './context';
 
 /** How long ago something was, with the exact time on hover. */
@@ -17,6 +17,20 @@ export function Age(props: { moment: string }): JSX.Element {
       {age(props.moment)}
     </time>
   );
+}
+
+/** The time from one moment to another, or until now: then it goes on. */
+export function Duration(props: { from: string; to: string | null }): JSX.Element {
+  const [, tick] = useReducer((count: number) => count + 1, 0);
+  const running = props.to === null;
+  useEffect(() => {
+    if (!running) {
+      return undefined;
+    }
+    const timer = window.setInterval(tick, 1000);
+    return () => window.clearInterval(timer);
+  }, [running]);
+  return <span>{duration(props.from, props.to)}</span>;
 }
 
 /** A button that copies a text and says so. */

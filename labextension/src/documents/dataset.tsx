@@ -74,7 +74,16 @@ function DatasetView(props: { dataset: Dataset }): JSX.Element {
               text={file => file.path}
               row={file => (
                 <li key={file.path} className="nbl-row nbl-file">
-                  <span className="nbl-row-name">{file.path}</span>
+                  <a
+                    className="nbl-link nbl-row-name"
+                    href={store.client.address(
+                      `datasets/${dataset.id}/versions/${version.version}/files/${encoded(file.path)}?download=true`
+                    )}
+                    download={file.path.split('/').pop()}
+                    title={trans.__('Download %1', file.path)}
+                  >
+                    {file.path}
+                  </a>
                   <span className="nbl-dim">{bytes(file.size)}</span>
                 </li>
               )}
@@ -85,4 +94,8 @@ function DatasetView(props: { dataset: Dataset }): JSX.Element {
       </div>
     </>
   );
+}
+
+function encoded(path: string): string {
+  return path.split('/').map(encodeURIComponent).join('/');
 }

@@ -5,6 +5,7 @@ import type { Deployment } from '../api/types';
 import { Age, Code, CopyButton, ProblemBox, useAction } from '../components/basics';
 import { useServices, useTrans } from '../components/context';
 import { StateMark } from '../components/state';
+import { pretty } from '../format';
 import { deploymentIcon } from '../icons';
 import { Head, Part } from './head';
 import { targetOf } from './outputs';
@@ -33,6 +34,7 @@ function DeploymentView(props: { deployment: Deployment }): JSX.Element {
       enabled: deployment.enabled ? 0 : 1
     })
   );
+  const broken = deployment.state === 'Failed' || deployment.state === 'Error';
   const url = new URL(`${modelPath(deployment)}/infer`, window.location.href).href;
   return (
     <>
@@ -58,7 +60,7 @@ function DeploymentView(props: { deployment: Deployment }): JSX.Element {
       />
       {toggle.error && <ProblemBox error={toggle.error} />}
       {deployment.message && (
-        <div className={deployment.state === 'Running' ? 'nbl-note' : 'nbl-problem'} role="status">
+        <div className={broken ? 'nbl-problem' : 'nbl-note'} role="status">
           {deployment.message}
         </div>
       )}
@@ -176,7 +178,7 @@ function TryIt(props: { deployment: Deployment; url: string }): JSX.Element {
             {answer.status < 400 ? '✓' : '✗'} {answer.status} · {answer.milliseconds.toFixed(1)} ms
           </div>
           <pre className="nbl-log" tabIndex={0} aria-label={trans.__('Answer')}>
-            {typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body, null, 2)}
+            {typeof answer.body === 'string' ? answer.body : pretty(answer.body)}
           </pre>
         </div>
       )}

@@ -1,7 +1,7 @@
 import React from 'react';
 
-import type { Model } from '../api/types';
-import { Age, CopyButton } from '../components/basics';
+import type { Deployment, Model } from '../api/types';
+import { Age, CopyButton, ProblemBox, useAction } from '../components/basics';
 import { useServices, useTrans } from '../components/context';
 import { Rows } from '../components/rows';
 import { modelIcon } from '../icons';
@@ -16,9 +16,16 @@ export function ModelDocument(props: { id: string }): JSX.Element {
 
 function ModelView(props: { model: Model }): JSX.Element {
   const { model } = props;
-  const { store } = useServices();
+  const { store, open } = useServices();
   const trans = useTrans();
   const reference = model.latest_version?.ref ?? model.id;
+  const deploy = useAction(async () => {
+    const made = await store.client.post<Deployment>('deployments', {
+      project_id: model.project_id,
+      spec: { name: model.name, model: reference }
+    });
+    open({ kind: 'deployment', id: made.id });
+  });
   return (
     <>
       <Head
@@ -27,9 +34,22 @@ function ModelView(props: { model: Model }): JSX.Element {
         name={model.name}
         reference={reference}
         line={model.latest_version?.format}
+        actions={
+          model.latest_version && (
+            <button
+              type="button"
+              className="nbl-button nbl-mod-main"
+              disabled={deploy.busy}
+              onClick={() => deploy.run()}
+            >
+              {deploy.busy ? trans.__('Deploying…') : trans.__('Deploy')}
+            </button>
+          )
+        }
         cli={`nablahub models show ${model.id}`}
         python={`import nablahub\n\nmodel = nablahub.connect().models.get("${model.id}")`}
       />
+      {deploy.error && <ProblemBox error={deploy.error} />}
       <Part title={trans.__('Versions')}>
         <Rows
           resource={store.modelVersions(model.id)}

@@ -1,6 +1,7 @@
 import type { Client } from '../api/client';
 import { ApiError } from '../api/client';
 import type { Deployment, DeploymentKey } from '../api/types';
+import { pretty } from '../format';
 
 /** A key made for the form lives this long, in seconds. */
 const KEY_LIFE = 3600;
@@ -32,11 +33,11 @@ export function modelPath(deployment: Deployment): string {
 /** Make a request to start from: the deployment's own sample, else zeros of the right shape. */
 export async function sample(client: Client, deployment: Deployment): Promise<string> {
   if (deployment.sample) {
-    return JSON.stringify(deployment.sample, null, 1);
+    return pretty(deployment.sample);
   }
   const answer = await ask(client, deployment, modelPath(deployment), null);
   const inputs = (answer.body as Metadata).inputs ?? [];
-  return JSON.stringify({ inputs: inputs.map(zeros) });
+  return pretty({ inputs: inputs.map(zeros) });
 }
 
 /** Send the form's text and return what came back. */

@@ -1,10 +1,9 @@
 import React, { useState } from 'react';
 
 import { isFinal, type Run, type RunJob } from '../api/types';
-import { Age, ProblemBox, useAction } from '../components/basics';
+import { Age, Duration, ProblemBox, useAction } from '../components/basics';
 import { useServices, useTrans } from '../components/context';
 import { StateMark } from '../components/state';
-import { duration } from '../format';
 import { runIcon } from '../icons';
 import { Graph, ordered } from './graph';
 import { Head, Part } from './head';
@@ -42,8 +41,13 @@ function RunView(props: { run: Run }): JSX.Element {
         line={
           <>
             {trans.__('created')} <Age moment={run.created_at} />
-            {run.started_at &&
-              ` · ${done ? trans.__('took') : trans.__('running for')} ${duration(run.started_at, run.finished_at)}`}
+            {run.started_at && (
+              <>
+                {' · '}
+                {done ? trans.__('took') : trans.__('running for')}{' '}
+                <Duration from={run.started_at} to={run.finished_at} />
+              </>
+            )}
           </>
         }
         actions={
@@ -73,23 +77,28 @@ function RunView(props: { run: Run }): JSX.Element {
         </div>
       )}
       <div className="nbl-columns">
-        <Part title={trans.__('Jobs')}>
-          <Graph jobs={run.jobs} chosen={job?.name ?? ''} choose={setChosen} />
-        </Part>
-        {job && <JobPart job={job} />}
+        <div>
+          <Part title={trans.__('Jobs')}>
+            <Graph jobs={run.jobs} chosen={job?.name ?? ''} choose={setChosen} />
+          </Part>
+          <Outputs title={trans.__('Inputs')} values={run.inputs} />
+          <Outputs title={trans.__('Outputs')} values={run.outputs} />
+        </div>
+        {job && <JobPart job={job} run={run} />}
       </div>
-      <Outputs title={trans.__('Inputs')} values={run.inputs} />
-      <Outputs title={trans.__('Outputs')} values={run.outputs} />
     </>
   );
 }
 
-function JobPart(props: { job: RunJob }): JSX.Element {
-  const { job } = props;
+function JobPart(props: { job: RunJob; run: Run }): JSX.Element {
+  const { job, run } = props;
   const { execute } = useServices();
   const trans = useTrans();
   const notebook = useAction((path: string) =>
-    execute('nablahub:open-notebook', { path, name: `${job.name}.ipynb` })
+    execute('nablahub:open-notebook', {
+      path,
+      name: `${run.workflow_name}-${run.number}-${job.name}.ipynb`
+    })
   );
   const failed = isFinal(job.state) && job.state !== 'Succeeded';
   return (
