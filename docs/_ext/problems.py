@@ -17,6 +17,8 @@ ELSEWHERE = re.compile(r"nablahub\.(serving|notebook_engine)\b|\.migrations\.|\.
 
 #: A section that says what to do about a code.
 HEADING = re.compile(r"^### `(\w+)`$", re.MULTILINE)
+#: What never comes over HTTP, such as a taken port, has no status of its own.
+INTERNAL = 500
 #: Where the codes without a section go.
 REST = "<!-- made at build: other codes -->"
 
@@ -42,13 +44,18 @@ def explain(text: str) -> str:
 
     def about(found: re.Match[str]) -> str:
         cls = known[found[1]]
-        return f"{found[0]}\n\n*{_meaning(cls)}* HTTP {_status(cls)}."
+        status = f" HTTP {_status(cls)}." if _status(cls) != INTERNAL else ""
+        return f"{found[0]}\n\n*{_meaning(cls)}*{status}"
 
-    others = [(md.code(c), _status(cls), _meaning(cls)) for c, cls in known.items()
+    others = [(md.code(c), _shown(cls), _meaning(cls)) for c, cls in known.items()
               if c not in HEADING.findall(text)]  # fmt: skip
     return HEADING.sub(about, text).replace(
         REST, md.table(("code", "HTTP", "what it means"), others)
     )
+
+
+def _shown(cls: type[errors.NablaError]) -> str:
+    return str(_status(cls)) if _status(cls) != INTERNAL else "–"
 
 
 def _status(cls: type[errors.NablaError]) -> int:
