@@ -27,6 +27,7 @@ def die_with_parent() -> None:
 def main() -> None:
     """Run jupyterhub-idle-culler at low priority."""
     die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the hub's way to end it: no traceback wanted
     os.nice(10)  # it must not slow down what people wait for
     # Imported late: the hub may be gone before this slow import, and then nothing should start.
     from jupyterhub_idle_culler import main as cull

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import stat
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -54,6 +58,8 @@ class Server:
         Prefix of the Python environment of its default kernel; None for the server's own.
     env : mapping of str to str
         Environment variables.
+    sandboxed : bool
+        Whether it runs in a sandbox at all.
     """
 
     user: str
@@ -63,6 +69,7 @@ class Server:
     cache: Path | None = None
     environment: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    sandboxed: bool = True
 
     @property
     def home_inside(self) -> str:
@@ -72,32 +79,46 @@ class Server:
 
 def prepare(server: Server) -> None:
     """Make the folders and files of a server; what is in its home already stays."""
-    for folder in (server.home, server.folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (server.home, server.folder, server.storage, server.cache):
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("tmp", "datasets", "share", "etc"):
         (server.folder / name).mkdir(mode=0o700, exist_ok=True)
     (server.folder / "etc" / "jupyter_server_config.json").write_text(json.dumps(SERVER_CONFIG))
     kernel = server.folder / "share" / "kernels" / "python3"
-    if server.environment is not None:
-        kernel.mkdir(parents=True, exist_ok=True)
-        (kernel / "kernel.json").write_text(
-            json.dumps(kernelspec(f"{KERNEL_ENVIRONMENT}/bin/python"))
-        )
-    elif (kernel / "kernel.json").exists():
-        (kernel / "kernel.json").unlink()
+    if server.environment is None:
+        (kernel / "kernel.json").unlink(missing_ok=True)
+        return
+    kernel.mkdir(parents=True, exist_ok=True)
+    spec = kernelspec(f"{KERNEL_ENVIRONMENT}/bin/python", LIB)
+    if not server.sandboxed:
+        spec = kernelspec(str(server.environment / "bin" / "python"), str(server.folder / "lib"))
+        _link(server.folder / "lib" / "nablahub", package_folder("nablahub"))
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+
+
+def link_outside(server: Server) -> None:
+    """Put into the home what a sandbox would show at ``/storage`` and ``/datasets``."""
     if server.storage is not None:
-        server.storage.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if server.cache is not None:
-        server.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _link(server.home / "storage", server.storage)
+    _link(server.home / "datasets", server.folder / "datasets")
 
 
-def kernelspec(python: str) -> dict[str, Any]:
+def _link(path: Path, goal: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.is_symlink():
+        path.unlink()
+    if not path.exists():
+        path.symlink_to(goal)
+
+
+def kernelspec(python: str, lib: str) -> dict[str, Any]:
     """Return the description of the default kernel.
 
     Parameters
     ----------
-    python : str
-        Its interpreter, as seen from inside.
+    python, lib : str
+        Its interpreter, and the folder of our package, as the server sees them.
     """
     return {
         "argv": [
@@ -111,7 +132,7 @@ def kernelspec(python: str) -> dict[str, Any]:
         "display_name": "Python 3",
         "language": "python",
         "metadata": {"debugger": True},
-        "env": {"PYTHONPATH": LIB},
+        "env": {"PYTHONPATH": lib},
     }
 
 
@@ -173,8 +194,27 @@ def variables_outside(server: Server) -> dict[str, str]:
         "SHELL": "/bin/bash",
         "JUPYTER_PATH": str(server.folder / "share"),
         "JUPYTER_CONFIG_PATH": str(server.folder / "etc"),
+        "JUPYTER_RUNTIME_DIR": str(runtime_folder(server)),
         "JUPYTERHUB_ROOT_DIR": str(server.home),
     }
+
+
+def runtime_folder(server: Server) -> Path:
+    """Return a private folder with a short path: a socket's may have 107 bytes (unix(7)).
+
+    Raises
+    ------
+    PermissionError
+        When somebody else made one of that name before.
+    """
+    name = hashlib.sha256(str(server.folder).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"nablahub-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{folder} belongs to somebody else: it cannot be used for sockets.")
+    folder.chmod(0o700)
+    return folder
 
 
 def with_env(server: Server, env: Mapping[str, str]) -> Server:

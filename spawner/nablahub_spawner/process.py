@@ -95,7 +95,7 @@ def marked(mark: str) -> list[int]:
         try:
             if wanted not in (entry / "environ").read_bytes().split(b"\0"):
                 continue
-            if os.getsid(int(entry.name)) == int(entry.name):
+            if KEEPER[-1].encode() in (entry / "cmdline").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
         except (OSError, ValueError):
             continue  # gone meanwhile, or another user's

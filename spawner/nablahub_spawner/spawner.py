@@ -191,7 +191,7 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
             if found is not None:
                 await process.stop(found, patience=self.stop_patience)
         self.port = self.port or random_port()
-        argv, env = self._command(server, sandboxed=without is None)
+        argv, env = self._command(server)
         self._popen = self._launch(argv, env, server, kind)
         self.pid = self._popen.pid
         self.identity = process.Identity.of(self.pid)
@@ -212,18 +212,18 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
             storage=self.state.storage / team if team else None,
             cache=self.state.cache / team if team else None,
             environment=environment,
+            sandboxed=sandboxed,
         )
 
-    def _command(
-        self, server: builder.Server, *, sandboxed: bool
-    ) -> tuple[list[str], dict[str, str]]:
+    def _command(self, server: builder.Server) -> tuple[list[str], dict[str, str]]:
         """Return the keeper's arguments and environment."""
         env = self.get_env()
         env.pop("PYTHONPATH", None)
         env["NABLAHUB_URL"] = self.service_url
         marks = {process.MARK: self.mark, SESSION: os.environ.get(SESSION, "")}
         command = [*self.cmd, *self.get_args()]
-        if not sandboxed:
+        if not server.sandboxed:
+            builder.link_outside(server)
             env.update(builder.variables_outside(server))
             if os.geteuid() == 0:
                 command.append("--allow-root")

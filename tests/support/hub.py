@@ -78,10 +78,19 @@ class RunningHub:
         ``jupyterhub_config.py``; None for the hub of one user.
     words : str
         More words of the command line.
+    wrapper : tuple of str
+        A program that starts ``up`` as its last words.
     """
 
-    def __init__(self, root: Path, config: Path | None = CONFIG, *words: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        config: Path | None = CONFIG,
+        *words: str,
+        wrapper: tuple[str, ...] = (),
+    ) -> None:
         self.state = StateDir(root)
+        self._wrapper = wrapper
         self._words = ["up", "--json", "--state-dir", str(root), "--port", "0", *words]
         if config is not None:
             self._words += ["--config", str(config)]
@@ -93,7 +102,7 @@ class RunningHub:
     def up(self, timeout: float = 90) -> RunningHub:
         """Start, and return when it says that it is ready."""
         self.process = subprocess.Popen(
-            command(*self._words), env=environment(), stdout=subprocess.PIPE,
+            [*self._wrapper, *command(*self._words)], env=environment(), stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         assert self.process.stdout is not None
@@ -250,9 +259,11 @@ class Server:
 
 
 @contextmanager
-def running(root: Path, config: Path | None = CONFIG, *words: str) -> Iterator[RunningHub]:
+def running(
+    root: Path, config: Path | None = CONFIG, *words: str, wrapper: tuple[str, ...] = ()
+) -> Iterator[RunningHub]:
     """A hub that is up within the block; what it left behind fails the test."""
-    hub = RunningHub(root, config, *words)
+    hub = RunningHub(root, config, *words, wrapper=wrapper)
     try:
         hub.up()
         yield hub

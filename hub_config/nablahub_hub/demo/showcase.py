@@ -153,8 +153,9 @@ class Showcase:
         with self.report.step("run", "Run it") as step:
             run = self._run_there_is(workflow_id) or self.hub.workflows.start(workflow_id)
             if run.state not in ENDED:
-                for run in self.hub.workflows.follow(run):
-                    _show_run(step, run)
+                for now in self.hub.workflows.follow(run):
+                    _show_run(step, now)
+                    run = now
             self.result.run = run.id
             if run.state != "Succeeded":
                 raise ShowcaseFailed(

@@ -36,6 +36,13 @@ c.NablaHub.state_dir = {state!r}
 c.NablaHub.port = {port!r}
 c.NablaHub.unsandboxed = {unsandboxed!r}
 """
+#: Not load_subconfig: that would start with an empty `c`, without what was asked for above.
+OWN = """\
+from pathlib import Path
+
+own = Path({path!r})
+exec(compile(own.read_text(), str(own), "exec"), {{**globals(), "__file__": str(own)}})
+"""
 INSTALL = """\
 import nablahub_hub
 
@@ -155,7 +162,7 @@ def hub_spec(state: StateDir, config: LocalConfig, own: Path | None, *, unsandbo
     if own is None:
         text += INSTALL
     else:
-        text += f"load_subconfig({str(own.absolute())!r})  # noqa\n"
+        text += OWN.format(path=str(own.absolute()))
     path = state.hub / "jupyterhub_config.py"
     write_private(path, text)
     return Spec(
