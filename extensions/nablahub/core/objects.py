@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +20,8 @@ from typing import Any, BinaryIO, Protocol, Self
 from nablahub.core.errors import StorageFull
 
 CHUNK = 1024 * 1024
-#: Files in a directory store with this prefix are being written, or were when a process died.
-TEMPORARY = ".writing-"
+#: Folder of a directory store for what is being written, or was when a process died.
+WRITING = ".writing"
 
 
 @contextmanager
@@ -96,12 +97,12 @@ class ObjectStore(Protocol):
 
 
 class _FileWriter:
-    """Writes beside the final name, syncs, renames, syncs the folder."""
+    """Writes under another name, syncs, renames, syncs the folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, root: Path, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+        self._temporary = root / WRITING / secrets.token_hex(12)
+        self._temporary.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         self._file = open(os.open(self._temporary, flags, 0o444), "wb", CHUNK)  # noqa: SIM115, PTH123
 
@@ -114,6 +115,7 @@ class _FileWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._temporary.replace(self._path)
             sync_folder(self._path.parent)
 
@@ -158,7 +160,7 @@ class DirectoryStore:
     def create(self, key: str) -> ObjectWriter:
         """Begin an object; StorageFull when the disk is full."""
         with full_storage(self.root):
-            return _FileWriter(self._path(key))
+            return _FileWriter(self.root, self._path(key))
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Return bytes of an object."""
@@ -186,10 +188,14 @@ class DirectoryStore:
         self._path(key).unlink(missing_ok=True)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below a folder, without what is still being written."""
+        """Yield the keys below a folder."""
         for folder, _, names in os.walk(self._path(prefix)):
             base = Path(folder).relative_to(self.root)
-            yield from (str(base / name) for name in names if not name.startswith(TEMPORARY))
+            yield from (str(base / name) for name in names)
+
+    def sweep(self) -> None:
+        """Delete what a process left half-written when it died; nobody else may be writing."""
+        shutil.rmtree(self.root / WRITING, ignore_errors=True)
 
     def local(self, key: str) -> Path | None:
         """Return the object's file."""

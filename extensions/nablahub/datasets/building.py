@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import NoSuchDataset, NoSuchUpload, NoSuchVersion
 from nablahub.datasets.intake import Received, check_room
 from nablahub.datasets.layout import cache_name, manifest_key, object_key, pack_key
-from nablahub.datasets.local import TreeStorer
+from nablahub.datasets.local import TreeStorer, make_readable
 from nablahub.datasets.manifest import Entry, Parser, Root
 from nablahub.datasets.manifests import ManifestReader, Written, write_manifest
 from nablahub.datasets.scan import scan
@@ -64,8 +65,18 @@ class Building:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Delete what a dead process left half-made and look after garbage from now on."""
         self._loop = loop
-        sweep(self._context.settings.state.cache)
         self._context.reconciler.register("dataset-garbage", self._collect)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Delete what a process left when it died; nobody may be writing."""
+        state = self._context.settings.state
+        sweep(state.cache)
+        for folder in state.objects.glob("*"):
+            store = self._datasets.store(folder.name)
+            store.sweep()
+            for key in self.read(partial(garbage.orphans, store=store, team_id=folder.name)):
+                store.remove(key)
 
     # Taking in.
 
@@ -179,6 +190,7 @@ class Building:
             raise NoSuchDataset(dataset_id)
         dataset, upload, contents = begun
         try:
+            make_readable(tree)
             scanned = scan(tree)
             register = _Register(self, dataset.team_id, upload)
             known = set(contents.packed())

@@ -17,8 +17,16 @@ from sqlalchemy.orm import Session
 from nablahub.core.objects import ObjectStore
 from nablahub.datasets.cache import remove_tree
 from nablahub.datasets.intake import Parts
-from nablahub.datasets.layout import dataset_prefixes
-from nablahub.datasets.store import DatasetRow, GarbageRow, ObjectRow, PackRow, UploadRow
+from nablahub.datasets.layout import dataset_prefixes, manifest_key, object_key, pack_key
+from nablahub.datasets.local import LOCAL
+from nablahub.datasets.store import (
+    DatasetRow,
+    GarbageRow,
+    ObjectRow,
+    PackRow,
+    UploadRow,
+    VersionRow,
+)
 
 BATCH: Final = 100
 
@@ -46,6 +54,30 @@ def collect(session: Session, store: ObjectStore, parts: Parts, cache: Path, tea
         acts[row.kind](row.name)
         session.delete(row)
     return len(rows) == BATCH
+
+
+def orphans(session: Session, store: ObjectStore, team_id: str) -> list[str]:
+    """Return the keys of a team's store that no row refers to: a crash came before the row.
+
+    Only right while nobody writes, so at the service's start.
+    """
+    packs = select(PackRow.dataset_id, PackRow.pack).where(PackRow.team_id == team_id)
+    known = {pack_key(*row) for row in session.execute(packs)}
+    versions = select(VersionRow.dataset_id, VersionRow.version).join(
+        DatasetRow, DatasetRow.id == VersionRow.dataset_id
+    )
+    rows = session.execute(versions.where(DatasetRow.team_id == team_id))
+    known.update(manifest_key(*row) for row in rows)
+    large = session.scalars(select(ObjectRow.md5).where(ObjectRow.team_id == team_id))
+    known.update(object_key(md5) for md5 in large)
+    uploads = set(session.scalars(select(UploadRow.dataset_id).distinct()))
+    found = [key for top in ("packs", "manifests", "files") for key in store.keys(top)]
+    parts = [
+        key
+        for key in store.keys("parts")
+        if key.split("/")[1] not in uploads or key.split("/")[2].startswith(LOCAL)
+    ]
+    return [key for key in found if key not in known] + parts
 
 
 def _pack(session: Session, store: ObjectStore, key: str) -> None:

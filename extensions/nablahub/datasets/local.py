@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
+import stat
 from collections.abc import Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 from nablahub.core.objects import ObjectStore, full_storage
 from nablahub.datasets.errors import ChangedWhileRead
@@ -13,6 +16,9 @@ from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.manifest import Entry
 from nablahub.datasets.packs import SMALL, PackBuilder
 from nablahub.datasets.scan import Found, Scan, read_chunks, read_small
+
+#: Name of a large file that is being copied into the store.
+LOCAL: Final = "local-"
 
 
 class Register(Protocol):
@@ -26,6 +32,21 @@ class Register(Protocol):
 
     def room(self, size: int) -> None:
         """Raise when ``size`` more bytes would be too many."""
+
+
+def make_readable(root: Path) -> None:
+    """Give ourselves back what a job's umask or chmod took: reading its own outputs."""
+    _open_up(root)
+    for folder, names, files in os.walk(root):  # A folder is entered after it was opened up.
+        for name in (*names, *files):
+            _open_up(Path(folder, name))
+
+
+def _open_up(path: Path) -> None:
+    mode = path.lstat().st_mode
+    wanted = 0o700 if stat.S_ISDIR(mode) else 0o400
+    if (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) and mode & wanted != wanted:
+        path.chmod(stat.S_IMODE(mode) | wanted)
 
 
 class TreeStorer:
@@ -87,7 +108,7 @@ class TreeStorer:
         """Copy a large file while hashing it; its name in the store is known only afterwards."""
         self._register.room(found.size)
         md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-        temporary = f"parts/{self._dataset}/local-{secrets.token_hex(8)}"
+        temporary = f"parts/{self._dataset}/{LOCAL}{secrets.token_hex(8)}"
         with full_storage(found.file):
             if (target := self._store.local(temporary)) is None:
                 return self._large_elsewhere(found)

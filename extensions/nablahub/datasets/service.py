@@ -14,7 +14,7 @@ from nablahub.core.context import Context
 from nablahub.core.errors import Fault, Invalid
 from nablahub.core.events import Event
 from nablahub.core.ids import new_id
-from nablahub.core.objects import DirectoryStore, ObjectStore
+from nablahub.core.objects import DirectoryStore
 from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
@@ -110,7 +110,7 @@ class DatasetService:
 
     # What lies where.
 
-    def store(self, team_id: str) -> ObjectStore:
+    def store(self, team_id: str) -> DirectoryStore:
         """Return a team's object store."""
         return DirectoryStore(self.settings.state.objects / team_id)
 
@@ -216,6 +216,7 @@ class DatasetService:
                 (DatasetRow.project_id == who.project_id) | (DatasetRow.project_id.is_(None))
             )
         if asked.project is not None:
+            self._context.get(ProjectService).row(session, who, asked.project)
             query = query.where(DatasetRow.project_id == asked.project)
         if asked.name is not None:
             query = query.where(DatasetRow.name == asked.name)
