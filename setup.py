@@ -36,9 +36,19 @@ HUB = [
 # What a single-user server needs.
 SERVER = ["jupyterhub>=6.1", "jupyterlab>=4.6", "jupyter-server>=2.20"]
 # What a model server needs (it runs in the `serving` environment, built from its own lock).
-SERVING = ["numpy>=1.26", "onnxruntime>=1.20", "uvloop>=0.20", "httptools>=0.6"]
+SERVING = [
+    "httptools>=0.6.4",
+    "joblib>=1.4",
+    "numpy>=2",
+    "onnxruntime>=1.20",
+    "orjson>=3.10",
+    "uvloop>=0.21",
+]
 KUBERNETES = ["jupyterhub-kubespawner>=7.1", "kubernetes-asyncio>=31"]
 DEV = [
+    "granian>=2",
+    "onnx>=1.17",
+    "scikit-learn>=1.5",
     "build>=1.2",
     "dvc>=3.60",
     "furo>=2024.8",

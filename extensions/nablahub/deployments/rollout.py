@@ -28,10 +28,13 @@ ATTEMPTS: Final = 3
 STARTING: Final = timedelta(minutes=10)
 #: How long a sample may go unanswered before a version is given up.
 PROBING: Final = timedelta(seconds=20)
-#: Between a server's last traffic and its end, so that Traefik has taken up the new routes.
-DRAINING: Final = timedelta(seconds=1.5)
+#: Between a server's last route and its end, so that Traefik has taken up the new routes (it
+#: waits two seconds between two changes, unless it's told otherwise).
+DRAINING: Final = timedelta(seconds=3)
 #: A server that was ready for so long starts afresh with its back-off.
 PROVEN: Final = timedelta(seconds=60)
+#: A look at a server that has no address yet; its job's changes wake us earlier.
+WAITING: Final = timedelta(seconds=2)
 LONGEST_WAIT: Final = 60.0
 IDLE_SECONDS: Final = 30.0
 
@@ -104,11 +107,12 @@ class Rollout:
         self._give_up()
         wanted = self._wanted()
         for server in self._servers:
-            if server.replica >= wanted.get(server.fingerprint, 0):
+            count = wanted[server.fingerprint][1] if server.fingerprint in wanted else 0
+            if server.replica >= count:
                 self._retire(server)
-        for fingerprint, count in wanted.items():
+        for source, count in wanted.values():
             for replica in range(count):
-                self._ensure(fingerprint, replica)
+                self._ensure(source, replica)
         self._adopt()
         probe = self._probe()
         self._tell()
@@ -123,6 +127,8 @@ class Rollout:
             for s in live
             if s.state == "starting" and s.address
         ]
+        if any(s.state == "starting" and not s.address for s in live):
+            self._dues.append(self._at + WAITING)
         waits = [max(0.05, (due - self._at).total_seconds()) for due in self._dues]
         view.delay = min([IDLE_SECONDS, *waits])
         return view
@@ -163,18 +169,18 @@ class Rollout:
 
     # What is to be.
 
-    def _wanted(self) -> dict[str, int]:
-        """Return how many servers of each fingerprint there are to be."""
+    def _wanted(self) -> dict[str, tuple[SpecRow, int]]:
+        """Return how many servers there are to be, and of what, by fingerprint."""
         if self._row.deleted or self._document.wanted == 0:
             return {}
-        wanted: dict[str, int] = {}
+        wanted: dict[str, tuple[SpecRow, int]] = {}
         if self._target.verdict != "failed":
-            wanted[self._target.fingerprint] = self._document.wanted
+            wanted[self._target.fingerprint] = (self._target, self._document.wanted)
         for number in (self._row.serving_version, self._row.previous_version):
             if number is not None:
                 older = spec(self._session, self._row.id, number)
                 count = DeploymentSpec.model_validate_json(older.document).wanted
-                wanted.setdefault(older.fingerprint, count)
+                wanted.setdefault(older.fingerprint, (older, count))
         return wanted
 
     def _give_up(self) -> None:
@@ -203,8 +209,9 @@ class Rollout:
             else:
                 self._dues.append(server.due)
 
-    def _ensure(self, fingerprint: str, replica: int) -> None:
+    def _ensure(self, source: SpecRow, replica: int) -> None:
         """Have a server in this place, starting it (again) when it is due."""
+        fingerprint = source.fingerprint
         key = (self._row.id, fingerprint, replica)
         server = self._session.get(ServerRow, key)
         if server is None:
@@ -225,15 +232,12 @@ class Rollout:
             return
         server.attempt += 1
         server.state, server.since, server.due, server.address = "starting", self._at, None, ""
-        source = self._target if fingerprint == self._target.fingerprint else self._serving()
-        assert source is not None
         try:
             server.job_id = self._jobs.start(self._session, self._row, source, server)
         except NablaError as error:
             # Such as a model version that has been deleted since.
             self._ended(server, str(error))
-            assert server.due is not None
-            self._dues.append(server.due)
+            self._dues.append(self._at + backoff(server.failures))
 
     def _adopt(self) -> None:
         """Let a version that only changes the number of servers serve at once."""

@@ -43,14 +43,21 @@ from nablahub.projects.service import ProjectService
 class ModelVersion(Protocol):
     """What a deployment asks of a model version: its full reference and its format."""
 
-    id: str
-    format: str
+    @property
+    def id(self) -> str:
+        """Such as ``mo…:abc1234``."""
+
+    @property
+    def format(self) -> str:
+        """``ONNX``, ``sklearn`` or ``Custom``."""
 
 
 class Models(Protocol):
     """Finds the version that a reference means."""
 
-    def resolve(self, session: Session, who: Principal, ref: str) -> ModelVersion:
+    def resolve(
+        self, session: Session, who: Principal, ref: str, *, project_id: str
+    ) -> ModelVersion:
         """Return the version of ``id``, ``name``, with ``:version`` or the latest; NotFound."""
 
 
@@ -141,6 +148,8 @@ class DeploymentService:
         self, session: Session, who: Principal, asked: DeploymentQuery
     ) -> tuple[list[Deployment], str | None]:
         """Return a page of the caller's deployments."""
+        if asked.project is not None:
+            self._context.get(ProjectService).row(session, who, asked.project)
         query = of_teams(who.team_ids, asked.project, asked.name)
         if who.project_id is not None:
             query = query.where(DeploymentRow.project_id == who.project_id)
@@ -180,6 +189,9 @@ class DeploymentService:
         session.flush()
         row.updated_at = now()
         row.revision += 1
+        row.reason, row.message = "", f"Version {version.number} is about to start."
+        if row.serving_version is None:
+            row.state = "Pending" if wanted.wanted else "Stopped"
         self.tell(session, row, "changed")
         self._context.reconciler.wake(session, KIND, row.id)
         return self._as_wire(session, row)
@@ -236,7 +248,7 @@ class DeploymentService:
         known = {name: kind.fits(machine) for name, kind in CATALOGUE.items()}
         check_instance(source, wanted, known)
         try:
-            model = self._models.resolve(session, who, wanted.model)
+            model = self._models.resolve(session, who, wanted.model, project_id=row.project_id)
         except NablaError as error:
             raise BadSpec([source.fault(("model",), error.detail, hint=error.hint)]) from error
         engine = pick_engine(source, wanted, model.format)
@@ -262,8 +274,9 @@ class DeploymentService:
         sample = document.sample if shown.sample is None else json.loads(shown.sample)
         return Deployment(
             id=row.id, name=row.name, project_id=row.project_id, team_id=row.team_id,
-            state=cast("State", row.state), reason=row.reason, message=row.message, model_ref=shown.model_ref,
-            model_name=row.name, engine=cast("Engine", shown.engine), instance_type=document.instance_type,
+            state=cast("State", row.state), reason=row.reason, message=row.message,
+            model_ref=shown.model_ref, model_name=row.name, engine=cast("Engine", shown.engine),
+            instance_type=document.instance_type,
             replicas=document.replicas, ready_replicas=row.ready_replicas,
             enabled=document.enabled, endpoint=endpoint(self._context.settings.public_url, row.id),
             spec=document, spec_version=row.spec_version, serving_version=row.serving_version,
@@ -273,8 +286,9 @@ class DeploymentService:
 
 
 def _spec_as_wire(row: SpecRow) -> SpecVersion:
+    verdict = "pending" if row.verdict == "proved" else row.verdict
     return SpecVersion(
         number=row.number, spec=DeploymentSpec.model_validate_json(row.document),
-        model_ref=row.model_ref, verdict=cast("Verdict", "pending" if row.verdict == "proved" else row.verdict),
+        model_ref=row.model_ref, verdict=cast("Verdict", verdict),
         message=row.message, created_by=row.created_by, created_at=row.created_at,
     )  # fmt: skip

@@ -91,7 +91,7 @@ def pick_engine(source: Document, spec: DeploymentSpec, format_: str) -> Engine:
     if spec.engine not in (None, engine):
         raise BadSpec([
             source.fault(
-                ("engine",), f"The engine {spec.engine} can't serve a model of the format {format_}",
+                ("engine",), f"{spec.engine} can't serve a model of the format {format_}.",
                 hint=f"Leave it out, or write `engine: {engine}`.",
             )
         ])  # fmt: skip

@@ -15,7 +15,10 @@ from nablahub.serving.server import Options, serve
 
 
 def parse(arguments: list[str], environment: dict[str, str]) -> Options:
-    """Read the command line; ``$PORT`` is the port where none is given."""
+    """Read the command line; ``$PORT`` is the port where none is given.
+
+    ``$NABLAHUB_MESSAGE_FILE`` is where a job leaves its last words.
+    """
     parser = argparse.ArgumentParser(prog="python -m nablahub.serving", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="file or folder of the model")
     parser.add_argument("--name", help="name in the routes (default: the path's last part)")
@@ -40,6 +43,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Options:
     if given.timeouts is not None:
         names = ("head_seconds", "body_seconds", "idle_seconds", "write_seconds")
         limits = replace(limits, **dict.fromkeys(names, given.timeouts))
+    message_file = environment.get("NABLAHUB_MESSAGE_FILE")
     return Options(
         model=given.model,
         name=given.name or given.model.stem,
@@ -51,6 +55,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Options:
         threads=max(1, given.threads),
         drain_seconds=given.drain,
         limits=limits,
+        message_file=Path(message_file) if message_file else None,
     )
 
 

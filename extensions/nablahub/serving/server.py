@@ -13,8 +13,8 @@ from nablahub.serving.app import Application
 from nablahub.serving.errors import ModelError
 from nablahub.serving.host import ModelHost
 from nablahub.serving.http import Connection, Shared
-from nablahub.serving.limits import Limits
 from nablahub.serving.keys import Keys
+from nablahub.serving.limits import Limits
 
 log = logging.getLogger(__name__)
 # How long kept-alive connections stay usable after SIGTERM, so that a proxy sees each answer's
@@ -44,6 +44,8 @@ class Options:
         How long requests in work may take after SIGTERM.
     limits
         Of each connection.
+    message_file
+        Where to leave the reason when the model can't be served.
     """
 
     model: Path
@@ -56,6 +58,7 @@ class Options:
     threads: int = 1
     drain_seconds: float = 10.0
     limits: Limits = field(default_factory=Limits)
+    message_file: Path | None = None
 
 
 async def serve(options: Options) -> int:
@@ -100,10 +103,17 @@ async def _load(host: ModelHost, options: Options) -> bool:
         model = await asyncio.to_thread(loading.load, options.model, options.kind, options.threads)
         await asyncio.to_thread(host.install, model)
     except ModelError as error:
-        print(f"the model can't be served: {error}", file=sys.stderr, flush=True)  # noqa: T201 - said to the job's log
+        _last_words(f"the model can't be served: {error}", options.message_file)
         return False
     log.info("the model %s is ready", options.name)
     return True
+
+
+def _last_words(message: str, file: Path | None) -> None:
+    """Say why the server ends: in the log, and where the runner looks for it."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201 - said to the job's log
+    if file is not None:
+        file.write_text(message, encoding="utf-8")
 
 
 async def _tick(shared: Shared) -> None:

@@ -1,6 +1,7 @@
 """ONNX models, run by onnxruntime on the CPU."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from nablahub.serving.models.base import Prediction
 from nablahub.serving.tensors import Array, TensorSpec
 
 PLATFORM = "onnx_onnxv1"
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _TYPES = {
     "bool": "BOOL",
     "uint8": "UINT8",
@@ -123,4 +125,4 @@ def _spec(node: Any, role: str) -> TensorSpec:
 def _clean(error: Exception) -> str:
     """Drop onnxruntime's ``[ONNXRuntimeError] : 2 : INVALID_ARGUMENT :`` prefix."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rsplit("INVALID_ARGUMENT : ", 1)[-1].removeprefix("[ONNXRuntimeError] : ")
+    return _CODE.sub("", lines[0])
