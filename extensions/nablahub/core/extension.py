@@ -99,4 +99,5 @@ def _in_folder() -> list[str]:
     return [
         f"{root.name}.{path.parent.name}.extension:extension"
         for path in sorted(root.glob("*/extension.py"))
+        if path.resolve() != Path(__file__).resolve()
     ]
