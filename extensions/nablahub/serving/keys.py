@@ -16,6 +16,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 CHECK_EVERY = 1.0
+#: A key made just now must open at once; guessing must not cost a look at the disk each time.
+CHECK_UNKNOWN_EVERY = 0.01
 FILE_NAME = "keys.json"
 
 
@@ -49,11 +51,22 @@ class Keys:
 
     def find(self, secret: str) -> str | None:
         """Return the id of the key with this text, or None when it opens nothing."""
-        now = self._clock()
-        if now - self._checked >= CHECK_EVERY:
-            self._checked = now
-            self._refresh()
         digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+        self._refresh_after(CHECK_EVERY)
+        found = self._match(digest)
+        if found is None and self._refresh_after(CHECK_UNKNOWN_EVERY):
+            found = self._match(digest)  # it may have been made just now
+        return found
+
+    def _refresh_after(self, seconds: float) -> bool:
+        now = self._clock()
+        if now - self._checked < seconds:
+            return False
+        self._checked = now
+        self._refresh()
+        return True
+
+    def _match(self, digest: bytes) -> str | None:
         found: Key | None = None
         for key in self._keys:
             # Every key is compared, each in constant time.
