@@ -190,12 +190,15 @@ class Building:
             raise NoSuchDataset(dataset_id)
         dataset, upload, contents = begun
         try:
-            make_readable(tree)
-            scanned = scan(tree)
-            register = _Register(self, dataset.team_id, upload)
-            known = set(contents.packed())
-            storer = TreeStorer(contents.store, dataset.id, known, register)
-            entries = list(storer.entries(scanned))
+            storer = TreeStorer(
+                contents.store, dataset.id, set(contents.packed()),
+                _Register(self, dataset.team_id, upload),
+            )  # fmt: skip
+            try:
+                entries = list(storer.entries(scan(tree)))
+            except PermissionError:
+                make_readable(tree)
+                entries = list(storer.entries(scan(tree)))
             return self._commit(dataset, upload, entries, origin.key).id
         except (NablaError, OSError):
             self.cancel(dataset.team_id, upload)

@@ -18,7 +18,13 @@ from nablahub.datasets.manifest import Entry
 
 #: The header in which DVC sends the hub's token (``custom_auth_header``), as ``Bearer TOKEN``.
 AUTH_HEADER = "Authorization"
+_quoted = json.encoder.encode_basestring_ascii
 _OID = re.compile(r"([0-9a-f]{2})/([0-9a-f]{30})(\.dir)?")
+
+
+def _row(entry: Entry) -> str:
+    """Return a row as json.dumps of the whole list would write it."""
+    return f'{{"md5": "{entry.md5}", "relpath": {_quoted(entry.path)}}}'
 
 
 def dir_chunks(entries: Iterable[Entry]) -> Iterator[bytes]:
@@ -26,8 +32,7 @@ def dir_chunks(entries: Iterable[Entry]) -> Iterator[bytes]:
     buffer: list[str] = ["["]
     size, separator = 1, ""
     for entry in entries:
-        # As json.dumps of the whole list would write it, one row at a time.
-        row = f'{separator}{{"md5": "{entry.md5}", "relpath": {json.dumps(entry.path)}}}'
+        row = separator + _row(entry)
         separator = ", "
         buffer.append(row)
         size += len(row)
@@ -56,10 +61,10 @@ class DirHasher:
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Take the next entries in order."""
-        for entry in entries:
-            row = f'{self._separator}{{"md5": "{entry.md5}", "relpath": {json.dumps(entry.path)}}}'
+        rows = ", ".join([_row(entry) for entry in entries])
+        if rows:
+            data = (self._separator + rows).encode()
             self._separator = ", "
-            data = row.encode()
             self._md5.update(data)
             self._size += len(data)
 

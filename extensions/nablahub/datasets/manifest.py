@@ -120,8 +120,8 @@ def decode(data: bytes) -> list[Entry]:
     return rows
 
 
-def paginate(entries: Iterable[Entry]) -> Iterator[tuple[Page, bytes]]:
-    """Cut sorted entries into pages and yield each with its bytes.
+def paginate(entries: Iterable[Entry]) -> Iterator[tuple[Page, bytes, list[Entry]]]:
+    """Cut sorted entries into pages and yield each with its bytes and entries.
 
     A page ends after a path whose CRC-32 is a multiple of :data:`PAGE_FILES`, so about that many
     files lie in one; :data:`PAGE_LIMIT` is the most.
@@ -136,10 +136,10 @@ def paginate(entries: Iterable[Entry]) -> Iterator[tuple[Page, bytes]]:
         yield _page(rows)
 
 
-def _page(rows: list[Entry]) -> tuple[Page, bytes]:
+def _page(rows: list[Entry]) -> tuple[Page, bytes, list[Entry]]:
     data = encode(rows)
     digest = hashlib.sha256(data).hexdigest()
-    return Page(digest, len(rows), sum(r.size for r in rows), rows[0].path), data
+    return Page(digest, len(rows), sum(r.size for r in rows), rows[0].path), data, rows
 
 
 class Parser:

@@ -54,7 +54,8 @@ def write_manifest(
     pages: list[Page] = []
     offset = 0
     with store.create(manifest_key(dataset, version)) as writer:
-        for page, data in paginate(_through(entries, hasher)):
+        for page, data, rows in paginate(entries):
+            hasher.add(rows)
             place = known.get(page.digest)
             if place is None:
                 writer.write(data)
@@ -68,12 +69,6 @@ def write_manifest(
         writer.write(MAGIC + struct.pack("<QQ", offset, len(listed)))
         writer.commit()
     return Written(Root(tuple(pages)), hasher.finish())
-
-
-def _through(entries: Iterable[Entry], hasher: DirHasher) -> Iterator[Entry]:
-    for entry in entries:
-        hasher.add((entry,))
-        yield entry
 
 
 class ManifestReader:
