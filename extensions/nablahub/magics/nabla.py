@@ -115,7 +115,7 @@ class NablaMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped he
                 "files": lambda d: d.latest_version and d.latest_version.files,
                 "size": lambda d: d.latest_version and size_text(d.latest_version.bytes),
             },
-            "No dataset yet: `nablahub datasets push NAME FOLDER` makes one.",
+            "No dataset yet: `nablahub datasets put --create NAME FOLDER` makes one.",
         )
 
     def models(self, rest: list[str]) -> Table:

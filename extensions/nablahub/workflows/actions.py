@@ -129,8 +129,8 @@ ACTIONS: Mapping[str, Action] = {
 
 #: Gradient's actions that are read and kept, and can't run here yet.
 NOT_YET: Mapping[str, str] = {
-    "git-checkout@v1": "Put the files into a dataset (`nablahub datasets push`) and name it under "
+    "git-checkout@v1": "Put the files into a dataset (`nablahub datasets put`) and name it under "
     "the job's inputs.",
-    "s3-download@v1": "Put the files into a dataset (`nablahub datasets push`) and name it under "
+    "s3-download@v1": "Put the files into a dataset (`nablahub datasets put`) and name it under "
     "the job's inputs.",
 }

@@ -72,7 +72,7 @@ def _environment(
             source.fault(
                 at,
                 f"No environment here answers to the image '{image}'.",
-                hint=f"{did_you_mean(image, known)} `nablahub environments` lists them.",
+                hint=did_you_mean(image, known) or f"There are: {', '.join(known)}.",
             )
         ]
     if action.needs_kernel and not machine.has_kernel(environment):

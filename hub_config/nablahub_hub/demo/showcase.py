@@ -277,5 +277,5 @@ def _show_run(step: Step, run: Run) -> None:
 def _log_hint(run: Run) -> str:
     failed = next((job for job in run.jobs if job.state in ("Failed", "Error")), None)
     if failed is None or failed.job_id is None:
-        return f"`nablahub runs show {run.id}` tells more."
+        return f"`nablahub workflows status {run.workflow_id} {run.number}` tells more."
     return f"`nablahub jobs logs {failed.job_id}` shows what {failed.name} wrote."

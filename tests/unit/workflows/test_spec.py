@@ -234,7 +234,7 @@ def test_what_this_machine_lacks_is_told_with_its_line() -> None:
     assert found == check(source, spec, ["train.ipynb"]) == []
     assert [str(f) for f in check_here(source, spec, MACHINE)] == [
         "line 3, column 49: No environment here answers to the image 'pyton:3.12'. "
-        "Did you mean 'python:3.12'? `nablahub environments` lists them.",
+        "Did you mean 'python:3.12'?",
         "line 4, column 63: The environment 'shell' can't run notebooks: it has no ipykernel. "
         "Add ipykernel to it, or use another.",
         "line 5, column 13: git-checkout@v1 can't be run by this version. Put the files into a "
