@@ -31,12 +31,13 @@ def code(server: Server, source: str) -> str:
     assert answer.status_code == 201, answer.text
     kernel = answer.json()["id"]
     try:
-        return asyncio.run(_run(server, kernel, source))
+        return asyncio.run(run(server, kernel, source))
     finally:
         server.request("DELETE", f"/api/kernels/{kernel}")
 
 
-async def _run(server: Server, kernel: str, source: str) -> str:
+async def run(server: Server, kernel: str, source: str) -> str:
+    """Return what code prints in a kernel that runs; its error is raised."""
     url = server.url.replace("http:", "ws:") + f"/api/kernels/{kernel}/channels"
     socket = await websocket_connect(HTTPRequest(url, headers=server.headers))
     message: dict[str, Any] = {

@@ -1,0 +1,23 @@
+"""The stand on which everything here happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from tests.crash import checks
+from tests.crash.harness import Stand, standing
+
+
+@pytest.fixture(scope="session")
+def stand() -> Iterator[Stand]:
+    """A hub with a live server, on which the work was done once without any disturbance."""
+    with standing() as made:
+        assert made.live
+        work = made.measure()
+        checks.spawned_once(made)
+        checks.done_once(made, work, Random(0))
+        checks.cleared_away(made, work)
+        yield made
