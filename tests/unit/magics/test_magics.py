@@ -12,12 +12,14 @@ from traitlets.config import Config
 
 from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.magics.tables import Table
+from tests.support.environments import FOLDER, environment
 from tests.support.service import RunningService, running
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    with running(tmp_path_factory.mktemp("hub")) as made:
+    environment("default")
+    with running(tmp_path_factory.mktemp("hub"), environments_dir=FOLDER) as made:
         yield made
     end_all(made.state)
 

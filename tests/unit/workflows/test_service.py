@@ -12,6 +12,7 @@ from nablahub.core.errors import Invalid, NablaError, NotFound
 from nablahub.core.transport import Transport
 from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.workflows.types import Run
+from tests.support.environments import FOLDER, environment
 from tests.support.service import RunningService, running
 
 CHAIN = """\
@@ -48,7 +49,8 @@ jobs:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    with running(tmp_path_factory.mktemp("hub")) as made:
+    environment("default")
+    with running(tmp_path_factory.mktemp("hub"), environments_dir=FOLDER) as made:
         yield made
     end_all(made.state)
 

@@ -10,14 +10,15 @@ import pytest
 
 from nablahub import showcase
 from nablahub.client import Hub
-from nablahub.core.environments import Environments
 from nablahub.jobs.runners.process.shutdown import end_all
+from tests.support.environments import FOLDER, environment
 from tests.support.service import RunningService, running
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    with running(tmp_path_factory.mktemp("hub")) as made:
+    environment("runner")
+    with running(tmp_path_factory.mktemp("hub"), environments_dir=FOLDER) as made:
         yield made
     end_all(made.state)
 
@@ -28,8 +29,8 @@ def hub(service: RunningService) -> Hub:
 
 
 @pytest.fixture(scope="module")
-def prefix(service: RunningService) -> Path:
-    return Environments(service.settings.environments).ensure("default").prefix
+def prefix() -> Path:
+    return environment("default").prefix
 
 
 def test_the_data_is_scikit_learns_and_the_same_each_time(prefix: Path, tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def test_what_this_machine_lacks_is_told_with_its_line() -> None:
         "line 4, column 63: The environment 'shell' can't run notebooks: it has no ipykernel. "
         "Add ipykernel to it, or use another.",
         "line 5, column 13: git-checkout@v1 can't be run by this version. Put the files into a "
-        "dataset (`nablahub datasets push`) and name it under the job's inputs.",
+        "dataset (`nablahub datasets put`) and name it under the job's inputs.",
         "line 5, column 73: The instance type 'C7' can't be had here. It needs 12 CPUs; this "
         "machine has 2. Here fit: C4.",
         "line 1, column 39: There is no instance type 'C9'. There are: C4, C7.",
