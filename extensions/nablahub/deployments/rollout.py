@@ -138,7 +138,7 @@ class Rollout:
     def _look(self, server: ServerRow) -> None:
         found = self._jobs.look(self._session, server.job_id)
         if found.state == "ended":
-            self._ended(server, found.message)
+            self._ended(server, found.message, failed=found.failed)
         elif found.state == "waiting":
             self._waiting = found.message
         elif server.state == "starting":
@@ -149,9 +149,9 @@ class Rollout:
                 server.message = f"The model was not loaded within {minutes} minutes."
                 self._jobs.stop(self._session, server.job_id)
 
-    def _ended(self, server: ServerRow, message: str) -> None:
-        """A server is gone; unless that was wanted, it's started again after a wait."""
-        if server.state == "draining":
+    def _ended(self, server: ServerRow, message: str, *, failed: bool = True) -> None:
+        """A server is gone; unless that was wanted, it's started again, after a fault later."""
+        if server.state == "draining" or not failed:
             server.due = None
         else:
             lasted = server.state == "ready" and self._at - server.since > PROVEN

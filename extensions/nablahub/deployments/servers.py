@@ -33,11 +33,14 @@ class Look:
         ``host:port`` once it runs.
     message : str
         Why it waits, or how it ended.
+    failed : bool
+        It ended by a fault of its own; false when somebody ended it, such as a shutdown.
     """
 
     state: Literal["waiting", "running", "ended"]
     address: str = ""
     message: str = ""
+    failed: bool = True
 
 
 class Servers(Protocol):
@@ -118,7 +121,7 @@ class ModelServers:
             return Look("ended", message="Its job is not known any more.")
         if job.state in FINISHED:
             said = job.message or f"Its job ended as {job.state}."
-            return Look("ended", message=said)
+            return Look("ended", message=said, failed=job.state != "Canceled")
         if job.state == "Running" and job.address:
             return Look("running", address=job.address.removeprefix("http://"))
         return Look("waiting", message=job.message)

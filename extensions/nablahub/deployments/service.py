@@ -86,9 +86,18 @@ class DeploymentService:
         await self.controller.stop()
 
     def resume(self, session: Session) -> None:
-        """Look at every deployment, those being deleted too."""
-        for deployment_id in session.scalars(select(DeploymentRow.id)):
-            self._context.reconciler.wake(session, KIND, deployment_id)
+        """Look at every deployment, those being deleted too.
+
+        Nobody knows what became of the servers meanwhile, so each address has to prove itself
+        again before it's called running; its traffic goes on.
+        """
+        for row in session.scalars(select(DeploymentRow)):
+            if row.state == "Running" and row.serving_version is not None:
+                serving = spec(session, row.id, row.serving_version)
+                serving.verdict, serving.probing_since = "proved", None
+                row.state, row.message = "Provisioned", "Its address is being tried."
+                self.tell(session, row, "changed")
+            self._context.reconciler.wake(session, KIND, row.id)
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return how many deployments a project still holds."""
@@ -96,6 +105,18 @@ class DeploymentService:
             select(func.count()).select_from(DeploymentRow).filter_by(project_id=project_id)
         )
         return None if not count else f"{count} deployment{'s' if count > 1 else ''}"
+
+    def model_needed_by(self, session: Session, model_id: str) -> list[str]:
+        """Return the deployments that serve a model or are to serve it."""
+        query = select(DeploymentRow).join(
+            SpecRow,
+            (SpecRow.deployment_id == DeploymentRow.id)
+            & SpecRow.number.in_([DeploymentRow.spec_version, DeploymentRow.serving_version]),
+        )
+        query = query.where(
+            DeploymentRow.deleted.is_(False), SpecRow.model_ref.startswith(f"{model_id}:")
+        )
+        return sorted({f"deployment {row.name}" for row in session.scalars(query)})
 
     def create(self, session: Session, who: Principal, asked: DeploymentCreate) -> Deployment:
         """Make a deployment; BadSpec names what its spec has wrong."""
