@@ -204,7 +204,7 @@ def versions(hub: Transport, dataset: str, *, as_json: bool) -> None:
         return
     emit_table(
         {
-            "#": lambda v: v.number, "id": lambda v: v.id, "files": lambda v: v.files,
+            "#": lambda v: v.number, "version": lambda v: v.version, "files": lambda v: v.files,
             "size": lambda v: size_text(v.bytes), "message": lambda v: v.message or None,
             "from": lambda v: v.source, "created": lambda v: v.created_at,
         },

@@ -89,7 +89,7 @@ def versions(hub: Transport, model: str, *, as_json: bool) -> None:
         return
     emit_table(
         {
-            "#": lambda v: v.number, "id": lambda v: v.id, "format": lambda v: v.format,
+            "#": lambda v: v.number, "version": lambda v: v.version, "format": lambda v: v.format,
             "files": lambda v: v.files, "size": lambda v: size_text(v.bytes),
             "of": lambda v: v.dataset_version, "from": lambda v: v.source,
             "created": lambda v: v.created_at,

@@ -134,6 +134,7 @@ class ModelService:
         query = of_teams(who.team_ids)
         for project in (who.project_id, asked.project):
             if project is not None:
+                self._context.get(ProjectService).row(session, who, project)
                 query = query.where(ModelRow.project_id == project)
         if asked.name is not None:
             query = query.where(ModelRow.name == asked.name)

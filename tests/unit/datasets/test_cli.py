@@ -1,0 +1,125 @@
+"""``nablahub datasets`` and ``nablahub models`` as somebody types them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from nablahub.core.extension import load
+from nablahub.datasets.cli import datasets
+from nablahub.models.cli import models
+from nablahub.projects.api import ProjectsAPI
+from tests.support.service import RunningService, running
+from tests.unit.datasets.builders import read, write
+
+EXTENSIONS = [
+    load(f"nablahub.{name}.extension:extension")
+    for name in ("teams", "projects", "datasets", "models")
+]
+FILES = {"a.csv": b"x,y\n1,2\n", "sub/model.onnx": b"onnx"}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with running(tmp_path_factory.mktemp("state"), EXTENSIONS) as found:
+        yield found
+
+
+class Shell:
+    """Types commands."""
+
+    def __init__(self, service: RunningService) -> None:
+        self._env = {"NABLAHUB_URL": service.url, "NABLAHUB_TOKEN": "token-of-alice"}
+
+    def __call__(self, group: click.Group, *words: str, code: int = 0) -> Result:
+        done = CliRunner().invoke(group, words, env=self._env)
+        assert done.exit_code == code, done.output
+        return done
+
+    def json(self, group: click.Group, *words: str, code: int = 0) -> Any:
+        return json.loads(self(group, *words, "--json", code=code).stdout)
+
+
+@pytest.fixture
+def shell(service: RunningService) -> Shell:
+    return Shell(service)
+
+
+def test_a_dataset_from_put_to_delete(
+    shell: Shell, service: RunningService, tmp_path: Path
+) -> None:
+    ProjectsAPI(service.transport()).create("p1")
+    tree = write(tmp_path / "tree", FILES)
+    made = shell.json(datasets, "create", "data", "--project", "p1", "--description", "Mine")
+    assert [d["id"] for d in shell.json(datasets, "list", "--project", "p1")] == [made["id"]]
+    version = shell.json(datasets, "put", "data", str(tree), "-m", "One")
+    assert (version["files"], version["message"], version["number"]) == (2, "One", 1)
+    assert shell.json(datasets, "show", "data")["latest_version"]["id"] == version["id"]
+    assert shell.json(datasets, "show", version["id"])["digest"] == version["digest"]
+    assert [f["path"] for f in shell.json(datasets, "ls", "data")] == sorted(FILES)
+    assert "sub/model.onnx" in shell(datasets, "ls", "data", "sub/").stdout
+    assert shell(datasets, "cat", "data", "a.csv").stdout_bytes == FILES["a.csv"]
+    target = tmp_path / "back"
+    assert shell.json(datasets, "get", "data", str(target))["version"] == version["id"]
+    assert read(target) == FILES
+    shell(datasets, "get", "data", str(tmp_path / "one.csv"), "--path", "a.csv")
+    assert (tmp_path / "one.csv").read_bytes() == FILES["a.csv"]
+    assert [v["number"] for v in shell.json(datasets, "versions", "data")] == [1]
+    for words in (["list"], ["show", "data"], ["show", version["id"]], ["versions", "data"]):
+        assert (
+            "data" in shell(datasets, *words).stdout
+            or version["id"] in shell(datasets, *words).stdout
+        )
+    assert shell.json(datasets, "delete", "data") == {"deleted": made["id"]}
+    assert shell.json(datasets, "list", "--project", "p1") == []
+
+
+def test_put_creates_only_when_asked(shell: Shell, tmp_path: Path) -> None:
+    tree = write(tmp_path / "tree", FILES)
+    failed = shell(datasets, "put", "new", str(tree), code=1)
+    assert "no dataset 'new'" in failed.stderr
+    assert "→" in failed.stderr
+    assert shell.json(datasets, "put", "new", str(tree), "--create")["number"] == 1
+    assert shell.json(datasets, "put", "new", str(tree / "a.csv"), "--create")["files"] == 1
+
+
+def test_errors_have_words_and_codes(shell: Shell, tmp_path: Path) -> None:
+    assert shell.json(datasets, "show", "nothing", code=1)["error"]["code"] == "no_such_dataset"
+    assert shell.json(datasets, "create", "a/b", code=1)["error"]["errors"][0]["pointer"] == "/name"
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    shell.json(datasets, "create", "links")
+    assert (
+        shell.json(datasets, "put", "links", str(tmp_path), code=1)["error"]["code"] == "bad_path"
+    )
+    shell(datasets, "put", "links", str(tmp_path / "not there"), code=2)
+    no_repo = shell(datasets, "export-dvc", "links", "--repo", str(tmp_path), code=1)
+    assert "dvc init" in no_repo.stderr
+
+
+def test_models_from_create_to_delete(
+    shell: Shell, service: RunningService, tmp_path: Path
+) -> None:
+    ProjectsAPI(service.transport()).create("p2")
+    shell.json(datasets, "put", "files", str(write(tmp_path / "tree", FILES)), "--create")
+    made = shell.json(models, "create", "m", "--project", "p2", "--from", "files", "--path", "sub")
+    again = shell.json(
+        models, "create", "m", "--project", "p2", "--from", "files:latest", "--format", "Custom"
+    )
+    assert (made["model_id"], made["number"]) == (again["model_id"], again["number"] - 1)
+    assert shell.json(models, "show", "m")["latest_version"]["id"] == again["id"]
+    assert shell.json(models, "show", made["id"])["path"] == "sub"
+    assert [v["id"] for v in shell.json(models, "versions", "m")] == [again["id"], made["id"]]
+    shell(models, "get", made["id"], str(tmp_path / "back"))
+    assert read(tmp_path / "back") == {"model.onnx": b"onnx"}
+    assert made["version"] in shell(models, "versions", "m").stdout
+    assert "m" in shell(models, "list", "--project", "p2").stdout
+    refused = shell(datasets, "delete", "files", code=1)
+    assert "needed by model m:" in refused.stderr
+    shell.json(models, "delete", "m")
+    shell.json(datasets, "delete", "files")
