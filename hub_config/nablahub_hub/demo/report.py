@@ -77,4 +77,5 @@ class Report:
         self.seconds[name] = round(time.monotonic() - begun, 3)
         if not terminal:
             took = self.seconds[name]
-            self.console.print(f"✓ {title} ({took:.1f} s) {step.said}".rstrip(), markup=False)
+            line = f"✓ {title} ({took:.1f} s) {step.said}".rstrip()
+            self.console.print(line, markup=False, soft_wrap=True)
