@@ -40,12 +40,14 @@ export class Resource<T> {
     }
   }
 
-  /** Fetch now; calls while one is under way make one more, not many. */
-  async refresh(): Promise<void> {
+  /** Fetch now; resolves with the news. Calls while one is under way make one more, not many. */
+  refresh(): Promise<void> {
     this._stale = true;
-    if (this._snapshot.loading) {
-      return;
-    }
+    this._fetching ??= this._fetchUntilFresh();
+    return this._fetching;
+  }
+
+  private async _fetchUntilFresh(): Promise<void> {
     this._set({ ...this._snapshot, loading: true });
     while (this._stale) {
       this._stale = false;
@@ -58,6 +60,8 @@ export class Resource<T> {
         this._set(value === undefined ? told : { value, ...told });
       }
     }
+    // Here and not in a `finally`: a change told in between would be lost.
+    this._fetching = null;
   }
 
   private _set(snapshot: Snapshot<T>): void {
@@ -65,6 +69,7 @@ export class Resource<T> {
     this._listeners.forEach(listener => listener());
   }
 
+  private _fetching: Promise<void> | null = null;
   private _listeners = new Set<() => void>();
   private _snapshot: Snapshot<T> = { loading: false };
   private _stale = true;
