@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -17,7 +18,10 @@ from nablahub.core import errors
 from nablahub.core.state import StateDir, default_state_dir
 
 API = "/api/v1"
-TRIES = 6
+#: About half a minute in all: a part that died under load takes some seconds to come back.
+TRIES = 14
+#: About three seconds, as long as nothing ever answered: then there may be no hub at all.
+TRIES_UNMET = 6
 FIRST_WAIT = 0.1
 #: A proxy answers these while the service behind it comes back.
 AWAY = (502, 503, 504)
@@ -59,6 +63,7 @@ class Transport:
         self.url = url.rstrip("/")
         self.token = token
         self._tries = tries
+        self._met = False
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {token}", "User-Agent": "nablahub"},
             timeout=httpx.Timeout(timeout, connect=10),
@@ -150,15 +155,16 @@ class Transport:
     ) -> httpx.Response:
         known = {k: v for k, v in (params or {}).items() if v is not None}
         wait = FIRST_WAIT
-        for last in (n == self._tries - 1 for n in range(self._tries)):
+        for sent in itertools.count(1):
             try:
                 response = self._http.request(
                     method, url, params=known, content=content, headers=headers
                 )
-                if response.status_code not in AWAY or last or _is_ours(response):
+                self._met = True
+                if sent >= self._tries or not _is_away(response):
                     return response
             except httpx.TransportError as error:
-                if last:
+                if sent >= (self._tries if self._met else min(self._tries, TRIES_UNMET)):
                     raise self._away(error) from error
             time.sleep(wait)
             wait = min(wait * 2, 3)
@@ -242,11 +248,14 @@ def parse_sse(lines: Iterator[str]) -> Iterator[ServerEvent]:
             name = value
 
 
-def _is_ours(response: httpx.Response) -> bool:
-    """Whether the service itself said it is unavailable, in words worth showing at once."""
-    if "problem+json" not in response.headers.get("content-type", ""):
-        return False
-    return bool(response.json().get("code") != "unavailable")
+def _is_away(response: httpx.Response) -> bool:
+    """Whether a proxy says that the service is away, or the service that the hub is."""
+    if "problem+json" in response.headers.get("content-type", ""):
+        # Other codes are worth showing at once.
+        return response.status_code in AWAY and response.json().get("code") == "unavailable"
+    # Traefik listens a moment before it has read its routes.
+    unread = response.status_code == 404 and response.text.strip() == "404 page not found"
+    return unread or response.status_code in AWAY
 
 
 def problem(response: httpx.Response) -> errors.NablaError:
