@@ -15,7 +15,7 @@ from tests.crash.harness import Stand, standing
 def stand() -> Iterator[Stand]:
     """A hub with a live server, on which the work was done once without any disturbance."""
     with standing() as made:
-        assert made.live
+        made.revive()
         work = made.measure()
         checks.spawned_once(made)
         checks.done_once(made, work, Random(0))

@@ -104,7 +104,15 @@ class Stand:
 
     @property
     def live(self) -> Live:
-        """The live server; started anew when an earlier test was its end."""
+        """The live server."""
+        assert self._live is not None
+        return self._live
+
+    def revive(self) -> None:
+        """Start the live server, at first, or when an earlier test was its end; ``up``, too."""
+        if self.hub.process is not None and self.hub.process.poll() is not None:
+            self.hub.process.communicate()
+            self.hub.up()
         if self._live is None or not self._live.as_ever():
             server = self.hub.spawn(LIVE, instance_type="C3")
             for old in server.request("GET", "/api/kernels").json():
@@ -114,7 +122,6 @@ class Stand:
             started = server.request("GET", "/api/status").json()["started"]
             self._live = Live(server, made.json()["id"], started)
             self._live.run(f"remembered = {SECRET}")
-        return self._live
 
     def work(
         self, title: str, *, replicas: int = 1, spawns: bool = False, phase: Phases = no_phases

@@ -30,7 +30,7 @@ ROUNDS = 3
 
 def struck(stand: Stand, phase: str, case: str, hit: Hit) -> None:
     """Do the work with a blow in one of its phases, and check what came of it."""
-    assert stand.live
+    stand.revive()
     strike = Strike(phase, case, stand.clock.seconds[phase], hit)
     print(strike)
     work = stand.work(
