@@ -6,16 +6,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from docs._ext import commands, config, problems, rest, specs
+from docs._ext import client, commands, config, problems, rest, specs
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "actions": specs.actions,
+    "client": client.reference,
     "commands": commands.reference,
     "deployment spec": specs.deployment,
     "formats": specs.deployment_formats,
     "later": specs.deployment_later,
     "environments": config.environments,
     "instance types": config.instance_types,
+    "magics": client.magics,
     "operations": rest.reference,
     "permissions": rest.permissions,
     "scopes": rest.scopes,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docs._ext import commands, config, problems
+from docs._ext import client, commands, config, problems
 from docs._ext.reference import PARTS, fill
 from nablahub.core.errors import NablaError
 from nablahub.core.extension import discover
@@ -98,6 +98,16 @@ def test_every_command_is_in_the_reference() -> None:
     names = commands.names()
     assert {"nablahub up", "nablahub demo", "nablahub projects create"} <= set(names)
     assert not [name for name in names if not re.search(rf"^#+ {name}$", text, re.MULTILINE)]
+
+
+def test_every_call_of_the_client_is_in_its_page_with_a_sentence() -> None:
+    text = page("reference/python.md")
+    assert {"projects", "datasets", "workflows", "deployments"} <= set(client.parts())
+    for name, cls in client.parts().items():
+        assert f"### hub.{name}\n" in text
+        for method, function in client.methods(cls).items():
+            assert f"| `{method}(" in text
+            assert function.__doc__, f"hub.{name}.{method}"
 
 
 @pytest.mark.parametrize("name", ["reference/workflow-spec.md", "reference/deployment-spec.md"])
