@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
-from click.testing import CliRunner
 
-from nablahub.core.extension import load
 from nablahub.datasets.api import DatasetsAPI
-from nablahub.datasets.cli import datasets as datasets_command
 from nablahub.datasets.packs import SMALL
-from tests.support.service import RunningService, running
+from tests.dvc.repository import Repository, export
+from tests.support.service import RunningService
 from tests.unit.datasets.builders import entry, read, write
 
-EXTENSIONS = [
-    load(f"nablahub.{name}.extension:extension") for name in ("teams", "projects", "datasets")
-]
 FILES = {
     "a.csv": b"x,y\n1,2\n",
     "empty": b"",
@@ -31,49 +21,6 @@ FILES = {
     "ünïcode/日本.txt": "日本".encode(),
     "big.bin": bytes(range(256)) * 8192,
 }
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    with running(tmp_path_factory.mktemp("state"), EXTENSIONS) as found:
-        yield found
-
-
-class Repository:
-    """A DVC repository without git."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.mkdir()
-        self.dvc("init", "--no-scm")
-        self.dvc("config", "core.analytics", "false")
-
-    def dvc(self, *arguments: str, ok: bool = True) -> str:
-        """Run the real command and return what it said."""
-        env = {
-            **os.environ, "DVC_NO_ANALYTICS": "1", "DVC_TEST": "1", "HOME": str(self.path.parent),
-            "DVC_SITE_CACHE_DIR": str(self.path.parent / "site"), "NO_PROXY": "*",
-        }  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", *arguments],
-            cwd=self.path, env=env, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        said = done.stdout + done.stderr
-        assert (done.returncode == 0) is ok, said
-        return said
-
-
-def export(service: RunningService, ref: str, repo: Repository, user: str = "alice") -> str:
-    """Run ``nablahub datasets export-dvc`` and return the remote's name."""
-    env = {"NABLAHUB_URL": service.url, "NABLAHUB_TOKEN": f"token-of-{user}"}
-    done = CliRunner().invoke(
-        datasets_command, ["export-dvc", ref, "--repo", str(repo.path), "--json"], env=env
-    )
-    assert done.exit_code == 0, done.output
-    for line in (repo.path / ".dvc/config").read_text().splitlines():
-        if line.startswith("['remote"):
-            return line.split('"')[1]
-    raise AssertionError("no remote was written")
 
 
 def test_dvc_pull_gets_every_byte(service: RunningService, tmp_path: Path) -> None:

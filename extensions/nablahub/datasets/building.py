@@ -136,11 +136,12 @@ class Building:
                 yield from parser.feed(data)
             parser.close()
 
-        return self._commit(dataset, upload, entries(), None)
+        return self.commit_entries(dataset, upload, entries(), None)
 
-    def _commit(
+    def commit_entries(
         self, dataset: DatasetRow, upload: UploadRow, entries: Iterable[Entry], key: str | None
     ) -> VersionRow:
+        """Make a version of sorted, checked entries; MissingObjects names those without bytes."""
         store = self._datasets.store(dataset.team_id)
 
         def write(session: Session) -> tuple[Check, Written]:
@@ -190,22 +191,24 @@ class Building:
             raise NoSuchDataset(dataset_id)
         dataset, upload, contents = begun
         try:
-            storer = TreeStorer(
-                contents.store, dataset.id, set(contents.packed()),
-                _Register(self, dataset.team_id, upload),
-            )  # fmt: skip
+            storer = self.storer(dataset, upload, contents)
             try:
                 entries = list(storer.entries(scan(tree)))
             except PermissionError:
                 make_readable(tree)
                 entries = list(storer.entries(scan(tree)))
-            return self._commit(dataset, upload, entries, origin.key).id
+            return self.commit_entries(dataset, upload, entries, origin.key).id
         except (NablaError, OSError):
             self.cancel(dataset.team_id, upload)
             done = self.read(lambda s: self._by_key(s, origin.key))
             if done is not None:  # Somebody else committed the same work at the same time.
                 return done
             raise
+
+    def storer(self, dataset: DatasetRow, upload: UploadRow, contents: Contents) -> TreeStorer:
+        """Return what stores and counts files of this machine for an upload."""
+        register = _Register(self, dataset.team_id, upload)
+        return TreeStorer(contents.store, dataset.id, set(contents.packed()), register)
 
     def _by_key(self, session: Session, key: str | None) -> str | None:
         if key is None:

@@ -76,18 +76,23 @@ class TreeStorer:
     def entries(self, scan: Scan) -> Iterator[Entry]:
         """Store what is missing and yield the entry of each file, in order."""
         for found in scan.files:
-            yield self._small(found) if found.size <= SMALL else self._large(found)
-        self._flush()
+            yield self.store(found)
+        self.flush()
+
+    def store(self, found: Found) -> Entry:
+        """Store a file, a small one at the latest with :meth:`flush`, and return its entry."""
+        return self._small(found) if found.size <= SMALL else self._large(found)
 
     def _small(self, found: Found) -> Entry:
         data, md5, sha256 = read_small(found, SMALL)
         if md5 not in self._known:
             if not self._builder.fits(len(data)):
-                self._flush()
+                self.flush()
             self._builder.add(md5, sha256, data)
         return Entry(found.path, found.kind, found.size, md5.hex(), sha256.hex())
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Store the pack that is being filled."""
         builder, self._builder = self._builder, PackBuilder()
         if not len(builder):
             return

@@ -8,6 +8,7 @@ manifest while it is sent. Only what the dataset refers to is answered.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,13 +16,18 @@ from sqlalchemy.orm import Session
 from nablahub.core.errors import NotFound
 from nablahub.core.operations import StreamCall, stream
 from nablahub.core.permissions import Principal
+from nablahub.datasets import pushing
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.dvc import dir_chunks, parse_object
 from nablahub.datasets.handlers import read_range, send
 from nablahub.datasets.manifests import ManifestReader
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import LinkRow, VersionRow, pack_names
-from nablahub.datasets.threads import blocking
+from nablahub.datasets.threads import blocking, entered
+from nablahub.datasets.upload_handlers import heard, large_chunks
+
+#: A ``.dir`` of a million files has 100 MB.
+LARGEST_DIR: Final = 256 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -102,3 +108,38 @@ async def get_dvc_object(call: StreamCall) -> None:
 async def look_at_dvc_object(call: StreamCall) -> None:
     """Find out whether a dataset has an object, as a DVC remote."""
     await _answer(call)
+
+
+@stream(
+    "PUT",
+    "/dvc/{dataset}/files/md5/{object+}",
+    scope="datasets:write",
+    consumes="application/octet-stream",
+    root=True,
+)
+async def put_dvc_object(call: StreamCall) -> None:
+    """Push an object, as `dvc push` does; the `.dir`, which comes last, makes a version."""
+    await heard(call, _take(call))
+
+
+async def _take(call: StreamCall) -> None:
+    service, who = call.get(DatasetService), call.who
+    parsed = parse_object(call.path["object"])
+    if parsed is None:
+        raise unknown()
+    md5, is_dir = parsed
+    dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
+    size = int(call.request_headers.get("Content-Length", "0"))
+    await blocking(service.building.check_space, dataset.team_id, size)
+    upload = await call.db_write(lambda s: pushing.upload_of(s, dataset, who.name))
+    if is_dir:
+        data = b"".join([part async for part in large_chunks(call, LARGEST_DIR)])
+        rows = await blocking(pushing.parse_tree, data, md5)
+        await blocking(pushing.commit_tree, service, dataset, upload, rows)
+        return
+    folder = service.parts(dataset.team_id).root / dataset.id
+    async with entered(pushing.Pushed(folder, md5)) as pushed:
+        async for data in large_chunks(call):
+            await blocking(pushed.write, data)
+        sha256 = await blocking(pushed.finish)
+    await blocking(pushing.keep_large, service, dataset, upload, pushed, sha256)

@@ -122,7 +122,7 @@ def _parse(body: bytes) -> Missing:
 )
 async def put_pack(call: StreamCall) -> None:
     """Send a pack of small objects, named by the sha256 of its bytes."""
-    await _heard(call, _take_pack(call))
+    await heard(call, _take_pack(call))
 
 
 async def _take_pack(call: StreamCall) -> None:
@@ -161,7 +161,7 @@ async def look_at_object(call: StreamCall) -> None:
 )
 async def put_object(call: StreamCall) -> PartAnswer:
     """Send a large object, or the next piece of one; pieces survive a restart of the hub."""
-    return await _heard(call, _take_piece(call))
+    return await heard(call, _take_piece(call))
 
 
 async def _take_piece(call: StreamCall) -> PartAnswer:
@@ -223,7 +223,7 @@ async def commit_upload(call: StreamCall) -> DatasetVersion:
     A line for each file, sorted by the bytes of the paths: `<md5> <sha256> f|x <size> <path>`.
     Sent again after it worked, it answers with the same version.
     """
-    return await _heard(call, _commit(call))
+    return await heard(call, _commit(call))
 
 
 async def _commit(call: StreamCall) -> DatasetVersion:
@@ -235,11 +235,7 @@ async def _commit(call: StreamCall) -> DatasetVersion:
         return version_wire(dataset, done)
     upload = await call.db_read(lambda s: service.building.upload(s, dataset, name))
     with tempfile.TemporaryFile(dir=_spool(service)) as spool:
-        size = 0
-        async for data in large_chunks(call):
-            size += len(data)
-            if size > LARGEST_MANIFEST:
-                raise TooLarge(f"A manifest has at most {human(LARGEST_MANIFEST)}.")
+        async for data in large_chunks(call, LARGEST_MANIFEST):
             await blocking(_append, spool, data)
         spool.seek(0)
         row = await blocking(service.building.commit, dataset, upload, _read(spool))
@@ -263,13 +259,22 @@ def _read(spool: BinaryIO) -> Iterator[bytes]:
         yield data
 
 
-async def large_chunks(call: StreamCall) -> AsyncIterator[bytes]:
-    """Yield the body in pieces of about a mebibyte: fewer hops into threads."""
+async def large_chunks(call: StreamCall, limit: int | None = None) -> AsyncIterator[bytes]:
+    """Yield the body in pieces of about a mebibyte: fewer hops into threads.
+
+    Raises
+    ------
+    TooLarge
+        When it has more than ``limit`` bytes.
+    """
     gathered: list[bytes] = []
-    size = 0
+    size = total = 0
     async for chunk in call.chunks():
         gathered.append(chunk)
         size += len(chunk)
+        total += len(chunk)
+        if limit is not None and total > limit:
+            raise TooLarge(f"The body has more than {human(limit)}.", hint="Send less at once.")
         if size >= CHUNK:
             yield b"".join(gathered)
             gathered, size = [], 0
@@ -277,7 +282,7 @@ async def large_chunks(call: StreamCall) -> AsyncIterator[bytes]:
         yield b"".join(gathered)
 
 
-async def _heard[T](call: StreamCall, work: Awaitable[T]) -> T:
+async def heard[T](call: StreamCall, work: Awaitable[T]) -> T:
     """Await work; when it fails read on for a while, else the client hears of no answer."""
     try:
         return await work
