@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from nablahub.core import sandbox
 from nablahub.core.context import Context
+from nablahub.core.database import after_commit
 from nablahub.core.ids import new_id
 from nablahub.core.instances import CATALOGUE, Machine
 from nablahub.core.paging import page
@@ -31,6 +32,7 @@ from nablahub.jobs.store import JobRow, by_key, of_owner, of_teams, unfinished
 from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import task_of
 from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner
+from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService
 
 CANCELLED = "It was cancelled."
@@ -70,10 +72,7 @@ class JobService:
         self._context = context
         settings = context.settings
         datasets = context.get(DatasetService)
-        sources: dict[str, Materialiser] = {"dataset": datasets}
-        for service in context.services:  # Until the models' service is there to be imported.
-            if type(service).__name__ == "ModelService":
-                sources["model"] = service
+        sources: dict[str, Materialiser] = {"dataset": datasets, "model": context.get(ModelService)}
         self.machine = Machine.detect()
         self.layout = LocalLayout(settings, sources)
         self.capacity = Capacity(self.machine)
@@ -83,6 +82,7 @@ class JobService:
         self._submission = Submission(self.machine, sources, datasets)
         self._waiters = Waiters({})
         self._no_sandbox: str | None = None
+        self._sweeping: asyncio.Task[None] | None = None
         machinery = Machinery(
             context=context, runner=self.runner, layout=self.layout, committer=datasets,
             capacity=self.capacity, boot=procfs.boot_id(), changed=self._waiters.wake,
@@ -97,14 +97,28 @@ class JobService:
 
     async def stop(self) -> None:
         """Stop listening; jobs go on."""
+        if self._sweeping is not None:
+            await self._sweeping
         await self.runner.close()
 
     def resume(self, session: Session) -> None:
-        """Take up every job that has not ended, in the order they came."""
-        for job in unfinished(session):
+        """Take up every job that has not ended, in the order they came; clean up after the rest."""
+        jobs = unfinished(session)
+        ids = frozenset(job.id for job in jobs)
+        after_commit(session, lambda: self._sweep_later(ids))
+        for job in jobs:
             if job.state in ("Provisioned", "Running"):
                 self.capacity.hold(job.id, job.kind, instance_of(job))
             self._context.reconciler.wake(session, "job", job.id)
+
+    def _sweep_later(self, unfinished_ids: frozenset[str]) -> None:
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep(unfinished_ids))
+
+    async def _sweep(self, unfinished_ids: frozenset[str]) -> None:
+        """Tidy up after jobs that ended when a kill left no time for it."""
+        for name in await self.runner.untidy():
+            if name not in unfinished_ids:
+                await self.runner.tidy(name)
 
     async def authenticate(self, token: str) -> Principal | None:
         """Return which job a token stands for; None when it is unknown or the job has ended."""
@@ -193,7 +207,7 @@ class JobService:
         query = of_teams(who.team_ids)
         project = asked.project or who.project_id
         if project is not None:
-            who.check_project(project, f"Project {project}")
+            self._context.get(ProjectService).row(session, who, project)
             query = query.where(JobRow.project_id == project)
         if asked.state is not None:
             query = query.where(JobRow.state == asked.state)

@@ -22,12 +22,21 @@ from nablahub.core.operations import Call, Operation, StreamCall
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.service.auth import Authenticator, token_of
-from nablahub.service.problems import CONTENT_TYPE, document, from_validation, status_of
+from nablahub.service.problems import (
+    CONTENT_TYPE,
+    NoSuchMethod,
+    NoSuchRoute,
+    document,
+    from_validation,
+    status_of,
+)
 
 log = logging.getLogger(__name__)
 
 NOBODY = Principal("", scopes=frozenset())
 QUEUED_CHUNKS = 4
+#: Bytes of a body that are read and dropped before its refusal is told.
+DRAINED = 16 * 1024**2
 EDGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
@@ -122,6 +131,9 @@ class EdgeHandler(web.RequestHandler):
         self._stream: HttpCall | None = None
         self._task: asyncio.Task[Any] | None = None
         self._who = NOBODY
+        self._body_arrived = False
+        self._refusal: NablaError | None = None
+        self._drained = 0
 
     def set_default_headers(self) -> None:
         """Set what every answer carries."""
@@ -136,7 +148,8 @@ class EdgeHandler(web.RequestHandler):
         """Check method, token, scope and query, in this order."""
         method = str(self.request.method)
         if method not in self.operations:
-            raise web.HTTPError(405)
+            self._refuse(NoSuchMethod(method, sorted(self.operations)))
+            return
         operation = self._operation()
         try:
             if operation.scope is not None:
@@ -146,11 +159,22 @@ class EdgeHandler(web.RequestHandler):
             self._check_length(operation)
             self.query = self._read_query(operation)
         except NablaError as error:
-            self._problem(error)
+            self._refuse(error)
             return
         if operation.streamed:
             self._stream = HttpCall(self, self._who, dict(self.path_kwargs))
             self._task = asyncio.create_task(self._run_stream(operation, self._stream))
+
+    def _refuse(self, error: NablaError) -> None:
+        """Answer when the body is there: an earlier answer costs the connection.
+
+        A long body is not waited for.
+        """
+        length = self.request.headers.get("Content-Length", "0")
+        if length.isdigit() and int(length) <= DRAINED:
+            self._refusal = error
+        else:
+            self._problem(error)
 
     def _check_length(self, operation: Operation) -> None:
         settings = self.context.settings
@@ -171,6 +195,11 @@ class EdgeHandler(web.RequestHandler):
 
     async def data_received(self, chunk: bytes) -> None:
         """Take a part of the body; waits while a stream's handler is behind."""
+        if self._refusal is not None:
+            self._drained += len(chunk)
+            if self._drained > DRAINED and not self._finished:
+                self._problem(self._refusal)
+            return
         if self._stream is not None and self._task is not None:
             put = asyncio.ensure_future(self._stream.body.put(chunk))
             await asyncio.wait({put, self._task}, return_when=asyncio.FIRST_COMPLETED)
@@ -185,6 +214,10 @@ class EdgeHandler(web.RequestHandler):
             self._task.cancel()
 
     async def _respond(self, **_path: str) -> None:
+        self._body_arrived = True
+        if self._refusal is not None:
+            self._problem(self._refusal)
+            return
         if self._stream is not None and self._task is not None:
             if not self._task.done():
                 put = asyncio.ensure_future(self._stream.body.put(None))
@@ -276,7 +309,10 @@ class EdgeHandler(web.RequestHandler):
                 self.set_header("Content-Type", "application/json")
                 self.write(answer)
         except NablaError as error:
-            self._problem(error)
+            if self._body_arrived or self._headers_written:
+                self._problem(error)
+            else:
+                self._refuse(error)
         except (StreamClosedError, asyncio.CancelledError):
             log.debug("The client of %s went away", self.request.path)
         except Exception as error:  # noqa: BLE001 - the edge: logged, answered, never lost
@@ -290,8 +326,13 @@ class EdgeHandler(web.RequestHandler):
                 self.request.connection.close()
             return
         self.clear()
+        if not self._body_arrived:
+            # The connection ends with this answer: a proxy must not send another request on it.
+            self.set_header("Connection", "close")
         self.set_status(status_of(error))
         self.set_header("Content-Type", CONTENT_TYPE)
+        if isinstance(error, NoSuchMethod):
+            self.set_header("Allow", ", ".join(error.allowed))
         if status_of(error) == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", 'Bearer realm="nablahub"')
         if status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -313,13 +354,12 @@ class EdgeHandler(web.RequestHandler):
         if error is not None and not isinstance(error, web.HTTPError):
             self._crashed(error)
             return
+        phrase = HTTPStatus(status_code).phrase
         problem: dict[str, Any] = {
-            "type": "about:blank", "title": HTTPStatus(status_code).phrase, "status": status_code,
-            "detail": "There is no such path or method; the OpenAPI document lists them.",
-            "code": "not_found" if status_code == 404 else HTTPStatus(status_code).name.lower(),
+            "type": "about:blank", "title": phrase, "status": status_code,
+            "detail": f"The request was not understood: {phrase}.",
+            "code": HTTPStatus(status_code).name.lower(),
         }  # fmt: skip
-        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.set_header("Allow", ", ".join(sorted(self.operations)))
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(json.dumps(problem))
 
@@ -349,4 +389,4 @@ class NotFoundHandler(EdgeHandler):
 
     async def prepare(self) -> None:
         """Refuse."""
-        raise web.HTTPError(404)
+        self._refuse(NoSuchRoute(self.request.path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -11,6 +12,29 @@ from nablahub.core.errors import Fault, Invalid, Malformed, NablaError
 
 CONTENT_TYPE: Final = "application/problem+json"
 
+
+class NoSuchRoute(errors.NotFound):
+    """There is no such path."""
+
+    code = "no_such_route"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"There is nothing at {path}.", hint="The OpenAPI document lists the paths."
+        )
+
+
+class NoSuchMethod(NablaError):
+    """The path is there, but not for this method."""
+
+    code = "no_such_method"
+    title = "Method not allowed"
+
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"This path takes {', '.join(allowed)}, not {method}.")
+        self.allowed = tuple(allowed)
+
+
 #: The nearest class in an error's ancestry decides.
 STATUS: Final[dict[type[NablaError], int]] = {
     errors.NablaError: 500,
@@ -18,6 +42,7 @@ STATUS: Final[dict[type[NablaError], int]] = {
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
+    NoSuchMethod: 405,
     errors.Conflict: 409,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,

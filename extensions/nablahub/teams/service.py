@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
-from nablahub.core.errors import Fault, Invalid
+from nablahub.core.errors import Fault, NotFound
 from nablahub.core.ids import new_id
 from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
@@ -55,7 +55,7 @@ class TeamService:
 
         Raises
         ------
-        Invalid
+        NotFound
             When the caller belongs to no such team.
         """
         rows = session.scalars(among(who.team_ids)).all()
@@ -66,8 +66,8 @@ class TeamService:
                 return row.id
         if team is None and len(rows) == 1:
             return rows[0].id
-        raise Invalid(
-            "You do not belong to that team.",
+        raise NotFound(
+            f"Team {team!r} was not found.",
             errors=[Fault("No such team.", "/team", hint="`nablahub teams list` shows yours.")],
         )
 

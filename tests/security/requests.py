@@ -1,0 +1,213 @@
+"""For each route, the request with which its owner succeeds: real ids, a body that is right."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from tests.security.world import SPEC, World, pack, revision
+
+API = "/api/v1"
+
+
+@dataclass
+class Request:
+    """One request below the service's root."""
+
+    path: str
+    body: Any = None
+    content: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+
+
+Maker = Callable[[World], Request]
+
+
+def of(path: str, body: Any = None, **query: str) -> Maker:
+    """Return a maker whose path names fields of the world, like ``/jobs/{job}``."""
+    return lambda w: Request(path.format(**vars(w)), body, query=query)
+
+
+def listed(path: str) -> Maker:
+    """Return a maker of a list of the world's project."""
+    return lambda w: Request(path, query={"project": w.project})
+
+
+def patch(path: str, body: Any) -> Maker:
+    """Return a maker of an update of what is there."""
+
+    def make(w: World) -> Request:
+        place = path.format(**vars(w))
+        return Request(place, body, headers={"If-Match": revision(w.hub, place)})
+
+    return make
+
+
+def fresh(path: str, make_id: Callable[[World], str], body: Any = None) -> Maker:
+    """Return a maker for a thing that is used up by the request, made anew each time."""
+    return lambda w: Request(path.format(**{**vars(w), "new": make_id(w)}), body)
+
+
+def in_project(path: str, body: Callable[[World], Mapping[str, Any]]) -> Maker:
+    """Return a maker that creates something in the world's project."""
+    return lambda w: Request(path, dict(body(w)))
+
+
+def unique() -> str:
+    """Return a name that nobody has."""
+    return f"n-{uuid4()}"
+
+
+def of_team(w: World) -> Request:
+    """Ask for a project of the owner's team."""
+    team = w.hub.transport.get("/whoami")["team_ids"][0]
+    return Request("/projects", {"name": unique(), "team": team})
+
+
+def put_pack(w: World) -> Request:
+    """Send a pack into an upload."""
+    name, content = pack(uuid4().bytes)
+    return Request(f"/datasets/{w.dataset}/uploads/{w.new_upload()}/packs/{name}", content=content)
+
+
+def put_object(w: World) -> Request:
+    """Send a large object into an upload."""
+    data = uuid4().bytes
+    path = f"/datasets/{w.dataset}/uploads/{w.new_upload()}/objects/{hashlib.md5(data).hexdigest()}"
+    query = {"sha256": hashlib.sha256(data).hexdigest(), "size": str(len(data)), "offset": "0"}
+    return Request(path, content=data, query=query)
+
+
+def commit(w: World) -> Request:
+    """Commit an upload of one file that the dataset has already."""
+    md5, text = w.md5, b"of one user alone"
+    line = f"{md5} {hashlib.sha256(text).hexdigest()} f {len(text)} again.txt\n"
+    path = f"/datasets/{w.dataset}/uploads/{w.new_upload()}/commit"
+    return Request(path, content=line.encode())
+
+
+def objects_wanted(w: World) -> Request:
+    """Ask for objects of a version by their hashes."""
+    path = f"/datasets/{w.dataset}/versions/{w.version}/objects"
+    return Request(path, {"md5": [w.md5]})
+
+
+def dvc(w: World) -> Request:
+    """Ask the DVC remote for an object."""
+    return Request(f"//dvc/{w.dataset}/files/md5/{w.md5[:2]}/{w.md5[2:]}")
+
+
+UPLOAD = "/datasets/{dataset}/uploads/{new}"
+RUN = "/workflows/{workflow}/runs/{run}"
+VERSION = "/datasets/{dataset}/versions/{version}"
+MODEL = "/models/{model}/versions/{model_version}"
+
+#: (method, path of the route table) → the owner's request.
+OWNED: dict[tuple[str, str], Maker] = {
+    ("POST", "/projects"): of_team,
+    ("GET", "/projects/{project}"): of("/projects/{project}"),
+    ("PATCH", "/projects/{project}"): patch("/projects/{project}", {"description": "new"}),
+    ("DELETE", "/projects/{project}"): fresh("/projects/{new}", World.new_project),
+    ("GET", "/datasets"): listed("/datasets"),
+    ("POST", "/datasets"): in_project(
+        "/datasets", lambda w: {"name": unique(), "project": w.project}
+    ),
+    ("GET", "/datasets/{dataset}"): of("/datasets/{dataset}"),
+    ("PATCH", "/datasets/{dataset}"): patch("/datasets/{dataset}", {"description": "new"}),
+    ("DELETE", "/datasets/{dataset}"): fresh("/datasets/{new}", World.new_dataset),
+    ("GET", "/datasets/{dataset}/versions"): of("/datasets/{dataset}/versions"),
+    ("GET", "/datasets/{dataset}/versions/{version}"): of(VERSION),
+    ("GET", "/datasets/{dataset}/versions/{version}/files"): of(VERSION + "/files"),
+    ("GET", "/datasets/{dataset}/versions/{version}/dvc"): of(VERSION + "/dvc"),
+    ("GET", "/datasets/{dataset}/versions/{version}/manifest"): of(VERSION + "/manifest"),
+    ("POST", "/datasets/{dataset}/versions/{version}/objects"): objects_wanted,
+    ("GET", "/datasets/{dataset}/versions/{version}/files/{path}"): of(VERSION + "/files/a.txt"),
+    ("HEAD", "/datasets/{dataset}/versions/{version}/files/{path}"): of(VERSION + "/files/a.txt"),
+    ("POST", "/datasets/{dataset}/uploads"): of("/datasets/{dataset}/uploads", {"message": "m"}),
+    ("GET", "/datasets/{dataset}/uploads/{upload}"): fresh(UPLOAD, World.new_upload),
+    ("DELETE", "/datasets/{dataset}/uploads/{upload}"): fresh(UPLOAD, World.new_upload),
+    ("POST", "/datasets/{dataset}/uploads/{upload}/missing"): fresh(
+        UPLOAD + "/missing", World.new_upload, {"objects": []}
+    ),
+    ("PUT", "/datasets/{dataset}/uploads/{upload}/packs/{pack}"): put_pack,
+    ("HEAD", "/datasets/{dataset}/uploads/{upload}/objects/{md5}"): fresh(
+        UPLOAD + "/objects/" + "0" * 32, World.new_upload
+    ),
+    ("PUT", "/datasets/{dataset}/uploads/{upload}/objects/{md5}"): put_object,
+    ("POST", "/datasets/{dataset}/uploads/{upload}/commit"): commit,
+    ("GET", "//dvc/{dataset}/files/md5/{object}"): dvc,
+    ("HEAD", "//dvc/{dataset}/files/md5/{object}"): dvc,
+    ("GET", "/models"): listed("/models"),
+    ("POST", "/models"): in_project("/models", lambda w: {"name": unique(), "project": w.project}),
+    ("GET", "/models/{model}"): of("/models/{model}"),
+    ("PATCH", "/models/{model}"): patch("/models/{model}", {"description": "new"}),
+    ("DELETE", "/models/{model}"): fresh("/models/{new}", World.new_model),
+    ("GET", "/models/{model}/versions"): of("/models/{model}/versions"),
+    ("POST", "/models/{model}/versions"): lambda w: Request(
+        f"/models/{w.model}/versions",
+        {"dataset_version": f"{w.dataset}:{w.version}", "format": "Custom"},
+    ),
+    ("GET", "/models/{model}/versions/{version}"): of(MODEL),
+    ("GET", "/models/{model}/versions/{version}/files"): of(MODEL + "/files"),
+    ("GET", "/models/{model}/versions/{version}/files/{path}"): of(MODEL + "/files/a.txt"),
+    ("HEAD", "/models/{model}/versions/{version}/files/{path}"): of(MODEL + "/files/a.txt"),
+    ("GET", "/jobs"): listed("/jobs"),
+    ("POST", "/jobs"): in_project(
+        "/jobs",
+        lambda w: {
+            "project": w.project, "command": ["true"], "environment": "bash:5",
+            "instance_type": "C3",
+        },
+    ),
+    ("GET", "/jobs/{job}"): of("/jobs/{job}"),
+    ("POST", "/jobs/{job}/cancel"): of("/jobs/{job}/cancel"),
+    ("GET", "/jobs/{job}/logs"): of("/jobs/{job}/logs"),
+    ("GET", "/jobs/{job}/artifacts"): of("/jobs/{job}/artifacts"),
+    ("GET", "/jobs/{job}/artifacts/{path}"): of("/jobs/{job}/artifacts/kept.txt"),
+    ("GET", "/workflows"): listed("/workflows"),
+    ("POST", "/workflows"): in_project(
+        "/workflows", lambda w: {"project": w.project, "name": unique(), "spec": SPEC}
+    ),
+    ("GET", "/workflows/{workflow}"): of("/workflows/{workflow}"),
+    ("PATCH", "/workflows/{workflow}"): patch("/workflows/{workflow}", {"spec": SPEC}),
+    ("DELETE", "/workflows/{workflow}"): fresh("/workflows/{new}", World.new_workflow),
+    ("GET", "/workflows/{workflow}/files/{name}"): of("/workflows/{workflow}/files/notes.txt"),
+    ("GET", "/workflows/{workflow}/runs"): of("/workflows/{workflow}/runs"),
+    ("POST", "/workflows/{workflow}/runs"): of("/workflows/{workflow}/runs", {"inputs": {}}),
+    ("GET", "/workflows/{workflow}/runs/{run}"): of(RUN),
+    ("POST", "/workflows/{workflow}/runs/{run}/cancel"): of(RUN + "/cancel"),
+    ("GET", "/workflows/{workflow}/runs/{run}/changes"): of(RUN + "/changes"),
+    ("GET", "/runs"): listed("/runs"),
+    ("GET", "/deployments"): listed("/deployments"),
+    ("POST", "/deployments"): in_project(
+        "/deployments", lambda w: {"project_id": w.project, "spec": w.deployment_spec()}
+    ),
+    ("GET", "/deployments/{deployment}"): of("/deployments/{deployment}"),
+    ("PATCH", "/deployments/{deployment}"): patch(
+        "/deployments/{deployment}", {"instance_type": "C3"}
+    ),
+    ("DELETE", "/deployments/{deployment}"): fresh("/deployments/{new}", World.new_deployment),
+    ("GET", "/deployments/{deployment}/specs"): of("/deployments/{deployment}/specs"),
+    ("GET", "/deployments/{deployment}/keys"): of("/deployments/{deployment}/keys"),
+    ("POST", "/deployments/{deployment}/keys"): of(
+        "/deployments/{deployment}/keys", {"name": "third"}
+    ),
+    ("DELETE", "/deployments/{deployment}/keys/{key}"): fresh(
+        "/deployments/{deployment}/keys/{new}", World.new_key
+    ),
+    ("GET", "/events"): listed("/events"),
+}  # fmt: skip
+
+#: Routes that name nobody's thing; what another user gets there must not tell of the owner's.
+NOBODYS: dict[tuple[str, str], Maker] = {
+    ("GET", "/whoami"): of("/whoami"),
+    ("GET", "/teams"): of("/teams"),
+    ("GET", "/projects"): of("/projects"),
+    ("GET", "/instance-types"): of("/instance-types"),
+    ("GET", "/environments"): of("/environments"),
+    ("POST", "/workflow-validations"): of("/workflow-validations", {"spec": SPEC}),
+}

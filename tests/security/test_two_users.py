@@ -1,0 +1,118 @@
+"""Two users and the live route table: what is one's does not exist for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.security.requests import API, NOBODYS, OWNED, Maker, Request
+from tests.security.world import World, build
+from tests.support.hub import RunningHub
+
+#: Routes that need no token; each must say nothing about anybody.
+PUBLIC = {("GET", "//health"), ("GET", "//api/openapi.json")}
+
+pytestmark = pytest.mark.hub
+
+
+@pytest.fixture(scope="module")
+def world(hub: RunningHub, tmp_path_factory: pytest.TempPathFactory) -> World:
+    return build(hub.client("alice"), tmp_path_factory.mktemp("walk"))
+
+
+@pytest.fixture(scope="module")
+def routes(hub: RunningHub) -> set[tuple[str, str]]:
+    """The route table as the running service tells it."""
+    document = httpx.get(f"{hub.service_url}/api/openapi.json", trust_env=False).json()
+    found = {("GET", "//api/openapi.json")}
+    for path, methods in document["paths"].items():
+        below = path.removeprefix("/services/nablahub")
+        known = below.removeprefix(API) if below.startswith(API) else f"/{below}"
+        found |= {(method.upper(), known) for method in methods}
+    return found
+
+
+@pytest.fixture(scope="module")
+def http(hub: RunningHub) -> Iterator[httpx.Client]:
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        yield client
+
+
+def send(
+    http: httpx.Client, hub: RunningHub, method: str, asked: Request, token: str | None
+) -> httpx.Response:
+    """Send a request as somebody; a live stream is left after its first bytes."""
+    below = asked.path[1:] if asked.path.startswith("//") else API + asked.path
+    headers = dict(asked.headers)
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    request = http.build_request(
+        method, hub.service_url + below, params=asked.query, headers=headers,
+        **({"json": asked.body} if asked.content is None and asked.body is not None
+           else {"content": asked.content}),
+    )  # fmt: skip
+    answer = http.send(request, stream=True)
+    if "event-stream" in answer.headers.get("content-type", ""):
+        next(answer.iter_raw(), b"")
+    else:
+        answer.read()
+    answer.close()
+    return answer
+
+
+def test_the_walk_knows_every_route(routes: set[tuple[str, str]]) -> None:
+    assert routes == OWNED.keys() | NOBODYS.keys() | PUBLIC
+    assert not OWNED.keys() & NOBODYS.keys()
+
+
+@pytest.mark.parametrize("route", sorted(OWNED), ids=" ".join)
+def test_what_is_alices_does_not_exist_for_bob(
+    route: tuple[str, str], http: httpx.Client, hub: RunningHub, world: World
+) -> None:
+    method, make = route[0], OWNED[route]
+    succeeded = send(http, hub, method, make(world), hub.token("alice"))
+    assert 200 <= succeeded.status_code < 300, succeeded.text
+    # Made anew: what the first request used up must not be what hides it from the second.
+    refused = send(http, hub, method, make(world), hub.token("bob"))
+    assert refused.status_code == 404, refused.status_code
+    if method != "HEAD":
+        assert refused.json()["code"], refused.text
+
+
+@pytest.mark.parametrize("route", sorted(NOBODYS), ids=" ".join)
+def test_what_is_nobodys_tells_nothing_of_alice(
+    route: tuple[str, str], http: httpx.Client, hub: RunningHub, world: World
+) -> None:
+    answer = send(http, hub, route[0], NOBODYS[route](world), hub.token("bob"))
+    assert answer.status_code == 200
+    assert not [known for known in world.ids() if known in answer.text]
+
+
+@pytest.mark.parametrize("token", [None, "x", "wrong", "nhr_wrong", "nhk_wrong"])
+def test_without_a_token_nothing_is_said(
+    token: str | None, http: httpx.Client, hub: RunningHub, world: World
+) -> None:
+    makers: dict[tuple[str, str], Maker] = {**OWNED, **NOBODYS}
+    for (method, path), make in makers.items():
+        answer = send(http, hub, method, make(world), token)
+        assert answer.status_code in (401, 403), (method, path, answer.status_code)
+    for method, path in PUBLIC:
+        answer = send(http, hub, method, Request(path), token)
+        assert answer.status_code == 200
+        assert "alice" not in answer.text
+
+
+def test_an_expired_or_revoked_token_is_dead(http: httpx.Client, hub: RunningHub) -> None:
+    made = hub.api("POST", "/users/carol/tokens", body={"note": "short"}).json()
+    asked = Request("/whoami")
+    assert send(http, hub, "GET", asked, made["token"]).status_code == 200
+    hub.api("DELETE", f"/users/carol/tokens/{made['id']}")
+    expired = hub.api("POST", "/users/carol/tokens", body={"note": "x", "expires_in": 1}).json()
+    for token in (made["token"], expired["token"]):
+        # Remembered for at most ten seconds: asked again until then, and at last dead.
+        answers = (send(http, hub, "GET", asked, token) for _ in range(100_000))
+        answer = next(a for a in answers if a.status_code == 401 or a.is_error)
+        assert answer.status_code == 401
+        assert answer.json()["hint"]
