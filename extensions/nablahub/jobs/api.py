@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from nablahub.core.transport import Transport
@@ -36,7 +36,7 @@ class JobsAPI:
         with self._hub.stream("GET", f"/jobs/{job_id}/logs", params={"offset": offset}) as answer:
             return answer.read().decode(errors="replace")
 
-    def follow(self, job_id: str, *, offset: int = 0) -> Iterator[str]:
+    def follow(self, job_id: str, *, offset: int = 0) -> Generator[str]:
         """Yield what a job writes, as it writes, until it has ended."""
         path = f"/jobs/{job_id}/logs"
         for event in self._hub.events(path, follow="true", offset=offset):

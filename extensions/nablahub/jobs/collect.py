@@ -68,10 +68,12 @@ def _text(output: Output, path: Path) -> str:
             f"The job did not write the file /outputs/{output.name}.",
             hint="A string output is a small text file of that name.",
         ) from error
-    with os.fdopen(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OutputNotWritten(f"/outputs/{output.name} is no file.")
-        content = file.read(LONGEST_STRING + 1)
+        content = os.read(fd, LONGEST_STRING + 1)
+    finally:
+        os.close(fd)
     if len(content) > LONGEST_STRING:
         raise OutputNotWritten(f"/outputs/{output.name} is longer than {LONGEST_STRING} bytes.")
     try:

@@ -162,6 +162,8 @@ class Steps:
                 outputs = await asyncio.to_thread(collect, job, self._m.runner, self._m.committer)
             except NablaError as error:
                 end = Ending("Failed", "output", f"Its output could not be kept: {error}")
+            except OSError as error:
+                end = Ending("Error", "output", f"Its output could not be kept: {error}")
         await self._finish(job, end, status, outputs)
 
     async def _cancel(self, job: JobRow, task: TaskSpec) -> None:

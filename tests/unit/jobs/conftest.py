@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
+from nablahub.core.database import Database
 from nablahub.core.environments import Environments
 from nablahub.core.extension import discover
 from nablahub.core.state import StateDir
@@ -25,8 +27,8 @@ EXTENSIONS = [extension for extension in discover() if extension.name in BELOW]
 @pytest.fixture(scope="session")
 def environments() -> Path:
     """The folder of environments, `default` built in it."""
-    given = os.environ.get("NABLAHUB_ENVIRONMENTS_DIR")
-    folder = Path(given) if given else Path("~/.cache/nablahub/environments").expanduser()
+    built = Path(__file__).parents[3] / ".build" / "environments"
+    folder = Path(os.environ.get("NABLAHUB_ENVIRONMENTS_DIR", built))
     Environments(folder).ensure("default")
     return folder
 
@@ -61,13 +63,25 @@ class Life:
     def _start(self) -> RunningService:
         return RunningService(self.root, EXTENSIONS, environments_dir=self._environments).start()
 
+    def rows[T](self, work: Callable[[Session], T]) -> T:
+        """Run work on the database while no service runs."""
+        database = Database(StateDir(self.root).database)
+        try:
+            return database.write_sync(work)
+        finally:
+            database.close()
+
     def transport(self, name: str = "alice") -> Transport:
         return self.service.transport(name)
 
-    def restart(self) -> None:
-        """End the service and start it again; jobs go on meanwhile."""
-        self.service.stop()
+    def begin(self) -> None:
+        """Start the service again, after `service.stop()`; jobs went on meanwhile."""
         self.service = self._start()
+
+    def storage(self) -> Path:
+        """The folder that alice's jobs see as /storage."""
+        team: str = self.transport().get(f"/projects/{self.project}")["team_id"]
+        return StateDir(self.root).storage / team
 
     @property
     def jobs(self) -> Jobs:
@@ -77,13 +91,24 @@ class Life:
 @pytest.fixture
 def life(tmp_path: Path, environments: Path) -> Iterator[Life]:
     """A service that may be ended and started again."""
-    made = Life(tmp_path, environments)
-    yield made
-    made.service.stop()
-    end_all(StateDir(made.root))
+    yield from living(tmp_path, environments)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[Life]:
+    """A service for the tests of one module, which must not end it."""
+    yield from living(tmp_path_factory.mktemp("shared"), environments)
 
 
 @pytest.fixture
-def jobs(life: Life) -> Jobs:
+def jobs(shared: Life) -> Jobs:
     """Jobs of alice."""
-    return life.jobs
+    return shared.jobs
+
+
+def living(root: Path, environments: Path) -> Iterator[Life]:
+    """Start a service; afterwards end it and all it started."""
+    made = Life(root, environments)
+    yield made
+    made.service.stop()
+    end_all(StateDir(made.root))

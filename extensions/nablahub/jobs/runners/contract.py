@@ -32,6 +32,7 @@ WORK = "/work"
 LIBRARY = "/opt/nablahub/lib"
 ENVIRONMENT = "/opt/nablahub/environment"
 TOOLS = "/opt/nablahub/tools"
+PROGRAMS = "/opt/nablahub/bin"
 
 
 class _Wire(BaseModel):
@@ -229,6 +230,9 @@ class Runner(Protocol):
 
     async def tidy(self, name: TaskName) -> None:
         """Remove what only the running task needed; its log, status and artifacts stay."""
+
+    async def untidy(self) -> list[TaskName]:
+        """The tasks, running ones too, after which nobody has tidied up yet."""
 
     async def forget(self, name: TaskName) -> None:
         """Remove every trace of an ended task, its log too; nothing happens when there is none.

@@ -17,6 +17,7 @@ from nablahub.jobs.runners.contract import (
     INPUTS,
     LIBRARY,
     OUTPUTS,
+    PROGRAMS,
     STORAGE,
     TOOLS,
     WORK,
@@ -52,6 +53,8 @@ class Launcher:
         The folder of `sandbox.write_identity`.
     library
         The folder of the package `nablahub`; its code is seen read-only in `/opt/nablahub/lib`.
+    programs
+        A folder with the programs that every task has besides the system's.
     unsandboxed
         Run commands without bubblewrap, knowingly: they then see the machine as it is, and find
         what is mounted through the variables NABLAHUB_INPUTS, NABLAHUB_OUTPUTS and so on.
@@ -60,6 +63,7 @@ class Launcher:
     layout: Layout
     identity: Path
     library: Path
+    programs: Path
     unsandboxed: bool = False
 
     def prepare(self, task: TaskSpec, folder: Path, cpus: list[int] | None) -> dict[str, Any]:
@@ -77,6 +81,7 @@ class Launcher:
         for path, prefix in prefixes.items():
             binds.append(Bind(prefix, path))
         binds.append(Bind(self.library, f"{LIBRARY}/nablahub"))
+        binds.append(Bind(self.programs, PROGRAMS))
         common = {
             "cpus": cpus,
             "memory": task.resources.memory_bytes,
@@ -143,6 +148,16 @@ class Launcher:
         return found
 
 
+def write_programs(folder: Path) -> Path:
+    """Write the programs that every task finds in its PATH, and return the folder."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command = folder / "nablahub"
+    if not command.exists():
+        command.write_text('#!/bin/sh\nexec python -m nablahub "$@"\n')
+        command.chmod(0o755)
+    return folder
+
+
 def output_folder(folder: Path, name: str) -> Path:
     """Where a task's output of that name is collected."""
     return folder / "outputs" / name
@@ -155,7 +170,9 @@ def _made(path: Path) -> Path:
 
 def _environment(task: TaskSpec) -> dict[str, str]:
     """The variables every task has, under those it was given."""
-    path = f"{ENVIRONMENT}/bin:{_SYSTEM_PATH}" if task.environment else _SYSTEM_PATH
+    path = f"{PROGRAMS}:{_SYSTEM_PATH}"
+    if task.environment is not None:
+        path = f"{ENVIRONMENT}/bin:{path}"
     env = {
         "PATH": path,
         "HOME": HOME,

@@ -113,10 +113,12 @@ def _small_file(path: Path) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return ""
-    with os.fdopen(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return ""
-        return file.read(_TAIL).decode(errors="replace").strip()
+        return os.read(fd, _TAIL).decode(errors="replace").strip()
+    finally:
+        os.close(fd)
 
 
 def _moment(seconds: float) -> datetime:

@@ -21,7 +21,13 @@ from nablahub.jobs.runners.contract import (
 from nablahub.jobs.runners.process import folder as files
 from nablahub.jobs.runners.process.client import LauncherClient
 from nablahub.jobs.runners.process.inotify import Watch
-from nablahub.jobs.runners.process.launch import Launcher, Layout, least_used, output_folder
+from nablahub.jobs.runners.process.launch import (
+    Launcher,
+    Layout,
+    least_used,
+    output_folder,
+    write_programs,
+)
 from nablahub.jobs.runners.process.probe import keep_asking
 from nablahub.jobs.runners.process.reading import read_log, read_status, shim_of
 from nablahub.jobs.runners.process.remove import remove_tree
@@ -72,6 +78,7 @@ class ProcessRunner:
             layout=layout,
             identity=write_identity(run / "sandbox"),
             library=Path(__file__).parents[3],
+            programs=write_programs(run / "programs"),
             unsandboxed=unsandboxed,
         )
 
@@ -150,9 +157,12 @@ class ProcessRunner:
 
     async def tidy(self, name: TaskName) -> None:
         """See `Runner.tidy`."""
-        folder = self._folder(name)
-        for part in ("work", "home", "tmp", "outputs", "strings", "own", "root"):
-            await asyncio.to_thread(remove_tree, folder / part)
+        await asyncio.to_thread(_remove_parts, self._folder(name))
+
+    async def untidy(self) -> list[TaskName]:
+        """See `Runner.untidy`."""
+        found = await asyncio.to_thread(lambda: list(self._jobs.glob("*/work")))
+        return [TaskName(path.parent.name) for path in found]
 
     def output(self, name: TaskName, output: str) -> Path:
         """See `Runner.output`."""
@@ -216,6 +226,12 @@ class ProcessRunner:
     def _tell(self, name: TaskName) -> None:
         for listener in self._memory.listeners:
             listener(name)
+
+
+def _remove_parts(folder: Path) -> None:
+    # `work` last: its absence is the mark that there is nothing left to do.
+    for part in ("home", "tmp", "outputs", "strings", "own", "root", "work"):
+        remove_tree(folder / part)
 
 
 def ask_to_end(folder: Path, grace_seconds: float, message: str) -> None:
