@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nablahub.notebook_engine.launch import launch
 from nablahub.notebook_engine.reports import Reporter
 
 START_SECONDS = 120
@@ -49,9 +50,13 @@ def _run(asked: argparse.Namespace, reporter: Reporter) -> int:
     if source is None:
         return 1
     asked.output.parent.mkdir(parents=True, exist_ok=True)
+    launched = launch(asked.python, asked.input.absolute().parent)
     try:
-        return _execute(asked, parameters, source, reporter)
+        return _execute(asked, source, {
+            "parameters": parameters, "launched": launched, "reporter": reporter,
+        })  # fmt: skip
     finally:
+        launched.end()
         if asked.copy is not None and asked.output.exists():
             asked.copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(asked.output, asked.copy)
@@ -76,12 +81,7 @@ def _readable(path: Path, reporter: Reporter) -> dict[str, Any] | None:
     return None
 
 
-def _execute(
-    asked: argparse.Namespace,
-    parameters: dict[str, Any],
-    source: dict[str, Any],
-    reporter: Reporter,
-) -> int:
+def _execute(asked: argparse.Namespace, source: dict[str, Any], options: dict[str, Any]) -> int:
     # Imported here: what is wrong with the arguments is told without waiting for these.
     from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillExecutionError
@@ -89,21 +89,20 @@ def _execute(
 
     from nablahub.notebook_engine.engine import KernelDied, NablaEngine
 
+    reporter: Reporter = options["reporter"]
     papermill_engines.register("nablahub", NablaEngine)
     kernel = source["metadata"].get("kernelspec", {}).get("name") or "python3"
     try:
         execute_notebook(
             str(asked.input.absolute()),
             str(asked.output.absolute()),
-            parameters,
             engine_name="nablahub",
             kernel_name=kernel,
             language="python",
             progress_bar=False,
             start_timeout=START_SECONDS,
             cwd=str(asked.input.absolute().parent),
-            reporter=reporter,
-            python=asked.python,
+            **options,
         )
     except PapermillExecutionError as error:
         return _failed(error, asked.output, reporter)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NotebookExecutionManager
@@ -21,6 +20,8 @@ from nablahub.notebook_engine.reports import Reporter
 LAST_WORDS_SECONDS = 0.2
 #: Outputs of a cell may come after its reply; waiting for them is no error.
 IOPUB_SECONDS = 30
+#: How long a kernel may take to end in its own way once it is asked to.
+GOODBYE_SECONDS = 5
 
 
 class KernelDied(Exception):
@@ -64,6 +65,17 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # untyped base
         # A failed start leaves no manager behind; this one still knows how the process ended.
         self._manager = self.km
 
+    def execute(self, **options: Any) -> Any:
+        """Run the notebook in the kernel."""
+        self.reset_execution_trackers()
+        with self.setup_kernel(**options):
+            self.papermill_execute_cells()
+            info = self.wait_for_reply(self.kc.kernel_info())
+            self.nb.metadata["language_info"] = info["content"]["language_info"]
+            self.set_widgets_metadata()
+            self.ask_to_end()
+        return self.nb
+
     def papermill_execute_cells(self) -> None:
         """Run every cell up to the first that fails."""
         code = [i for i, cell in enumerate(self.nb.cells) if _runs(cell)]
@@ -85,6 +97,17 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # untyped base
             finally:
                 self.nb_man.cell_complete(cell, cell_index=index)
                 self._reporter.end(number, len(code), ok=ok)
+
+    async def _ask_to_end(self) -> None:
+        """Ask the kernel to end and wait for it: jupyter_client only looks every 0.1 s."""
+        try:
+            async with death_of(self._manager.provisioner.pid) as gone:
+                self.kc.shutdown()
+                await asyncio.wait_for(gone.wait(), GOODBYE_SECONDS)
+        except (OSError, TimeoutError):
+            return  # jupyter_client ends it, then.
+
+    ask_to_end = run_sync(_ask_to_end)
 
     def _returncode(self) -> int | None:
         process = getattr(self._manager.provisioner, "process", None)
@@ -126,26 +149,15 @@ class NablaEngine(Engine):  # type: ignore[misc]  # untyped base
     @classmethod
     def execute_managed_notebook(cls, nb_man: Record, kernel_name: str, **options: Any) -> None:
         """Run the cells in a kernel of the job's environment."""
-        reporter: Reporter = options["reporter"]
-        with tempfile.TemporaryDirectory(prefix="nk-", dir=_short_folder()) as folder:
-            client = Client(
-                nb_man,
-                reporter,
-                km=manager(options["python"], Path(folder)),
-                startup_timeout=options["start_timeout"],
-                timeout=None,
-                iopub_timeout=IOPUB_SECONDS,
-                raise_on_iopub_timeout=False,
-                stdout_file=sys.stdout,
-                stderr_file=sys.stderr,
-            )
-            client.execute(cleanup_kc=True, env={**os.environ, "MPLBACKEND": _backend()})
-
-
-def _short_folder() -> str:
-    return "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
-
-
-def _backend() -> str:
-    # ipykernel's own choice: figures become outputs of the cell.
-    return os.environ.get("MPLBACKEND") or "module://matplotlib_inline.backend_inline"
+        client = Client(
+            nb_man,
+            options["reporter"],
+            km=manager(options["launched"]),
+            startup_timeout=options["start_timeout"],
+            timeout=None,
+            iopub_timeout=IOPUB_SECONDS,
+            raise_on_iopub_timeout=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
+        client.execute(cleanup_kc=True)

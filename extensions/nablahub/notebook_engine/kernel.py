@@ -1,4 +1,4 @@
-"""The kernel of a notebook job: the job environment's ipykernel, reached without a network port."""
+"""A kernel that was started before, as jupyter_client sees it; and how we hear of its death."""
 
 from __future__ import annotations
 
@@ -8,50 +8,44 @@ import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import Any
 
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-KERNEL = "nablahub"
-
-
-# These bases are untyped for the type checker: the runner environment has them, the hub's may not.
-class OneKernel(KernelSpecManager):  # type: ignore[misc]  # untyped base
-    """Knows one kernel: the ipykernel of a Python that we are told.
-
-    A kernelspec found on the search path would run some other Python, or be missing.
-    """
-
-    def __init__(self, python: str) -> None:
-        super().__init__()
-        self._python = python
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """Return the one spec, whatever the notebook calls its kernel."""
-        return KernelSpec(
-            argv=[self._python, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-            language="python",
-            display_name="Python",
-        )
+from nablahub.notebook_engine.launch import Launched
 
 
-def manager(python: str, folder: Path) -> AsyncKernelManager:
-    """Return a kernel manager on ``ipc`` sockets in ``folder``.
+class Adopter(LocalProvisioner):  # type: ignore[misc]  # untyped base
+    """Takes a running kernel where jupyter_client would start one."""
 
-    Parameters
-    ----------
-    python : str
-        Python with ipykernel.
-    folder : pathlib.Path
-        A short private folder: a socket's path may have 107 bytes.
-    """
-    return AsyncKernelManager(
-        kernel_name=KERNEL,
-        kernel_spec_manager=OneKernel(python),
-        transport="ipc",
-        connection_file=str(folder / "kernel.json"),
-    )
+    def adopt(self, launched: Launched) -> None:
+        """Say which kernel it will be."""
+        self._launched = launched
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Prepare nothing: the kernel has its connection file."""
+        self.connection_info = self.parent.get_connection_info()
+        return {**kwargs, "cmd": []}
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        """Take the kernel that runs."""
+        self.process = self._launched.process
+        # A session of its own, so its group has its number.
+        self.pid = self.pgid = self.process.pid
+        return self.connection_info
+
+
+def manager(launched: Launched) -> AsyncKernelManager:
+    """Return the manager of a kernel that was started before."""
+    made = AsyncKernelManager(connection_file=str(launched.connection))
+    made.load_connection_file()
+    spec = KernelSpec(argv=[], language="python", display_name="Python")
+    made.kernel_id = "kernel"
+    made.provisioner = Adopter(parent=made, kernel_id=made.kernel_id, kernel_spec=spec)
+    made.provisioner.adopt(launched)
+    return made
 
 
 @asynccontextmanager
