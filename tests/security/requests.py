@@ -101,6 +101,13 @@ def dvc(w: World) -> Request:
     return Request(f"//dvc/{w.dataset}/files/md5/{w.md5[:2]}/{w.md5[2:]}")
 
 
+def dvc_push(w: World) -> Request:
+    """Push an object to the DVC remote."""
+    data = uuid4().bytes
+    md5 = hashlib.md5(data).hexdigest()
+    return Request(f"//dvc/{w.dataset}/files/md5/{md5[:2]}/{md5[2:]}", content=data)
+
+
 UPLOAD = "/datasets/{dataset}/uploads/{new}"
 RUN = "/workflows/{workflow}/runs/{run}"
 VERSION = "/datasets/{dataset}/versions/{version}"
@@ -141,6 +148,7 @@ OWNED: dict[tuple[str, str], Maker] = {
     ("POST", "/datasets/{dataset}/uploads/{upload}/commit"): commit,
     ("GET", "//dvc/{dataset}/files/md5/{object}"): dvc,
     ("HEAD", "//dvc/{dataset}/files/md5/{object}"): dvc,
+    ("PUT", "//dvc/{dataset}/files/md5/{object}"): dvc_push,
     ("GET", "/models"): listed("/models"),
     ("POST", "/models"): in_project("/models", lambda w: {"name": unique(), "project": w.project}),
     ("GET", "/models/{model}"): of("/models/{model}"),
