@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,7 +183,7 @@ class Stand:
         before = self.parts()
 
         def hit() -> Callable[[], None]:
-            _kill(before[name] for name in names)
+            kill(*(before[name] for name in names))
             return lambda: self.until_back({name: before[name] for name in names})
 
         return hit
@@ -195,7 +195,7 @@ class Stand:
         assert up is not None
 
         def hit() -> Callable[[], None]:
-            _kill([up.pid, *(before[name] for name in more)])
+            kill(up.pid, *(before[name] for name in more))
 
             def back() -> None:
                 up.communicate()
@@ -214,7 +214,7 @@ class Stand:
         """Return a blow that kills the launcher of jobs; it comes back when one is needed."""
 
         def hit() -> Callable[[], None]:
-            _kill([processes.launcher_of(self.hub.state)])
+            kill(processes.launcher_of(self.hub.state))
             return lambda: None
 
         return hit
@@ -243,7 +243,8 @@ class Stand:
         self.hub.until_answers("/services/nablahub/health", PATIENCE)
 
 
-def _kill(pids: Iterable[int]) -> None:
+def kill(*pids: int) -> None:
+    """Kill processes by signal 9, all at once, and return when they are gone."""
     found = [psutil.Process(pid) for pid in pids]
     for process in found:
         os.kill(process.pid, signal.SIGKILL)

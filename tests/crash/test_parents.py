@@ -1,0 +1,123 @@
+"""Kill -9 of what is above: a job's parent, the launcher, ``up``, everything at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from tests.crash import checks, processes
+from tests.crash.harness import PARTS, Hit, Stand, kill
+from tests.crash.strikes import seed
+from tests.crash.test_phases import struck
+from tests.crash.waiting import until
+from tests.crash.work import PHASES, Work
+
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(600)]
+
+#: Whoever reads it knows what happened, without knowing how this is built.
+LOST = "The process that ran it was killed, and what it was doing ended with it."
+
+
+def running_job(stand: Stand, title: str) -> tuple[Work, str]:
+    """Return a piece of work whose job runs, and the job's id."""
+    stand.revive()
+    work = stand.work(title)
+    work.prepare()
+    work.commit()
+    work.start()
+    return work, work.until_it_runs()
+
+
+def is_lost(stand: Stand, work: Work, job_id: str) -> None:
+    """Fail unless the run has ended as lost, in words, and nothing of it is or was doubled."""
+    work.finish()
+    job = work.client.jobs.get(job_id)
+    assert (job.state, job.reason, job.message) == ("Error", "lost", LOST)
+    assert (work.run.state, work.run.reason) == ("Error", "lost")
+    assert work.run.message == f"Job 'make' could not be run: {LOST}"
+    assert [(j.state, j.reason) for j in work.run.jobs] == [("Error", "lost"), ("Skipped", "")]
+    checks.nothing_left_of(stand, job)
+    started_nothing_more(work, job_id)
+
+
+def started_nothing_more(work: Work, job_id: str) -> None:
+    """Fail if the job was started another time, or anything came of it."""
+    project = work.project.id
+    assert [run.state for run in work.client.workflows.runs(work.workflow.id)] == ["Error"]
+    assert [job.id for job in work.client.jobs.list(project=project)] == [job_id]
+    assert work.lines() == [job_id]
+    made = work.client.datasets.get(f"{work.name}-made")
+    assert made.latest_version is None
+    assert list(work.client.models.list(project=project)) == []
+
+
+def test_a_job_whose_parent_is_killed_is_lost_and_not_started_again(stand: Stand) -> None:
+    work, job_id = running_job(stand, "shim")
+    kill(processes.parent_of(stand.hub.state, job_id))
+    is_lost(stand, work, job_id)
+    stand.kill("service")()()  # Another life of the service does not take it up either.
+    started_nothing_more(work, job_id)
+    assert processes.of_job(stand.hub.state, job_id) == []
+    stand.live.check()
+
+
+def test_a_parent_that_is_killed_while_the_service_is_away_is_lost_too(stand: Stand) -> None:
+    work, job_id = running_job(stand, "away")
+    back = stand.kill("service")()
+    kill(processes.parent_of(stand.hub.state, job_id))
+    back()
+    is_lost(stand, work, job_id)
+
+
+def test_work_goes_on_without_its_launcher(stand: Stand) -> None:
+    struck(stand, "running", "launcher running 0", stand.kill_launcher())
+
+
+def test_the_next_up_goes_on_with_what_a_killed_one_left(stand: Stand) -> None:
+    struck(stand, "output", "up output 0", stand.kill_up())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    "blow",
+    [
+        pytest.param(lambda stand: stand.kill_launcher(), id="launcher"),
+        pytest.param(lambda stand: stand.kill(*PARTS), id="all-parts"),
+        pytest.param(lambda stand: stand.kill_up(), id="up"),
+        pytest.param(lambda stand: stand.kill_up(*PARTS), id="up-and-all-parts"),
+        pytest.param(lambda stand: stand.freeze("service", 5), id="frozen-service"),
+    ],
+)
+def test_worse_blows(
+    stand: Stand, phase: str, blow: Callable[[Stand], Hit], request: pytest.FixtureRequest
+) -> None:
+    stand.revive()
+    struck(stand, phase, f"{request.node.callspec.id} 1", blow(stand))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("round_", range(3))
+def test_a_service_killed_again_and_again_ends_the_work_all_the_same(
+    stand: Stand, round_: int
+) -> None:
+    """Each life of the service is so short that it sees a part of the work only."""
+    chance = Random(f"{seed()} again {round_}")
+    stand.revive()
+    work, job_id = running_job(stand, f"again-{round_}")
+    for blow in range(4):
+        if blow == 1:
+            work.release()
+        stand.kill("service")()
+        until(lambda: len(stand.parts()) == len(PARTS), "the service is started", pause=0.002)
+        time.sleep(chance.random() * 2)
+    stand.until_back({})
+    work.until_committed()
+    work.finish()
+    work.deploy()
+    assert work.lines() == [job_id]
+    checks.done_once(stand, work, chance)
+    checks.cleared_away(stand, work)
