@@ -189,6 +189,16 @@ async def test_cancelling_lets_the_task_say_goodbye(place: Place, marker: str) -
     assert place.left(marker) == []
 
 
+@pytest.mark.parametrize("after", [0.0, 0.001, 0.003, 0.006, 0.01, 0.02, 0.04])
+async def test_cancelling_at_once_does_not_take_the_grace(place: Place, after: float) -> None:
+    task = shell("sleep 60")
+    await place.runner.start(task)
+    await asyncio.sleep(after)  # Which moment of its birth is met does not matter: none may fail.
+    async with asyncio.timeout(20):
+        await place.runner.cancel(ONE, grace_seconds=300, message="enough")
+        assert (await Watcher(place).until_ended(task)).verdict == "cancelled"
+
+
 async def test_who_does_not_listen_is_killed_after_the_grace(place: Place, marker: str) -> None:
     script = "trap '' TERM; echo ready; (trap '' TERM; sleep 60) & while :; do sleep 1; done"
     task = shell(script, marker)

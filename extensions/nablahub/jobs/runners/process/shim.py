@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import json
 import os
-import random
 import select
 import signal
 import socket
@@ -29,8 +28,10 @@ from nablahub.jobs.runners.process.limits import (
     make_group,
     remove_group,
 )
+from nablahub.jobs.runners.process.ports import free_port
 
 _PR_SET_CHILD_SUBREAPER = 36
+_ASK_AGAIN_SECONDS = 0.005
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -66,6 +67,7 @@ class Shim:
     started_at: float = field(default_factory=time.time)
     _deadline: float | None = None
     _kill_at: float | None = None
+    _asked: bool = False
 
     def mark_started(self) -> dict[str, Any]:
         """Leave the mark that this task was started, after which nobody starts it again."""
@@ -155,6 +157,8 @@ class Shim:
             if self._kill_at is not None and now >= self._kill_at:
                 self._kill()
                 self._kill_at = float("inf")
+            elif self._kill_at is not None and not self._asked:
+                self._ask_to_end()
             elif self.verdict is None and self._deadline is not None and now >= self._deadline:
                 self._set_timeout()
             elif self.verdict is None and self.limit is not None and self.limit.exceeded(self.root):
@@ -165,6 +169,8 @@ class Shim:
         """Milliseconds until there is something to do without being woken."""
         now = time.monotonic()
         waits = [at - now for at in (self._kill_at,) if at is not None and at != float("inf")]
+        if waits and not self._asked:
+            waits.append(_ASK_AGAIN_SECONDS)
         if self.verdict is None:
             if self._deadline is not None:
                 waits.append(self._deadline - now)
@@ -192,8 +198,13 @@ class Shim:
         self.message = f"It needed more memory than its limit of {gib:g} GiB."
 
     def _ask_to_end(self) -> None:
-        procfs.kill_all(list(procfs.descendants(self.root)), signal.SIGTERM)
-        self._kill_at = time.monotonic() + self.launch["grace"]
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + self.launch["grace"]
+        there = list(procfs.descendants(self.root))
+        procfs.kill_all(there, signal.SIGTERM)
+        # Nobody there: the sandbox is still being made, and the command would never hear of it.
+        # But never twice: what a command forks to clean up must not be hit by a second wave.
+        self._asked = bool(there)
 
     def _kill(self) -> None:
         if self.launch["sandboxed"]:
@@ -310,29 +321,6 @@ def _begin(folder: Path, answer: socket.socket, body: Body, group: Group | None)
         answer.sendall(json.dumps(mark).encode() + b"\n")
     answer.close()
     return shim
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on.
-
-    Below the range from which the kernel hands out ports to outgoing connections, since one of
-    those could be taken again before the task listens.
-    """
-    try:
-        low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    except (OSError, ValueError):
-        low = 32768
-    chooser = random.SystemRandom()
-    low = max(low, 20000)
-    for _ in range(1000):
-        port = chooser.randrange(10000, low)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no free port on 127.0.0.1")
 
 
 def _open(gate: int) -> None:
