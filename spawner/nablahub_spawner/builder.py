@@ -22,6 +22,10 @@ LIB = f"{OPT}/lib"
 KERNEL_ENVIRONMENT = f"{OPT}/environments/default"
 DATA = f"{OPT}/share/jupyter"
 CONFIG = f"{OPT}/etc/jupyter"
+BIN = f"{OPT}/bin"
+#: Programs of the hub's environment that terminals have. Not all of it: it may contain a node,
+#: which JupyterLab would ask for yarn's settings at each start.
+PROGRAMS = ("nablahub", "jupyter", "uv")
 DATASETS = "/datasets"
 CACHE = f"{OPT}/cache"
 #: Packages that a server imports; shown one by one when they lie outside its environment.
@@ -34,6 +38,8 @@ SERVER_CONFIG: Mapping[str, Any] = {
         "news_url": None,
         "check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
     },
+    # Else it runs npm at each start, where there is one, to ask where its packages would be.
+    "LanguageServerManager": {"node_roots": [sys.prefix]},
     "ServerApp": {"terminado_settings": {"shell_command": ["/bin/bash"]}},
 }
 
@@ -161,6 +167,7 @@ def sandbox(server: Server) -> Sandbox:
         binds=tuple(binds),
         prefixes=(Path(sys.prefix), *_base()),
         bases=bases,
+        links={f"{BIN}/{name}": f"{sys.prefix}/bin/{name}" for name in PROGRAMS},
         env=server.env,
         chdir=server.home_inside,
         tmp=here / "tmp",
@@ -169,7 +176,7 @@ def sandbox(server: Server) -> Sandbox:
 
 def variables(server: Server) -> dict[str, str]:
     """Return the environment variables that follow from what a server sees."""
-    path = [f"{sys.prefix}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
+    path = [BIN, "/usr/local/bin", "/usr/bin", "/bin"]
     if server.environment is not None:
         path.insert(0, f"{KERNEL_ENVIRONMENT}/bin")
     return {

@@ -127,6 +127,7 @@ async def _show(state: StateDir, url: str, report: Report, as_json: bool) -> int
         console.emit_json(asdict(result))
         sys.stdout.flush()
     else:
+        out.print(f"  {'endpoint':<10} {result.endpoint}", markup=False, soft_wrap=True)
         out.print(f"The model says: it is a {result.prediction['label'][0]}.", markup=False)
         for name, link in result.urls.items():
             out.print(f"  {name:<10} {link}", markup=False, soft_wrap=True)

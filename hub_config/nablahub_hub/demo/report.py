@@ -17,6 +17,10 @@ from rich.progress import (
 )
 
 
+#: Columns of the longest title.
+WIDTH = 29
+
+
 class Step:
     """One step while it runs.
 
@@ -64,14 +68,14 @@ class Report:
         bar = Progress(
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TimeElapsedColumn(),
             TextColumn("{task.fields[said]}", markup=False),
             console=self.console,
             disable=not terminal,
         )
         with bar:
-            step = Step(bar, bar.add_task(title, total=None, said=""))
+            step = Step(bar, bar.add_task(title.ljust(WIDTH), total=None, said=""))
             yield step
             step.at(1, 1)
         self.seconds[name] = round(time.monotonic() - begun, 3)

@@ -90,7 +90,7 @@ class Showcase:
     def environments(self) -> None:
         """Build the Python environments that are not there yet."""
         built = Environments(self.state.environments)
-        with self.report.step("environments", "Build the Python environments") as step:
+        with self.report.step("environments", "Build Python environments") as step:
             for index, name in enumerate(ENVIRONMENTS):
                 built.ensure(name, _environment_progress(step, index))
                 step.at(index + 1, len(ENVIRONMENTS))
@@ -206,7 +206,7 @@ class Showcase:
                     f"The deployment is {found.state}: {found.message or found.reason}",
                     hint=f"`nablahub deployments show {found.name}` tells more.",
                 )
-            step.say(found.endpoint)
+            step.say(f"{found.name} answers")
         deployment: Deployment = found
         return deployment
 
