@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from sqlalchemy.orm import Session
 
-from nablahub.core.errors import NablaError
+from nablahub.core.errors import NablaError, StorageFull, Unavailable
 from nablahub.core.times import now
 from nablahub.workflows.actions import ACTIONS
 from nablahub.workflows.compiling import Bound, compile_job, model_request, record_name
@@ -143,6 +143,8 @@ class Advancer:
                 ref = self._work.create_model(
                     session, place, name=asked.name, type_=asked.type, version=version, key=key
                 )
+        except (StorageFull, Unavailable):
+            raise  # It may go the next time; nothing of this step is kept.
         except NablaError as error:
             row.job_id = None
             self._end(row, "Error", "refused", str(error))

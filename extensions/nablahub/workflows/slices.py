@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
@@ -18,6 +20,7 @@ from nablahub.workflows.machine import Machine
 from nablahub.workflows.work import JobRequest, JobView, Place
 
 OWNER = "run"
+DATASET_ID = re.compile(r"ds[a-z0-9]{13}")
 DEFAULT_ENVIRONMENT = "default"
 
 
@@ -56,14 +59,23 @@ class SliceWork:
         return models.resolve(session, asking, ref, project_id=place.project_id).id
 
     def ensure_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
-        """Return the id of the dataset called ``ref``, making it in the project when missing."""
+        """Return the id of the dataset called ``ref``, making it in the project when missing.
+
+        Raises
+        ------
+        Invalid
+            When it can't be called so.
+        NoSuchDataset
+            When ``ref`` is an id, and there is none.
+        """
         try:
             name = check_name(ref)
         except ValueError as error:
             raise Invalid(f"'{ref}' can't be the name of a dataset. {error}") from None
-        row = self._context.get(DatasetService).get_or_create(
-            session, place.team_id, place.project_id, name, who.name
-        )
+        datasets = self._context.get(DatasetService)
+        if DATASET_ID.fullmatch(ref):
+            return datasets.row(session, place.team_id, ref).id  # Nobody calls a new one so.
+        row = datasets.get_or_create(session, place.team_id, place.project_id, name, who.name)
         return row.id
 
     def submit(self, session: Session, place: Place, request: JobRequest, key: str) -> str:

@@ -1,0 +1,124 @@
+"""``nablahub workflows`` as a user or a program calls it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nablahub.cli import main
+from nablahub.jobs.runners.process.shutdown import end_all
+from tests.support.environments import FOLDER, environment
+from tests.support.service import RunningService, running
+
+SPEC = """\
+inputs: {code: {type: string, with: {value: "0"}}}
+jobs:
+  only:
+    uses: script@v1
+    inputs: {code: workflow.inputs.code}
+    with: {script: "cat greeting.txt; exit $(cat /inputs/code)"}
+  then: {uses: script@v1, needs: [only], with: {script: "true"}}
+"""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    environment("default")
+    with running(tmp_path_factory.mktemp("hub"), environments_dir=FOLDER) as made:
+        made.hub().projects.create("cli")
+        yield made
+    end_all(made.state)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "greet.yaml").write_text(SPEC)
+    (tmp_path / "greeting.txt").write_text("hello from a file\n")
+    return tmp_path
+
+
+class Cli:
+    """The command line, connected to the service."""
+
+    def __init__(self, service: RunningService) -> None:
+        self._env = {"NABLAHUB_URL": service.url, "NABLAHUB_TOKEN": "token-of-alice"}
+
+    def __call__(self, *words: str | Path, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, ["workflows", *map(str, words)], env=self._env)
+        assert result.exit_code == code, result.output
+        return result
+
+    def json(self, *words: str | Path, code: int = 0) -> Any:
+        return json.loads(self(*words, "--json", code=code).stdout)
+
+
+@pytest.fixture
+def cli(service: RunningService) -> Cli:
+    return Cli(service)
+
+
+def apply(cli: Cli, folder: Path) -> Any:
+    return cli.json(
+        "apply", "-f", folder / "greet.yaml", "--file", folder / "greeting.txt", "--project", "cli"
+    )
+
+
+def test_a_workflow_is_applied_run_watched_and_read(cli: Cli, folder: Path) -> None:
+    made = apply(cli, folder)
+    assert (made["name"], made["files"], made["revision"]) == ("greet", ["greeting.txt"], 1)
+    assert apply(cli, folder)["revision"] == 1
+    watched = cli("run", "greet", "--project", "cli", "--watch")
+    assert "✓ Succeeded  only" in watched.stderr
+    assert "✓ Succeeded" in watched.stdout
+    assert cli("logs", "greet", "--job", "only").stdout == "hello from a file\n"
+    status = cli.json("status", "greet")
+    assert status["state"] == "Succeeded"
+    assert [job["name"] for job in status["jobs"]] == ["only", "then"]
+    assert cli.json("runs", "greet")[0]["uuid"] == status["uuid"]
+    assert "greet" in cli("list", "--project", "cli").stdout
+
+
+def test_a_failed_run_exits_with_1_and_says_which_job(cli: Cli, folder: Path) -> None:
+    apply(cli, folder)
+    failed = cli.json("run", "greet", "--input", "code=3", "--watch", code=1)
+    assert failed["state"] == "Failed"
+    assert [job["state"] for job in failed["jobs"]] == ["Failed", "Skipped"]
+    number = str(failed["number"])
+    assert "Job 'only' failed" in cli("status", "greet", number).stdout
+    assert cli("logs", "greet", number).stdout == "hello from a file\n"
+    assert "The run has no job 'onyl'." in cli("logs", "greet", "--job", "onyl", code=1).stderr
+
+
+def test_faults_are_told_with_file_line_and_column(cli: Cli, folder: Path) -> None:
+    spec = folder / "greet.yaml"
+    carried = folder / "greeting.txt"
+    assert "nothing is wrong" in cli("validate", "-f", spec, "--file", carried).stdout
+    spec.write_text(SPEC.replace("script@v1, needs", "scirpt@v1, needs"))
+    told = cli("validate", "-f", spec, code=1).stdout
+    assert told == f"{spec}:7:16: There is no action 'scirpt@v1'. Did you mean 'script@v1'?\n"
+    refused = cli("apply", "-f", spec, "--project", "cli", code=1)
+    assert "line 7, column 16" in refused.stderr
+    assert cli.json("validate", "-f", spec, code=1)["errors"][0]["line"] == 7
+    spec.write_text("jobs: [\n")
+    assert "line 2, column 1" in cli("create", "-f", spec, "--project", "cli", code=1).stderr
+
+
+def test_wrong_usage_and_unknown_things_have_their_codes(cli: Cli, folder: Path) -> None:
+    apply(cli, folder)
+    cli("run", "greet", "--input", "code", code=2)
+    cli("run", code=2)
+    assert "was not found" in cli("run", "nobody", code=1).stderr
+    assert cli.json("run", "nobody", code=1)["error"]["code"] == "not_found"
+    assert "has no input 'cod'" in cli("run", "greet", "--input", "cod=1", code=1).stderr
+    other = folder / "other.yaml"
+    other.write_text("jobs: {a: {uses: script@v1, with: {script: x}}}\n")
+    made = cli.json("create", "-f", other, "--project", "cli")
+    assert made["name"] == "other"
+    assert "already" in cli("create", "-f", other, "--project", "cli", code=1).stderr
+    assert "has not run yet" in cli("status", "other", code=1).stderr
+    assert cli.json("delete", "other")["deleted"] == made["id"]
