@@ -60,7 +60,7 @@ class Bound:
 class NothingLeft(Invalid):
     """A job did not write the output that another one needs."""
 
-    code = "output_missing"
+    code = "input_missing"
 
 
 def volume(run: str, job: str, output: str) -> str:
