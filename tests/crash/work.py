@@ -14,8 +14,9 @@ from typing import Any
 from nablahub.client import Hub
 from nablahub.core.errors import NablaError
 from nablahub.core.state import StateDir
+from nablahub.workflows.types import ENDED
 from tests.crash import model
-from tests.crash.waiting import until
+from tests.crash.waiting import PATIENCE, until
 
 #: What one after the other is done; a part of the hub is killed within one of them.
 PHASES = ("commit", "spawn", "running", "output", "model", "rollout")
@@ -77,7 +78,8 @@ class Work:
     workflow: Any = None
     run: Any = None
     deployment: Any = None
-    committed: threading.Event = field(default_factory=threading.Event)
+    heard: str = ""
+    told: threading.Event = field(default_factory=threading.Event)
 
     def do(self) -> None:
         """Do all of it up to the deployment that answers."""
@@ -142,16 +144,20 @@ class Work:
         threading.Thread(target=self._listen, daemon=True, name=f"listen {self.name}").start()
 
     def _listen(self) -> None:
-        """Hear when the job's output is committed."""
+        """Hear when the job's output is committed, or the run ends without that."""
         try:
             for event in self.listener.transport.events(project=self.project.id, after=0):
                 told = event.data
-                new = told["kind"] == "dataset" and told["data"]["name"] == f"{self.name}-made"
-                if new and told["data"]["latest"]:
-                    self.committed.set()
-                    return
+                made = told["kind"] == "dataset" and told["data"]["name"] == f"{self.name}-made"
+                if made and told["data"]["latest"]:
+                    self.heard = "committed"
+                elif told["kind"] == "run" and told["data"]["state"] in ENDED:
+                    self.heard = f"the run ended as {told['data']['state']}"
+                if self.heard:
+                    break
         except NablaError as error:
-            print(f"the listener gave up: {error}")
+            self.heard = str(error)
+        self.told.set()
 
     @property
     def storage(self) -> Path:
@@ -174,7 +180,8 @@ class Work:
 
     def until_committed(self) -> None:
         """Return when the listener heard that the job's output is a version."""
-        assert self.committed.wait(120), "nobody told of the output's version"
+        assert self.told.wait(PATIENCE), "nobody told of the output's version"
+        assert self.heard == "committed"
 
     def finish(self) -> None:
         """Follow the run to its end."""
