@@ -27,9 +27,10 @@ from nablahub.datasets.errors import NoSuchDataset, NoSuchUpload, NoSuchVersion
 from nablahub.datasets.intake import Received, check_room
 from nablahub.datasets.layout import cache_name, manifest_key, object_key, pack_key
 from nablahub.datasets.local import TreeStorer, make_readable
-from nablahub.datasets.manifest import Entry, Parser, Root
+from nablahub.datasets.manifest import KIND_FILE, Entry, Parser, Root
 from nablahub.datasets.manifests import ManifestReader, Written, write_manifest
-from nablahub.datasets.scan import scan
+from nablahub.datasets.packs import SMALL
+from nablahub.datasets.scan import Found, scan
 from nablahub.datasets.store import (
     DatasetRow,
     GarbageRow,
@@ -38,6 +39,7 @@ from nablahub.datasets.store import (
     UploadRow,
     VersionRow,
 )
+from nablahub.datasets.types import ObjectName
 from nablahub.datasets.uploads import Check, Origin
 
 if TYPE_CHECKING:
@@ -104,6 +106,24 @@ class Building:
         store, limit = self._datasets.store(team_id), self._datasets.settings.dataset_quota_bytes
         with self._undone(team_id, "object", object_key(md5)):
             self.write(lambda s: uploads.register_object(s, store, upload, row, limit))
+
+    def keep(self, dataset: DatasetRow, upload: UploadRow, file: Path, name: ObjectName) -> None:
+        """Make a file that was proved part of the store: a small one in a pack, a large one alone.
+
+        Parameters
+        ----------
+        file : pathlib.Path
+            On the store's file system; gone afterwards.
+        """
+        if name.size <= SMALL:
+            contents = self.read(lambda s: self._datasets.contents(s, dataset))
+            storer = self.storer(dataset, upload, contents)
+            storer.store(Found(name.md5, str(file), name.size, KIND_FILE))
+            storer.flush()
+            file.unlink()
+        else:
+            self._datasets.store(dataset.team_id).adopt(file, object_key(name.md5))
+            self.register_object(dataset.team_id, upload, name.md5, name.sha256, name.size)
 
     def _undone(self, team_id: str, kind: str, key: str) -> _Undone:
         return _Undone(self, team_id, kind, key)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Self
 from nablahub.core.errors import StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, ObjectStore, full_storage
 from nablahub.datasets.errors import BadObject, ObjectBusy, UploadLost, UploadOffset, human
-from nablahub.datasets.layout import object_key, pack_key
+from nablahub.datasets.layout import pack_key
 from nablahub.datasets.packs import HEAD, PACK_COUNT, PACK_LIMIT, ROW, PackChecker
 
 LARGEST_PACK: Final = HEAD + ROW * PACK_COUNT + PACK_LIMIT
@@ -167,8 +167,16 @@ class Parts:
             with file.open("ab", 0) as opened:
                 yield PieceWriter(opened.fileno(), hashes, self.root)
 
-    def finish(self, store: ObjectStore, file: Path, md5: str, sha256: str) -> None:
-        """Prove a whole object and move it into the store; a wrong one is thrown away."""
+    def prove(self, file: Path, md5: str, sha256: str) -> None:
+        """Prove that a whole object has come; a wrong one is thrown away.
+
+        Raises
+        ------
+        BadObject
+            When its bytes are others than was said.
+        UploadLost
+            When it is gone.
+        """
         hashes = self._hashes.pop(file, None) or _Hashes()
         if not file.exists():  # It went with an upload that was cancelled.
             raise UploadLost
@@ -182,7 +190,6 @@ class Parts:
                 "damaged on the way or changed while it was read.",
                 hint="Send it again.",
             )
-        store.adopt(file, object_key(md5))
 
     def discard(self, file: Path) -> None:
         """Delete what has arrived of an object."""

@@ -21,13 +21,13 @@ from nablahub.core.objects import full_storage
 from nablahub.datasets import uploads
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import BadObject, MissingObjects
-from nablahub.datasets.layout import object_key
 from nablahub.datasets.manifest import KIND_FILE, Entry
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.paths import TreeRules, show
 from nablahub.datasets.scan import Found
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, objects_of
+from nablahub.datasets.types import ObjectName
 from nablahub.datasets.uploads import SHOWN_FAULTS, Origin
 
 SOURCE: Final = "dvc push"
@@ -97,8 +97,8 @@ def keep_large(
 ) -> None:
     """Make a large object part of the store; a small one waits for its pack."""
     if pushed.size > SMALL:
-        service.store(dataset.team_id).adopt(pushed.file, object_key(pushed.md5))
-        service.building.register_object(dataset.team_id, upload, pushed.md5, sha256, pushed.size)
+        name = ObjectName(md5=pushed.md5, sha256=sha256, size=pushed.size)
+        service.building.keep(dataset, upload, pushed.file, name)
 
 
 def parse_tree(data: bytes, md5: str) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from nablahub.datasets.types import (
     Md5,
     Missing,
     MissingAnswer,
+    ObjectName,
     PartAnswer,
     PartQuery,
     Upload,
@@ -176,10 +177,9 @@ async def _take_piece(call: StreamCall) -> PartAnswer:
         arrived = await _append_piece(call, service.parts(team_id), file)
         if arrived < asked.size:
             return PartAnswer(arrived=arrived, complete=False)
-        store = service.store(team_id)
-        await blocking(service.parts(team_id).finish, store, file, md5, asked.sha256)
-        register = service.building.register_object
-        await blocking(register, team_id, upload, md5, asked.sha256, asked.size)
+        await blocking(service.parts(team_id).prove, file, md5, asked.sha256)
+        name = ObjectName(md5=md5, sha256=asked.sha256, size=asked.size)
+        await blocking(service.building.keep, dataset, upload, file, name)
     return PartAnswer(arrived=arrived, complete=True)
 
 

@@ -339,6 +339,23 @@ def test_a_large_object_goes_on_where_it_stopped(
     assert api_of(service).read(dataset, "big") == data
 
 
+def test_a_small_object_sent_alone_is_packed_all_the_same(
+    service: RunningService, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    dataset, hub = fresh(service, request), service.transport()
+    row = entries({"tiny": b"tiny"})[0]
+    before = stored(service)
+    upload = (
+        f"/datasets/{dataset}/uploads/{hub.post(f'/datasets/{dataset}/uploads', {})['version']}"
+    )
+    params = {"sha256": row.sha256, "size": 4, "offset": 0}
+    hub.request("PUT", f"{upload}/objects/{row.md5}", params=params, content=b"tiny")
+    hub.request("POST", f"{upload}/commit", content=row.line().encode())
+    assert sorted(Path(p).parts[-3] for p in stored(service) - before) == ["manifests", "packs"]
+    api_of(service).download(dataset, tmp_path / "back")
+    assert read(tmp_path / "back") == {"tiny": b"tiny"}
+
+
 def test_two_commits_at_once_are_two_versions(
     service: RunningService, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
