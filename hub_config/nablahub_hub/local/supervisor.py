@@ -22,6 +22,8 @@ from nablahub_hub.local.config import LocalConfig, choose, ensure_secrets, write
 HOPELESS = 3
 #: Seconds the hub has to stop the servers of its users.
 SERVERS_PATIENCE = 15.0
+#: Seconds until the service must answer through the public port, once it answers by itself.
+ROUTE_PATIENCE = 60.0
 #: Seconds a process has to end by itself.
 PATIENCE = 8.0
 
@@ -109,6 +111,7 @@ class Supervisor:
             self.children[spec.name] = Child(spec, self.config.session, self.say)
         await asyncio.gather(*(child.start() for child in self.children.values()))
         await asyncio.gather(*(self._answered(child, started) for child in self.children.values()))
+        await self._routed()
         await asyncio.to_thread(self._write_client)
         self.seconds = time.monotonic() - begun
         lock.publish(self.state, {"url": self.config.public_url, "seconds": self.seconds})
@@ -159,6 +162,18 @@ class Supervisor:
                     hint="`nablahub doctor` looks for what is missing on this machine.",
                 )
         started(child.spec.name)
+
+    async def _routed(self) -> None:
+        """Wait for the service's route: the hub gives it to Traefik a moment after it answers."""
+        url = f"{self.config.public_url}/services/nablahub/health"
+        try:
+            async with asyncio.timeout(ROUTE_PATIENCE):
+                await web.until_answers(url)
+        except TimeoutError:
+            raise StartFailed(
+                f"The service answers, but not at {url}: the hub gave the proxy no route to it.",
+                hint=f"See {self.state.logs / 'hub.log'}.",
+            ) from None
 
     def _write_client(self) -> None:
         """Leave the URL and a token of the owner for the command line on this machine."""
