@@ -76,18 +76,27 @@ def nothing_left_of(stand: Stand, job: Job) -> None:
     assert not left, f"{job.id} ended as {job.state}, and still there is {left}"
 
 
-def cleared_away(stand: Stand, work: Work) -> None:
-    """Delete the deployment, and fail unless its processes end."""
+def clear_away(stand: Stand, work: Work) -> None:
+    """Delete the deployment; whether its servers end is looked at after the next work.
+
+    That they may drain takes seconds in which other things can be done, and killed.
+    """
     work.clear()
-    until(
-        lambda: not processes.servers_of(work.name), f"the model servers of {work.name} end"
-    )  # fmt: skip
+    earlier, stand.cleared = stand.cleared, [work]
+    for old in earlier:
+        cleared_away(stand, old)
+
+
+def cleared_away(stand: Stand, work: Work) -> None:
+    """Fail unless everything of a work whose deployment was deleted ends."""
+    until(lambda: not processes.servers_of(work.name), f"the model servers of {work.name} end")
     jobs = work.client.jobs
     until(
         lambda: all(job.state in FINISHED for job in jobs.list(project=work.project.id)),
         f"all jobs of {work.name} have ended",
     )
     nothing_left(stand, work)
+    assert list(work.client.deployments.list(work.project.id)) == []
 
 
 def spawned_once(stand: Stand) -> None:

@@ -19,5 +19,7 @@ def stand() -> Iterator[Stand]:
         work = made.measure()
         checks.spawned_once(made)
         checks.done_once(made, work, Random(0))
-        checks.cleared_away(made, work)
+        checks.clear_away(made, work)
         yield made
+        for work in made.cleared:
+            checks.cleared_away(made, work)

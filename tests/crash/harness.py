@@ -88,6 +88,7 @@ class Stand:
     hub: RunningHub
     folder: Path
     clock: Clock = field(default_factory=Clock)
+    cleared: list[Work] = field(default_factory=list)
     _live: Live | None = None
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 

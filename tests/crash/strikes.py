@@ -56,7 +56,6 @@ class Strike:
     chance: Random = field(init=False)
     delay: float = field(init=False)
     dealt: bool = False
-    _recover: Callable[[], None] | None = None
     _error: BaseException | None = None
 
     def __post_init__(self) -> None:
@@ -84,12 +83,12 @@ class Strike:
         if self._error is not None:
             raise self._error
         self.dealt = True
-        assert self._recover is not None
-        self._recover()
 
     def _deal(self) -> None:
         try:
             time.sleep(self.delay)
-            self._recover = self.hit()
+            recover = self.hit()
+            # Here, since the phase itself may wait for it.
+            recover()
         except BaseException as error:  # noqa: BLE001 - raised where the phase ends
             self._error = error

@@ -120,4 +120,4 @@ def test_a_service_killed_again_and_again_ends_the_work_all_the_same(
     work.deploy()
     assert work.lines() == [job_id]
     checks.done_once(stand, work, chance)
-    checks.cleared_away(stand, work)
+    checks.clear_away(stand, work)

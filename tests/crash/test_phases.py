@@ -43,7 +43,7 @@ def struck(stand: Stand, phase: str, case: str, hit: Hit) -> None:
         if phase == "spawn":
             checks.spawned_once(stand)
         checks.done_once(stand, work, strike.chance)
-        checks.cleared_away(stand, work)
+        checks.clear_away(stand, work)
     except BaseException as error:
         error.add_note(str(strike))
         try:
