@@ -23,11 +23,12 @@ from nablahub.workflows.graph import Plan, plan
 from nablahub.workflows.spec import Spec, restore
 from nablahub.workflows.store import RunJobRow, RunRow, jobs_of
 from nablahub.workflows.types import ENDED, Output, RunInput
-from nablahub.workflows.work import Place, Work
+from nablahub.workflows.work import JobView, Place, Work
 
 #: Why a job or run ended otherwise than well: code, and the worst of the jobs' reasons.
 CANCELLED: Final = "cancelled"
 TIMEOUT: Final = "timeout"
+GONE: Final = JobView("Error", "lost", "The job's record is gone.")
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ class Advancer:
         before = _picture(run, rows)
         spec = restore(run.spec)
         left = self._time_left(run, spec)
+        views = self._work.look(session, uuid)
         for row in rows:
-            self._look(session, spec, row)
+            if row.job_id is not None and row.state not in ENDED:
+                self._copy(spec, row, views.get(row.job_id, GONE))
         self._move(session, run, spec, rows)
         if _picture(run, rows) != before:
             self._tell(session, run, rows, "changed")
@@ -90,11 +93,8 @@ class Advancer:
             run.message = f"The run took longer than its {spec.timeout} s."
         return math.ceil(left * 1000) / 1000
 
-    def _look(self, session: Session, spec: Spec, row: RunJobRow) -> None:
+    def _copy(self, spec: Spec, row: RunJobRow, view: JobView) -> None:
         """Copy what became of a job."""
-        if row.job_id is None or row.state in ENDED:
-            return
-        view = self._work.look(session, row.job_id)
         row.state, row.reason, row.message = view.state, view.reason, view.message
         row.started_at, row.finished_at = view.started_at, view.finished_at
         if row.action == "notebook@v1" and view.started_at is not None:
@@ -137,8 +137,7 @@ class Advancer:
                 if ACTIONS[row.action].runs:
                     row.job_id = self._work.submit(session, place, compile_job(bound, name), key)
                     row.state = "Pending"
-                    self._look(session, spec, row)
-                    return row.state in ENDED
+                    return False
                 asked, version = model_request(bound, name)
                 ref = self._work.create_model(
                     session, place, name=asked.name, type_=asked.type, version=version, key=key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -107,15 +108,16 @@ class SliceWork:
         )
         return row.id
 
-    def look(self, session: Session, job_id: str) -> JobView:
-        """Return what became of a job."""
-        row = self._context.get(JobService).find(session, job_id)
-        if row is None:
-            return JobView("Error", "lost", "The job's record is gone.")
-        return JobView(
-            state=row.state, reason=row.reason or "", message=row.message, outputs=row.outputs,
-            started_at=row.started_at, finished_at=row.finished_at,
-        )  # fmt: skip
+    def look(self, session: Session, run: str) -> Mapping[str, JobView]:
+        """Return what became of a run's jobs so far, by their ids."""
+        rows = self._context.get(JobService).of_owner(session, OWNER, run)
+        return {
+            row.id: JobView(
+                state=row.state, reason=row.reason or "", message=row.message,
+                outputs=row.outputs, started_at=row.started_at, finished_at=row.finished_at,
+            )
+            for row in rows
+        }  # fmt: skip
 
     def cancel(self, session: Session, job_id: str) -> None:
         """Ask a job to end; nothing happens when it has."""

@@ -104,8 +104,8 @@ class Work(Protocol):
     def submit(self, session: Session, place: Place, request: JobRequest, key: str) -> str:
         """Submit a job and return its id; the same key gives the same job."""
 
-    def look(self, session: Session, job_id: str) -> JobView:
-        """Return what became of a job."""
+    def look(self, session: Session, run: str) -> Mapping[str, JobView]:
+        """Return what became of a run's jobs so far, by their ids."""
 
     def cancel(self, session: Session, job_id: str) -> None:
         """Ask a job to end; nothing happens when it has."""

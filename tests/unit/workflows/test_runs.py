@@ -63,8 +63,8 @@ class Below:
         self.views.setdefault(key, JobView("Pending"))
         return key
 
-    def look(self, session: Session, job_id: str) -> JobView:
-        return self.views[job_id]
+    def look(self, session: Session, run: str) -> Mapping[str, JobView]:
+        return self.views
 
     def cancel(self, session: Session, job_id: str) -> None:
         if self.views[job_id].state not in ENDED:
