@@ -216,3 +216,38 @@ def test_files_reach_the_jobs(hub: Hub, project: str, tmp_path: Path) -> None:
     ended = hub.workflows.wait(hub.workflows.start(made.id))
     assert ended.state == "Succeeded"
     assert hub.jobs.log(ended.jobs[0].job_id) == "carried\n"
+
+
+def test_a_run_goes_on_after_the_service_came_back(tmp_path: Path) -> None:
+    with running(tmp_path, environments_dir=FOLDER) as first:
+        hub = first.hub()
+        project = hub.projects.create("again").id
+        made = hub.workflows.apply(project, """\
+name: long
+jobs:
+  waits:
+    uses: script@v1
+    outputs: {kept: {type: volume}}
+    with: {script: "echo x > /outputs/kept/f; until [ -e /storage/go ]; do sleep 0.05; done"}
+  after:
+    uses: script@v1
+    needs: [waits]
+    inputs: {kept: waits.outputs.kept}
+    with: {script: "cat /inputs/kept/f >> /storage/lines"}
+""")  # fmt: skip
+        started = hub.workflows.start(made.id)
+        for now in hub.workflows.follow(started):
+            if now.jobs[0].state == "Running":
+                break
+    (storage,) = first.state.storage.iterdir()
+    (storage / "go").touch()
+    leftover = first.state.volumes / "of-a-run-that-nobody-knows" / "a.b"
+    leftover.mkdir(parents=True)
+    with running(tmp_path, environments_dir=FOLDER) as second:
+        hub = second.hub()
+        ended = hub.workflows.wait(hub.workflows.run(made.id, started.number))
+        assert (ended.state, ended.uuid) == ("Succeeded", started.uuid)
+        assert len(list(hub.jobs.list())) == 2
+        assert (storage / "lines").read_text() == "x\n"
+        assert list(second.state.volumes.iterdir()) == []
+    end_all(second.state)
