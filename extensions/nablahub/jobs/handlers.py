@@ -13,6 +13,7 @@ from nablahub.core.paging import Page
 from nablahub.jobs.artifacts import listed, opened
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.service import JobService, as_wire
+from nablahub.jobs.store import JobRow
 from nablahub.jobs.types import (
     Artifacts,
     EnvironmentInfo,
@@ -65,7 +66,7 @@ async def get_log(call: StreamCall) -> None:
     if call.query.follow:
         resumed = call.request_headers.get("Last-Event-ID", "")
         offset = int(resumed) if resumed.isdigit() else call.query.offset
-        await _follow(call, service, row.id, offset)
+        await _follow(call, service, row, offset)
         return
     call.set_header("Content-Type", "text/plain; charset=utf-8")
     offset = call.query.offset
@@ -74,20 +75,17 @@ async def get_log(call: StreamCall) -> None:
         await call.write(part)
 
 
-async def _follow(call: StreamCall, service: JobService, job_id: str, offset: int) -> None:
+async def _follow(call: StreamCall, service: JobService, row: JobRow, offset: int) -> None:
     call.set_header("Content-Type", "text/event-stream")
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    async with contextlib.aclosing(service.follow_log(job_id, offset)) as parts:
+    async with contextlib.aclosing(service.follow_log(row, offset)) as parts:
         async for part in parts:
             offset += len(part)
             text = decoder.decode(part)
             # Where a character is cut in two, a client that resumes must get it whole.
             whole = offset - len(decoder.getstate()[0])
             await call.sse({"offset": whole, "text": text}, event="log", seq=str(whole))
-    async with contextlib.aclosing(service.changes(job_id)) as rows:
-        async for row in rows:
-            state = row.state
-    await call.sse({"state": state}, event="end")
+    await call.sse({"state": await service.end_of(row)}, event="end")
 
 
 @stream("GET", "/jobs/{job}/artifacts", scope="jobs:read", produces="application/json")

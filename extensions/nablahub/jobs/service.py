@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from nablahub.jobs.steps import Machinery, Steps, announce, instance_of
 from nablahub.jobs.store import JobRow, by_key, of_owner, of_teams, unfinished
 from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import task_of
-from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner
+from nablahub.jobs.types import FINISHED, Job, JobQuery, JobSpec, Owner
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService
 
@@ -40,27 +41,27 @@ CANCELLED = "It was cancelled."
 
 @dataclass
 class Waiters:
-    """Those that wait for a change of a job; used on the event loop only."""
+    """Those that wait for a change of a job's state; used on the event loop only."""
 
-    events: dict[str, set[asyncio.Event]]
+    queues: dict[str, set[asyncio.Queue[str]]]
 
     @contextmanager
-    def of(self, job_id: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set at each change from now on."""
-        event = asyncio.Event()
-        self.events.setdefault(job_id, set()).add(event)
+    def of(self, job_id: str) -> Iterator[asyncio.Queue[str]]:
+        """Give a queue that gets the state at each change from now on."""
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        self.queues.setdefault(job_id, set()).add(queue)
         try:
-            yield event
+            yield queue
         finally:
-            rest = self.events[job_id]
-            rest.discard(event)
+            rest = self.queues[job_id]
+            rest.discard(queue)
             if not rest:
-                del self.events[job_id]
+                del self.queues[job_id]
 
-    def wake(self, job_id: str) -> None:
-        """Set the events of a job."""
-        for event in self.events.get(job_id, ()):
-            event.set()
+    def tell(self, job_id: str, state: str) -> None:
+        """Tell a new state to those that wait."""
+        for queue in self.queues.get(job_id, ()):
+            queue.put_nowait(state)
 
 
 class JobService:
@@ -85,7 +86,7 @@ class JobService:
         self._sweeping: asyncio.Task[None] | None = None
         machinery = Machinery(
             context=context, runner=self.runner, layout=self.layout, committer=datasets,
-            capacity=self.capacity, boot=procfs.boot_id(), changed=self._waiters.wake,
+            capacity=self.capacity, boot=procfs.boot_id(), changed=self._waiters.tell,
         )  # fmt: skip
         context.reconciler.register("job", Steps(machinery).step)
         self.runner.listen(lambda name: context.reconciler.wake_now("job", name))
@@ -103,6 +104,7 @@ class JobService:
 
     def resume(self, session: Session) -> None:
         """Take up every job that has not ended, in the order they came; clean up after the rest."""
+        tokens.sweep(session)
         jobs = unfinished(session)
         ids = frozenset(job.id for job in jobs)
         after_commit(session, lambda: self._sweep_later(ids))
@@ -169,7 +171,7 @@ class JobService:
         )  # fmt: skip
         session.add(row)
         session.flush()
-        announce(self._context, session, row, self._waiters.wake)
+        announce(self._context, session, row, self._waiters.tell)
         self._context.reconciler.wake(session, "job", row.id)
         return row
 
@@ -180,7 +182,7 @@ class JobService:
             row.wanted_message = message
             row.revision += 1
             row.updated_at = now()
-            announce(self._context, session, row, self._waiters.wake)
+            announce(self._context, session, row, self._waiters.tell)
             self._context.reconciler.wake(session, "job", row.id)
         return row
 
@@ -225,26 +227,37 @@ class JobService:
         """Return the runner's task of a job, to look at and to follow."""
         return task_of(row, CATALOGUE[row.spec["instance_type"]], self._context.settings, "")
 
-    async def changes(self, job_id: str) -> AsyncGenerator[JobRow]:
-        """Yield a job's row now and after each change, until it has ended."""
-        with self._waiters.of(job_id) as changed:
-            while True:
-                changed.clear()
-                row = await self._context.database.read(lambda s: s.get(JobRow, job_id))
-                if row is None:
-                    return
-                yield row
-                if row.finished:
-                    return
-                await changed.wait()
-
-    async def follow_log(self, job_id: str, offset: int) -> AsyncGenerator[bytes]:
-        """Yield what a job writes from a byte on, until it has ended; waits for its start."""
-        async for row in self.changes(job_id):
-            if row.state == "Running" or row.finished:
-                async for part in self.runner.follow(self.task(row), offset):
-                    yield part
+    async def states(self, job_id: str) -> AsyncGenerator[str]:
+        """Yield a job's state now and after each change, until it has ended."""
+        with self._waiters.of(job_id) as queue:
+            row = await self._context.database.read(lambda s: s.get(JobRow, job_id))
+            if row is None:
                 return
+            state = row.state
+            yield state
+            while state not in FINISHED:
+                state = await queue.get()
+                yield state
+
+    async def end_of(self, row: JobRow) -> str:
+        """Return the state in which a job ends, once it has."""
+        seen = [row.state]
+        async with contextlib.aclosing(self.states(row.id)) as states:
+            async for state in states:
+                seen.append(state)
+        return seen[-1]
+
+    async def follow_log(self, row: JobRow, offset: int) -> AsyncGenerator[bytes]:
+        """Yield what a job writes from a byte on, until it has ended; waits for its start."""
+        task = self.task(row)
+        async with contextlib.aclosing(self.states(row.id)) as states:
+            async for state in states:
+                # Provisioned is told twice: when it is stored, and when the task has begun.
+                if state != "Pending" and (await self.runner.look(task)).phase != "absent":
+                    break
+        async with contextlib.aclosing(self.runner.follow(task, offset)) as parts:
+            async for part in parts:
+                yield part
 
 
 def as_wire(row: JobRow) -> Job:

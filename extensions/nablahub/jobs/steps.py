@@ -34,6 +34,12 @@ from nablahub.jobs.verdicts import Ending, ending
 
 log = logging.getLogger(__name__)
 
+#: A job is stored as running when it has run for so long.
+SETTLE_SECONDS = 0.03
+
+#: Told the id and the state of a job after each change of it.
+Changed = Callable[[str, str], None]
+
 
 @dataclass
 class Machinery:
@@ -45,9 +51,11 @@ class Machinery:
     committer: Committer
     capacity: Capacity
     boot: str
-    changed: Callable[[str], None]
+    changed: Changed
     #: Of jobs that are being started; a token is never stored, so a new life makes a new one.
     tokens: dict[str, str] = field(default_factory=dict)
+    #: Jobs that this life started and has not yet stored as running.
+    started: set[str] = field(default_factory=set)
 
 
 class Steps:
@@ -69,8 +77,14 @@ class Steps:
             if provisioned is None:
                 return None
             job = provisioned
-        if job.state == "Provisioned" and not await self._start(job):
-            return None
+        if job.state == "Provisioned" and job.id not in self._m.started:
+            if not await self._start(job):
+                return None
+            self._m.started.add(job.id)
+            self._m.changed(job.id, job.state)
+            if (await self._m.runner.look(self._task(job))).phase == "running":
+                # Most commands that end at once end within this: two stores and two wakes saved.
+                return SETTLE_SECONDS
         await self._look(job)
         return None
 
@@ -188,6 +202,7 @@ class Steps:
             self._touch(session, row)
 
         await self._m.context.database.write(store)
+        self._m.started.discard(job.id)
 
     async def _finish(
         self,
@@ -212,10 +227,10 @@ class Steps:
                 row.exit_code = status.exit_code
                 row.started_at = status.started_at
                 row.finished_at = status.finished_at
-            tokens.revoke(session, row)
             self._touch(session, row)
 
         await self._m.context.database.write(store)
+        self._m.started.discard(job.id)
         self._m.tokens.pop(job.id, None)
         for waiting in self._m.capacity.release(job.id):
             self._m.context.reconciler.wake_now("job", waiting)
@@ -246,12 +261,10 @@ class Steps:
 
 def instance_of(job: JobRow) -> InstanceType:
     """Return the instance type a job was submitted with."""
-    return CATALOGUE[spec_of(job).instance_type]
+    return CATALOGUE[job.spec["instance_type"]]
 
 
-def announce(
-    context: Context, session: Session, row: JobRow, changed: Callable[[str], None]
-) -> None:
+def announce(context: Context, session: Session, row: JobRow, changed: Changed) -> None:
     """Tell listeners, the job's owner and those that wait of a change, after the commit."""
     data = {"name": row.name, "state": row.state, "reason": row.reason}
     kind = "created" if row.revision == 1 else "changed"
@@ -259,4 +272,5 @@ def announce(
     if row.owner_kind is not None and row.owner_id is not None and row.revision > 1:
         context.reconciler.wake(session, row.owner_kind, row.owner_id)
 
-    after_commit(session, lambda: changed(row.id))
+    state = row.state
+    after_commit(session, lambda: changed(row.id, state))

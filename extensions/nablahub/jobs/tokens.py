@@ -6,13 +6,14 @@ import hashlib
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.ids import new_secret
 from nablahub.core.permissions import READ, WRITE, Principal
 from nablahub.core.times import now
 from nablahub.jobs.store import JobRow, RunTokenRow
+from nablahub.jobs.types import FINISHED
 
 PREFIX: Final = "nhr_"
 #: Of a job without a limit of its own.
@@ -30,9 +31,10 @@ def issue(session: Session, job: JobRow) -> str:
     return token
 
 
-def revoke(session: Session, job: JobRow) -> None:
-    """End all tokens of a job."""
-    session.execute(delete(RunTokenRow).where(RunTokenRow.job_id == job.id))
+def sweep(session: Session) -> None:
+    """Forget the tokens of jobs that have ended; they are good for nothing since then."""
+    ended = select(JobRow.id).where(JobRow.state.in_(sorted(FINISHED)))
+    session.execute(delete(RunTokenRow).where(RunTokenRow.job_id.in_(ended)))
 
 
 def principal(session: Session, token: str) -> Principal | None:
