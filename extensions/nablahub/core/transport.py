@@ -133,7 +133,7 @@ class Transport:
             content = json.dumps(body).encode()
             headers = {"Content-Type": "application/json", **(headers or {})}
         response = self._send(method, self.resolve(path), params, content, headers)
-        if response.is_error:
+        if response.is_error or response.is_redirect:
             raise problem(response)
         if response.status_code == 204 or not response.content:
             return None
@@ -192,7 +192,7 @@ class Transport:
             with self._http.stream(
                 method, self.resolve(path), params=known, content=content, headers=headers
             ) as response:
-                if response.is_error:
+                if response.is_error or response.is_redirect:
                     response.read()
                     raise problem(response)
                 yield response
@@ -253,9 +253,10 @@ def _is_away(response: httpx.Response) -> bool:
     if "problem+json" in response.headers.get("content-type", ""):
         # Other codes are worth showing at once.
         return response.status_code in AWAY and response.json().get("code") == "unavailable"
-    # Traefik listens a moment before it has read its routes.
+    # Traefik listens a moment before it has read its routes, and has the hub's, which sends people
+    # to their servers, before the service's. The service itself redirects nobody.
     unread = response.status_code == 404 and response.text.strip() == "404 page not found"
-    return unread or response.status_code in AWAY
+    return unread or response.is_redirect or response.status_code in AWAY
 
 
 def problem(response: httpx.Response) -> errors.NablaError:
