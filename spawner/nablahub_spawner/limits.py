@@ -6,6 +6,8 @@ import itertools
 import logging
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 from tornado.ioloop import PeriodicCallback
@@ -26,6 +28,21 @@ def pick_cpus(count: int) -> set[int]:
         return set(usable)
     first = next(_turn) * count
     return {usable[(first + n) % len(usable)] for n in range(count)}
+
+
+@contextmanager
+def on_cpus(cpus: set[int]) -> Iterator[None]:
+    """Start processes on those processors within the block.
+
+    A child inherits them from the thread that starts it; set on the child afterwards, they would
+    miss what it has started meanwhile.
+    """
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 class MemoryWatch:

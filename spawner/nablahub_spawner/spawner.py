@@ -30,7 +30,7 @@ from nablahub.core.sandbox import probe
 from nablahub.core.state import StateDir
 from nablahub_spawner import builder, form, process
 from nablahub_spawner.environment import default_environment
-from nablahub_spawner.limits import MemoryWatch, pick_cpus
+from nablahub_spawner.limits import MemoryWatch, on_cpus, pick_cpus
 
 #: Marks all processes of one state directory; handed on to what we start.
 SESSION = "NABLAHUB_SESSION"
@@ -238,8 +238,8 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
     ) -> subprocess.Popen[bytes]:
         cpus = pick_cpus(kind.cpus)
         self.log.info("Starting the server of %s (%s) on CPUs %s", self._log_name, kind.name, cpus)
-        with (server.folder / "server.log").open("wb") as log:
-            started = subprocess.Popen(
+        with (server.folder / "server.log").open("wb") as log, on_cpus(cpus):
+            return subprocess.Popen(
                 argv,
                 env=env,
                 cwd=server.home,
@@ -248,8 +248,6 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        os.sched_setaffinity(started.pid, cpus)
-        return started
 
     async def _team(self) -> str | None:
         """Return the id of the user's private team, whose storage and datasets are shown.

@@ -76,3 +76,16 @@ def test_a_hub_killed_while_a_server_starts_leaves_no_second_one(tmp_path: Path)
         marks = {p.environ().get("NABLAHUB_SERVER") for p in ours(hub.state)} - {None}
         assert len(marks) == 1
         assert len(marked(str(marks.pop()))) == 1
+
+
+def test_more_memory_than_the_type_has_ends_the_biggest_process(tmp_path: Path) -> None:
+    config = tmp_path / "jupyterhub_config.py"
+    tiny = {"tiny": {"cpus": 1, "memory_gib": 0.6}}
+    config.write_text(f"c.NablaHub.custom_instance_types = {tiny}\n" + CONFIG.read_text())
+    take = "x = bytearray(2**30); [x.__setitem__(i, 1) for i in range(0, 2**30, 4096)]"
+    with running(tmp_path / "s", config) as hub:
+        server = hub.spawn("alice", instance_type="tiny")
+        printed = server.shell(f"python -c '{take}; import time; time.sleep(60)'; echo status $?")
+        assert "status 137" in printed
+        assert server.request("GET", "/api/status").status_code == 200
+        assert server.shell("nproc").strip() == "1"
