@@ -16,13 +16,15 @@ from nablahub.core.events import Event
 from nablahub.core.times import now
 from nablahub.deployments import keys, routes
 from nablahub.deployments.probe import Outcome, Prober
-from nablahub.deployments.rollout import PROBING, Rollout, Starting, View, route_of
+from nablahub.deployments.rollout import PROBING, Place, Rollout, View, route_of
 from nablahub.deployments.servers import KIND, Servers
 from nablahub.deployments.store import DeploymentRow, ServerRow, servers, spec
 from nablahub.deployments.store import keys as keys_of
 
 log = logging.getLogger(__name__)
 KEYS_KIND: Final = "deployment-keys"
+#: A server that doesn't answer so many health checks in turn is taken for hung.
+HEALTH_CHECKS: Final = 3
 #: How soon to ask again a server that is loading, or an address that doesn't answer yet.
 SOON: Final = 0.05
 
@@ -42,6 +44,7 @@ class Controller:
         self._jobs = jobs
         self._prober: Prober | None = None
         self._written: set[str] = set()
+        self._unanswered: dict[tuple[str, Place], int] = {}
         self._routes_lock = asyncio.Lock()
         self._keys_lock = asyncio.Lock()
         context.reconciler.register(KIND, self.step)
@@ -97,7 +100,10 @@ class Controller:
             return 0.0
         if view.probe != "none":
             return await self._try(view)
-        return min(view.delay or SOON, 4 * SOON) if view.starting else view.delay
+        if view.starting:
+            return min(view.delay or SOON, 4 * SOON)
+        await self._check_health(view)
+        return view.delay
 
     def _advance(self, session: Session, deployment_id: str) -> View | None:
         row = session.get(DeploymentRow, deployment_id)
@@ -139,6 +145,29 @@ class Controller:
             await self._database.write(lambda s: _mark_ready(s, view.deployment_id, ready))
         return bool(ready)
 
+    async def _check_health(self, view: View) -> None:
+        """End a server that is ready and has stopped answering; another takes its place."""
+        asked = [self.prober.ready(place.address, view.name) for place in view.ready]
+        hung: list[Place] = []
+        for place, answered in zip(view.ready, await asyncio.gather(*asked), strict=True):
+            count = self._unanswered.pop((view.deployment_id, place), 0) + 1
+            if not answered and count >= HEALTH_CHECKS:
+                hung.append(place)
+            elif not answered:
+                self._unanswered[view.deployment_id, place] = count
+        if hung:
+            log.warning("deployment %s: %d servers hang", view.deployment_id, len(hung))
+            await self._database.write(lambda s: self._end_hung(s, view.deployment_id, hung))
+
+    def _end_hung(self, session: Session, deployment_id: str, hung: list[Place]) -> None:
+        for place in hung:
+            row = session.get(ServerRow, (deployment_id, place.fingerprint, place.replica))
+            if row is not None and (row.attempt, row.state) == (place.attempt, "ready"):
+                row.state = "starting"
+                row.message = f"It did not answer {HEALTH_CHECKS} health checks in turn."
+                self._jobs.stop(session, row.job_id)
+        self._context.reconciler.wake(session, KIND, deployment_id)
+
     async def _try(self, view: View) -> float | None:
         """Try a sample through the public address, and store what came of it."""
         address = routes.endpoint(self._context.settings.public_url, view.deployment_id)
@@ -157,7 +186,7 @@ class Controller:
         return SOON if view.probe == "canary" else 5 * SOON
 
 
-def _mark_ready(session: Session, deployment_id: str, ready: list[Starting]) -> None:
+def _mark_ready(session: Session, deployment_id: str, ready: list[Place]) -> None:
     for server in ready:
         row = session.get(ServerRow, (deployment_id, server.fingerprint, server.replica))
         # It may have died, or been started again, since it was asked.

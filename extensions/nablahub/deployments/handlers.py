@@ -100,7 +100,10 @@ async def create_key(call: StreamCall) -> NewKey:
         row = call.get(DeploymentService).row(session, call.who, call.path["deployment"])
         return Keyring(call.context).create(session, call.who, row, asked, request)
 
-    return await call.db_write(make)
+    made = await call.db_write(make)
+    # It opens as soon as it's shown.
+    await call.get(DeploymentService).controller.write_keys(call.path["deployment"])
+    return made
 
 
 @operation("DELETE", "/deployments/{deployment}/keys/{key}", scope="deployments:write")

@@ -11,6 +11,8 @@ from nablahub.core.ids import new_secret
 from nablahub.deployments.routes import CANARY_HEADER, VERSION_HEADER
 
 SECONDS: Final = 10.0
+#: For a health check, which never waits for the model.
+HEALTH_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Prober:
         """Whether the server at ``host:port`` has loaded its model."""
         url = httpx.URL(f"http://{address}").copy_with(path=f"/v2/models/{name}/ready")
         try:
-            answer = await self._http.get(url, headers={"X-API-Key": self.key})
+            answer = await self._http.get(
+                url, headers={"X-API-Key": self.key}, timeout=HEALTH_SECONDS
+            )
         except httpx.HTTPError:
             return False
         return answer.status_code == 200

@@ -36,14 +36,15 @@ PROVEN: Final = timedelta(seconds=60)
 #: A look at a server that has no address yet; its job's changes wake us earlier.
 WAITING: Final = timedelta(seconds=2)
 LONGEST_WAIT: Final = 60.0
-IDLE_SECONDS: Final = 30.0
+#: Between two health checks of servers that are ready.
+IDLE_SECONDS: Final = 10.0
 
 Probe = Literal["none", "canary", "main"]
 
 
 @dataclass(frozen=True)
-class Starting:
-    """A server that has an address and isn't known to be ready."""
+class Place:
+    """A server that has an address: where it is, and which attempt it is."""
 
     fingerprint: str
     replica: int
@@ -60,7 +61,8 @@ class View:
     version: int
     probe: Probe = "none"
     sample: dict[str, Any] | None = None
-    starting: list[Starting] = field(default_factory=list)
+    starting: list[Place] = field(default_factory=list)
+    ready: list[Place] = field(default_factory=list)
     delay: float | None = None
     gone: bool = False
 
@@ -122,11 +124,8 @@ class Rollout:
             number = row.serving_version if probe == "main" else row.spec_version
             assert number is not None
             view.version, view.sample = number, _sample(spec(self._session, row.id, number))
-        view.starting = [
-            Starting(s.fingerprint, s.replica, s.attempt, s.address)
-            for s in live
-            if s.state == "starting" and s.address
-        ]
+        view.starting = [_place(s) for s in live if s.state == "starting" and s.address]
+        view.ready = [_place(s) for s in live if s.state == "ready"]
         if any(s.state == "starting" and not s.address for s in live):
             self._dues.append(self._at + WAITING)
         waits = [max(0.05, (due - self._at).total_seconds()) for due in self._dues]
@@ -337,13 +336,21 @@ class Rollout:
     def _troubled(self, fingerprint: str) -> str:
         """Tell of a server that died, and when it is tried again."""
         for server in self._servers:
-            if server.fingerprint == fingerprint and server.state == "gone" and server.due:
+            if server.fingerprint != fingerprint or not server.message:
+                continue
+            if server.state == "starting":
+                return f"A model server is being replaced: {server.message}"
+            if server.state == "gone" and server.due is not None:
                 seconds = max(0, round((server.due - self._at).total_seconds()))
                 return (
                     f"A model server ended: {server.message} It is started again in {seconds} s "
                     f"(attempt {server.attempt + 1})."
                 )
         return ""
+
+
+def _place(server: ServerRow) -> Place:
+    return Place(server.fingerprint, server.replica, server.attempt, server.address)
 
 
 def _sample(version: SpecRow) -> dict[str, Any] | None:

@@ -29,7 +29,8 @@ class ModelHost:
         self._model: Model | None = None
         self._inputs: dict[str, TensorSpec] = {}
         self._outputs: frozenset[str] = frozenset()
-        self._seconds = 0.0
+        # Until it has been seen to be quick, a model is taken for a slow one.
+        self._seconds = 2 * SLOW_SECONDS
 
     @property
     def ready(self) -> bool:

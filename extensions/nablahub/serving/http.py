@@ -1,7 +1,7 @@
 """HTTP/1.1 on httptools: limits, time-outs, keep-alive, pipelining and draining.
 
-Written by hand, since the same work behind granian (RSGI) takes 1.4 times as long, on one connection
-as on sixteen; ``tests/benchmarks/serving.py`` measures both.
+Written by hand, since the same work behind granian (RSGI) takes 1.4 times as long, on one
+connection as on sixteen; ``tests/benchmarks/serving.py`` measures both.
 """
 
 import asyncio

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import onnxruntime
 import pytest
 
 from nablahub.core import errors
+from nablahub.deployments import probe, rollout
 from nablahub.deployments.errors import BadSpec, DeploymentNameTaken
 from tests.unit.deployments.conftest import Stage
 from tests.unit.deployments.local import World, serving
@@ -71,6 +73,23 @@ def test_keys_are_shown_once_and_revoked_within_two_seconds(stage: Stage) -> Non
     assert stage.ask(found, second.key).status_code == 200
     with pytest.raises(errors.NotFound):
         api.revoke_key(found.id, first.id)
+
+
+def test_limits_are_told_through_the_public_address(stage: Stage) -> None:
+    found = stage.deploy(model="mo1:one")
+    key = stage.hub.deployments.create_key(found.id, "k").key
+    url = f"{found.endpoint}/v2/models/iris/infer"
+    for _ in range(5):
+        answer = httpx.post(
+            url, content=b" " * 34_000_000, headers={"X-API-Key": key}, trust_env=False, timeout=30
+        )
+        assert answer.status_code == 413
+        assert "33554432 bytes at most, this one has 34000000 bytes" in answer.json()["error"]
+        answer = httpx.post(
+            url, content=b" " * 34_000_000, headers={"X-API-Key": "no"}, trust_env=False, timeout=30
+        )
+        assert answer.status_code == 401
+    assert stage.ask(found, key).status_code == 200
 
 
 def test_a_key_asked_for_twice_is_one_key(stage: Stage) -> None:
@@ -172,6 +191,19 @@ def test_a_server_that_dies_is_started_again(stage: Stage) -> None:
     assert second != first
     key = stage.hub.deployments.create_key(found.id, "k").key
     until(lambda: stage.ask(found, key).status_code == 200)
+
+
+def test_a_server_that_hangs_is_replaced(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(probe, "HEALTH_SECONDS", 0.5)
+    found = stage.deploy(model="mo1:one")
+    (first,) = stage.world.alive()
+    stage.world.processes[first].send_signal(signal.SIGSTOP)
+    until(lambda: "health checks" in stage.hub.deployments.get(found.id).message)
+    # What the runner does when a job doesn't end by itself.
+    stage.world.kill(first)
+    until(lambda: stage.hub.deployments.get(found.id).state == "Running")
+    assert stage.world.alive() != [first]
 
 
 def test_scaling_keeps_the_servers_there_are(stage: Stage) -> None:
