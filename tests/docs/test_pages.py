@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -53,3 +54,13 @@ def test_the_picture_says_in_words_what_it_shows() -> None:
     words = {e.attrib["id"]: e.text or "" for e in root if e.tag in (f"{SVG}title", f"{SVG}desc")}
     assert root.attrib["role"] == "img"
     assert all(len(words[name]) > 10 for name in named)
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "CHANGELOG.md").read_text()
+    heading = "Unreleased" if ".dev" in project["version"] else project["version"]
+    (section,) = re.findall(
+        rf"^## \[{re.escape(heading)}\].*?\n(.*?)(?=^## |\Z)", text, re.M | re.S
+    )
+    assert re.search(r"^- ", section, re.M)
