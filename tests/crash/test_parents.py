@@ -72,6 +72,32 @@ def test_a_parent_that_is_killed_while_the_service_is_away_is_lost_too(stand: St
     is_lost(stand, work, job_id)
 
 
+@pytest.mark.slow
+def test_a_model_server_whose_parent_is_killed_is_replaced_by_exactly_one(stand: Stand) -> None:
+    stand.revive()
+    work = stand.work("served")
+    work.do()
+    client, project = work.client, work.project.id
+    (old,) = [job for job in client.jobs.list(project=project) if job.kind == "serve"]
+    kill(processes.parent_of(stand.hub.state, old.id))
+
+    def replaced() -> bool:
+        found = client.deployments.get(work.deployment.id)
+        servers = [job for job in client.jobs.list(project=project) if job.kind == "serve"]
+        return (found.state, len(servers)) == ("Running", 2)
+
+    until(replaced, "another model server is started", pause=0.1)
+    states = {job.id: job for job in client.jobs.list(project=project) if job.kind == "serve"}
+    lost = states.pop(old.id)
+    assert (lost.state, lost.reason, lost.message) == ("Error", "lost", LOST)
+    assert [job.state for job in states.values()] == ["Running"]
+    assert len(processes.servers_of(work.name)) == 1
+    answer, right = work.predict(Random(seed()))
+    assert answer == right
+    checks.nothing_left(stand, work)
+    checks.clear_away(stand, work)
+
+
 def test_work_goes_on_without_its_launcher(stand: Stand) -> None:
     struck(stand, "running", "launcher running 0", stand.kill_launcher())
 
