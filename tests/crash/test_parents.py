@@ -99,7 +99,7 @@ def test_a_model_server_whose_parent_is_killed_is_replaced_by_exactly_one(stand:
 
 
 def test_work_goes_on_without_its_launcher(stand: Stand) -> None:
-    struck(stand, "running", "launcher running 0", stand.kill_launcher())
+    struck(stand, "starting", "launcher starting 0", stand.kill_launcher())
 
 
 def test_the_next_up_goes_on_with_what_a_killed_one_left(stand: Stand) -> None:

@@ -20,10 +20,11 @@ pytestmark = [pytest.mark.hub, pytest.mark.timeout(600)]
 SOME = [
     ("commit", "service"),
     ("spawn", "hub"),
-    ("running", "service"),
+    ("starting", "service"),
+    ("running", "traefik"),
     ("output", "service"),
     ("model", "hub"),
-    ("rollout", "traefik"),
+    ("rollout", "service"),
 ]
 ROUNDS = 3
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -19,15 +19,18 @@ from tests.crash import model
 from tests.crash.waiting import PATIENCE, until
 
 #: What one after the other is done; a part of the hub is killed within one of them.
-PHASES = ("commit", "spawn", "running", "output", "model", "rollout")
+PHASES = ("commit", "spawn", "starting", "running", "output", "model", "rollout")
 INSTANCE = "C3"
 FILES = 200
+#: What the job is heard to say before it is let go on.
+TICKS = 15
 
-#: Appends its line first of all, then waits for the test, then leaves a dataset.
+#: Appends its line first of all, then ticks until the test lets it go on, then leaves a dataset.
 SCRIPT = """\
 set -e
 echo "$NABLAHUB_JOB" >> /storage/{name}.txt
-until [ -e /storage/{name}.go ]; do sleep 0.02; done
+n=0
+until [ -e /storage/{name}.go ]; do echo "tick $n"; n=$((n + 1)); sleep 0.02; done
 cp -r /inputs/data/. /outputs/made/
 """
 
@@ -89,9 +92,11 @@ class Work:
         if self.spawn is not None:
             with self.phase("spawn"):
                 self.spawn()
-        with self.phase("running"):
+        with self.phase("starting"):
             self.start()
-            self.until_it_runs()
+            job_id = self.until_it_runs()
+        with self.phase("running"):
+            self.listen_to(job_id)
         with self.phase("output"):
             self.release()
             self.until_committed()
@@ -173,6 +178,16 @@ class Work:
         """Return the job's id once it has appended its line."""
         return until(self.lines, "the job appends its line", pause=0.002)[0]
 
+    def listen_to(self, job_id: str) -> None:
+        """Follow what the job writes for a while; fails when anything is missing or doubled."""
+        heard, end = "", "".join(f"tick {n}\n" for n in range(TICKS))
+        with closing(self.client.jobs.follow(job_id)) as log:
+            for text in log:
+                heard += text
+                if len(heard) >= len(end):
+                    break
+        assert heard.startswith(end)
+
     def release(self) -> None:
         """Let the job go on to its end."""
         self.storage.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -204,16 +219,6 @@ class Work:
         key = self.client.deployments.create_key(self.deployment.id, self.name).key
         answer = self.client.deployments.predict(self.deployment, key, request)
         return answer["outputs"][0]["data"], right
-
-    @contextmanager
-    def cleared(self) -> Iterator[None]:
-        """Leave nothing running, whatever came of the block."""
-        try:
-            yield
-        except BaseException:
-            self.clear()
-            raise
-        self.clear()
 
     def clear(self) -> None:
         """End what still runs of it."""
