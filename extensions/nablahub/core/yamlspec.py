@@ -6,6 +6,7 @@ part stood; :mod:`nablahub.core.specmodel` checks such a document and says what 
 YAML 1.2 is read: ``on`` and ``yes`` are words, not booleans.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -90,6 +91,32 @@ class Document:
             column=place.column if place else None,
             hint=hint,
         )
+
+
+class LaterMarks(Mapping[Path, Marks]):
+    """The places of a text that was sound before: read only when somebody asks for one.
+
+    Parameters
+    ----------
+    text
+        What :func:`load` has read without complaint.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @functools.cached_property
+    def _marks(self) -> Mapping[Path, Marks]:
+        return load(self._text).marks
+
+    def __getitem__(self, path: Path) -> Marks:
+        return self._marks[path]
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._marks)
+
+    def __len__(self) -> int:
+        return len(self._marks)
 
 
 def pointer(path: Path) -> str:

@@ -10,7 +10,7 @@ from nablahub.core.errors import NotFound
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page
 from nablahub.projects.service import ProjectService
-from nablahub.workflows.runs import KIND
+from nablahub.workflows.runs import KIND, MANY_JOBS
 from nablahub.workflows.service import WorkflowService
 from nablahub.workflows.store import RunRow, WorkflowRow, runs_of
 from nablahub.workflows.types import (
@@ -29,6 +29,8 @@ from nablahub.workflows.types import (
 )
 
 HEARTBEAT_SECONDS = 15.0
+#: A run of many jobs is told in this rhythm at most: each telling holds all of them.
+MANY_JOBS_SECONDS = 0.5
 
 
 @operation("GET", "/workflows", scope="workflows:read", query=WorkflowQuery)
@@ -149,9 +151,13 @@ async def follow_run(call: StreamCall) -> None:
             if event is None:
                 return
             waiting = asyncio.ensure_future(anext(source, None))
-            if event.kind == KIND and event.id == run.uuid:
+            if event.kind == KIND and event.id == run.uuid and event.seq > after:
+                if len(run.jobs) > MANY_JOBS:
+                    await asyncio.sleep(MANY_JOBS_SECONDS)
+                # What happened until now is in what is read now, and need not be sent again.
+                after = await bus.last_seq()
                 run = await call.db_read(look)
-                await call.sse(run.model_dump(mode="json"), seq=str(event.seq))
+                await call.sse(run.model_dump(mode="json"), seq=str(after))
         await call.sse({"state": run.state}, event="end")
     finally:
         waiting.cancel()

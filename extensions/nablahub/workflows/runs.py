@@ -16,7 +16,7 @@ from nablahub.core.ids import new_uuid
 from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
-from nablahub.core.yamlspec import document
+from nablahub.core.yamlspec import Document, LaterMarks
 from nablahub.workflows.advancing import CANCELLED, Advancer
 from nablahub.workflows.binding import Binder
 from nablahub.workflows.errors import CannotRunHere, InvalidInputs, NoSuchRun
@@ -28,6 +28,7 @@ from nablahub.workflows.types import ENDED, InputValue, Run, RunJob
 from nablahub.workflows.work import Place
 
 KIND = "run"
+MANY_JOBS = 100
 
 
 class RunKeeper:
@@ -57,7 +58,7 @@ class RunKeeper:
             An input is missing, unknown, or names what does not exist.
         """
         spec = restore(workflow.spec)
-        source = document(workflow.source if workflow.source is not None else workflow.spec)
+        source = kept(workflow)
         faults = check_here(source, spec, self._work.machine())
         if faults:
             raise CannotRunHere(faults)
@@ -160,10 +161,18 @@ class RunKeeper:
     def _tell(self, session: Session, run: RunRow, rows: list[RunJobRow], type_: str) -> None:
         data = {
             "workflow_id": run.workflow_id, "number": run.number, "state": run.state,
-            "message": run.message, "jobs": {row.name: row.state or "Pending" for row in rows},
+            "message": run.message,
+            # For what shows a small graph; a big one asks for the run.
+            "jobs": {row.name: row.state or "Pending" for row in rows[:MANY_JOBS]},
         }  # fmt: skip
         event = Event(KIND, run.uuid, type_, run.team_id, run.project_id, data)
         self._context.events.emit(session, event)
+
+
+def kept(workflow: WorkflowRow) -> Document:
+    """Return a workflow's spec with the places of its text, which is read for a fault only."""
+    text = workflow.source
+    return Document(workflow.spec, {} if text is None else LaterMarks(text))
 
 
 def _remove(folder: Path) -> None:

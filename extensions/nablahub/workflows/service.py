@@ -25,7 +25,7 @@ from nablahub.workflows.errors import (
     WorkflowRuns,
 )
 from nablahub.workflows.machine import check_here
-from nablahub.workflows.runs import RunKeeper
+from nablahub.workflows.runs import RunKeeper, kept
 from nablahub.workflows.slices import SliceWork
 from nablahub.workflows.spec import Spec, parse, restore
 from nablahub.workflows.store import (
@@ -119,8 +119,7 @@ class WorkflowService:
     def get(self, session: Session, who: Principal, workflow_id: str) -> WorkflowDetail:
         """Return a workflow with its spec, and what keeps it from running here."""
         row = self.row(session, who, workflow_id)
-        source = document(row.source if row.source is not None else row.spec)
-        return self._detail(session, row, source, restore(row.spec))
+        return self._detail(session, row, kept(row), restore(row.spec))
 
     def list(
         self, session: Session, who: Principal, asked: WorkflowQuery

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -38,6 +39,8 @@ class SliceWork:
         self._context = context
         self._types = instances.catalogue()
         self._machine = instances.Machine.detect()
+        # A lock file does not change under a service that runs.
+        self._has_kernel = functools.cache(environments.has_kernel)
 
     def machine(self) -> Machine:
         """Return what this installation offers to jobs."""
@@ -46,7 +49,7 @@ class SliceWork:
             environments=environments.names,
             instance=lambda name: self._types[name].fits(self._machine),
             instances=lambda: list(self._types),
-            has_kernel=environments.has_kernel,
+            has_kernel=self._has_kernel,
         )
 
     def resolve_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
