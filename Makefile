@@ -74,7 +74,7 @@ bench: .build/lab.done ## Time the whole path; ARGS="--json" for programs
 	@$(PYTHON) tests/benchmarks/whole_path.py $(ARGS)
 
 wheel: .build/lab.done ## Build the wheel into dist/
-	@rm -rf build # what an earlier build left there would be packed as well
+	@rm -rf build dist # what an earlier build left there would be packed as well
 	@$(PYTHON) -m build --wheel --no-isolation --outdir dist .
 
 clean: ## Remove what was built here

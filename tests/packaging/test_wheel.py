@@ -36,6 +36,18 @@ def clean_environment() -> dict[str, str]:
     return env
 
 
+def build(source: Path, kind: str) -> Path:
+    """Build a ``wheel`` or an ``sdist`` of a tree and return the file."""
+    out = source / f"{kind}s"
+    done = subprocess.run(
+        [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", str(out), "."],
+        cwd=source, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = out.iterdir()
+    return built
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel from a copy: the checkout is left alone, and old build folders out."""
@@ -46,14 +58,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, source)
-    out = source / "dist"
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), "."],
-        cwd=source, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = out.glob("nablahub-*.whl")
-    return built
+    return build(source, "wheel")
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +104,14 @@ def test_it_holds_nothing_else(names: set[str]) -> None:
     assert not strange
     for package in ROOTS:
         assert f"{package}/py.typed" in names
+
+
+def test_an_sdist_makes_the_same_wheel(wheel: Path, names: set[str], tmp_path: Path) -> None:
+    shutil.unpack_archive(build(wheel.parents[1], "sdist"), tmp_path, filter="data")
+    (tree,) = tmp_path.iterdir()
+    with zipfile.ZipFile(build(tree, "wheel")) as archive:
+        again = set(archive.namelist())
+    assert sorted(names ^ again) == []
 
 
 def test_its_metadata_says_what_it_needs(wheel: Path) -> None:
