@@ -87,7 +87,7 @@ def _leave(job: Job, *, as_json: bool) -> None:
         sys.exit(EXIT_FAILED)
 
 
-@jobs.command("run", context_settings={"ignore_unknown_options": True})
+@jobs.command("run", context_settings={"allow_interspersed_args": False})
 @click.option("--project", required=True, help="Id or name.")
 @click.option("--name", default="job", show_default=True)
 @click.option("--environment", default="default", show_default=True, help="Or an image's name.")

@@ -26,6 +26,7 @@ from nablahub.jobs.runners.contract import (
     TaskSpec,
 )
 from nablahub.jobs.runners.process import folder as files
+from nablahub.jobs.runners.process.remove import remove_tree
 
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 _SESSION = "NABLAHUB_SESSION"
@@ -201,7 +202,9 @@ def _bare(task: TaskSpec, folder: Path, binds: list[Bind]) -> dict[str, Any]:
     for bind in binds:
         link = root / bind.target.lstrip("/")
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
+        if link.exists() and link.samefile(bind.source):
+            continue  # Already seen through a link higher up, as an output below /outputs is.
+        remove_tree(link)
         link.symlink_to(bind.source)
     for path in (INPUTS, OUTPUTS):
         (root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
