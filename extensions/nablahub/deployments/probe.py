@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from nablahub.core.ids import new_secret
 from nablahub.deployments.routes import CANARY_HEADER, VERSION_HEADER
 
 SECONDS: Final = 10.0
+#: In a made-up request.
+MOST_VALUES: Final = 4_000_000
 #: For a health check, which never waits for the model.
 HEALTH_SECONDS: Final = 2.0
 
@@ -100,13 +103,18 @@ class Prober:
 
 
 def invent(metadata: dict[str, Any]) -> dict[str, Any] | None:
-    """Make a request of zeros, one row, from a model's V2 metadata; None when it says nothing."""
+    """Make a request of zeros, one row, from a model's V2 metadata.
+
+    None when it declares no inputs, or ones so large that a request would be refused for its size.
+    """
     tensors = []
+    left = MOST_VALUES
     for spec in metadata["inputs"]:
         shape = [1 if size < 0 else size for size in spec["shape"]]
-        count = 1
-        for size in shape:
-            count *= size
+        count = math.prod(shape)
+        left -= count
+        if left < 0:
+            return None
         zero: Any = {"BYTES": "", "BOOL": False}.get(spec["datatype"], 0)
         tensors.append(
             {"name": spec["name"], "datatype": spec["datatype"], "shape": shape,
