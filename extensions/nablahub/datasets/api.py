@@ -11,6 +11,7 @@ from nablahub.core.transport import Transport
 from nablahub.datasets.errors import NameTaken, NoSuchFile
 from nablahub.datasets.fetching import Fetcher
 from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry
+from nablahub.datasets.patience import patiently
 from nablahub.datasets.sending import Progress, Sender, silent
 from nablahub.datasets.types import Dataset, DatasetVersion, DvcExport, File
 
@@ -84,7 +85,7 @@ class DatasetsAPI:
 
     def read(self, ref: str, path: str) -> bytes:
         """Return a file's content."""
-        return b"".join(self.stream(ref, path))
+        return patiently(lambda: b"".join(self.stream(ref, path)))
 
     def stream(self, ref: str, path: str) -> Iterator[bytes]:
         """Yield a file's content in pieces."""

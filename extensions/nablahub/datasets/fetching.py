@@ -19,6 +19,7 @@ from nablahub.datasets.errors import BadObject
 from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry, Parser
 from nablahub.datasets.packs import PACK_BYTES, SMALL, PackChecker
 from nablahub.datasets.paths import case_twins, check_path, show
+from nablahub.datasets.patience import patiently
 from nablahub.datasets.sending import Progress, silent
 from nablahub.datasets.types import File
 
@@ -71,7 +72,7 @@ class Fetcher:
             When bytes do not have their digest.
         """
         with full_storage(target):
-            entries = list(self.manifest())
+            entries = patiently(lambda: list(self.manifest()))
             fresh = not target.exists()
             root = target.with_name(f".{target.name}.{self._name}{PARTIAL}") if fresh else target
             root.mkdir(parents=True, exist_ok=True)
@@ -152,27 +153,38 @@ def _save(
 ) -> None:
     """Download to a file beside the target, go on where it stopped, prove, rename."""
     partial = target.with_name(f".{entry.md5}{PARTIAL}")
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with full_storage(target), partial.open("a+b") as file:
-        file.seek(0)
-        while data := file.read(1 << 20):
+    seen = 0
+
+    def attempt() -> bool:
+        nonlocal seen
+        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+
+        def take(data: bytes) -> None:
+            nonlocal seen
             md5.update(data)
             sha256.update(data)
-        start = file.tell()
-        report(start)
-        if start < entry.size:
+            report(max(file.tell() - seen, 0))
+            seen = max(seen, file.tell())
+
+        with partial.open("a+b") as file:
+            file.seek(0)
+            while data := file.read(1 << 20):
+                take(data)
+            start = file.tell()
             headers = {"Range": f"bytes={start}-"} if start else {}
-            with hub.stream("GET", path, headers=headers) as answer:
-                for data in answer.iter_bytes():
-                    md5.update(data)
-                    sha256.update(data)
-                    file.write(data)
-                    report(len(data))
-    if (md5.hexdigest(), sha256.hexdigest()) != (entry.md5, entry.sha256):
-        partial.unlink()
-        raise _wrong(entry)
-    _set_mode(partial, entry)
-    partial.replace(target)
+            if start < entry.size:
+                with hub.stream("GET", path, headers=headers) as answer:
+                    for data in answer.iter_bytes():
+                        file.write(data)
+                        take(data)
+        return (md5.hexdigest(), sha256.hexdigest()) == (entry.md5, entry.sha256)
+
+    with full_storage(target):
+        if not patiently(attempt):
+            partial.unlink()
+            raise _wrong(entry)
+        _set_mode(partial, entry)
+        partial.replace(target)
 
 
 def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

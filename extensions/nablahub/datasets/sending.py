@@ -9,11 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from nablahub.core.errors import NotFound, QuotaExceeded, StorageFull
+from nablahub.core.errors import NotFound, QuotaExceeded, StorageFull, Unavailable
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import MissingObjects, ObjectBusy, UploadLost, UploadOffset
 from nablahub.datasets.manifest import Entry
 from nablahub.datasets.packs import SMALL, PackBuilder
+from nablahub.datasets.patience import patiently
 from nablahub.datasets.scan import Found, Scan, digest, read_chunks, read_small, scan
 
 #: Called with the bytes that are done and those of all files.
@@ -146,7 +147,8 @@ class Sender:
             try:
                 self._pieces(found, path, sha256)
                 break
-            except (ObjectBusy, UploadOffset):  # Somebody sends the same bytes: let them.
+            except (ObjectBusy, UploadOffset, Unavailable):
+                # Somebody else sends the same bytes, so let them; or the line was cut.
                 now = self._arrived(path)
                 patience = PATIENCE if now != arrived else patience - WAIT
                 arrived = now
@@ -159,8 +161,11 @@ class Sender:
         return Entry(found.path, found.kind, found.size, md5, sha256)
 
     def _arrived(self, path: str) -> int:
-        with self._hub.stream("HEAD", path) as answer:
-            return int(answer.headers.get("X-Arrived", "0"))
+        def look() -> int:
+            with self._hub.stream("HEAD", path) as answer:
+                return int(answer.headers.get("X-Arrived", "0"))
+
+        return patiently(look)
 
     def _pieces(self, found: Found, path: str, sha256: str) -> None:
         arrived = self._arrived(path)
@@ -172,15 +177,10 @@ class Sender:
             self._report(len(data))
 
     def _piece(self, path: str, params: dict[str, Any], data: bytes) -> int:
-        try:
-            answer = self._hub.request("PUT", path, params=params, content=data, headers=BINARY)
-        except UploadOffset:
-            # The answer to this piece was lost on its way and the transport sent it again.
-            arrived = self._arrived(path)
-            if arrived != params["offset"] + len(data):
-                raise
-            return arrived
-        return int(answer["arrived"])
+        # Not by `request`, which would send all of it again after the line was cut.
+        with self._hub.stream("PUT", path, params=params, content=data, headers=BINARY) as answer:
+            answer.read()
+            return int(answer.json()["arrived"])
 
 
 def _pieces_of(found: Found, start: int) -> Iterator[bytes]:

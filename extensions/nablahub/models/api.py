@@ -11,6 +11,7 @@ from nablahub.core.objects import full_storage
 from nablahub.core.transport import Transport
 from nablahub.datasets.api import split
 from nablahub.datasets.fetching import save
+from nablahub.datasets.patience import patiently
 from nablahub.datasets.sending import Progress, silent
 from nablahub.datasets.types import File
 from nablahub.models.errors import ModelNameTaken, NoSuchModel
@@ -101,8 +102,12 @@ class ModelsAPI:
 
     def read(self, ref: str, path: str) -> bytes:
         """Return a file's content."""
-        with self._hub.stream("GET", f"{_version_path(ref)}/files/{quote(path)}") as answer:
-            return answer.read()
+
+        def get() -> bytes:
+            with self._hub.stream("GET", f"{_version_path(ref)}/files/{quote(path)}") as answer:
+                return answer.read()
+
+        return patiently(get)
 
     def download(
         self, ref: str, target: Path | str, *, progress: Progress = silent
