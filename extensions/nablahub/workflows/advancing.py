@@ -28,6 +28,7 @@ from nablahub.workflows.work import JobView, Place, Work
 #: Why a job or run ended otherwise than well: code, and the worst of the jobs' reasons.
 CANCELLED: Final = "cancelled"
 TIMEOUT: Final = "timeout"
+KEEP_SPECS: Final = 64
 GONE: Final = JobView("Error", "lost", "The job's record is gone.")
 
 
@@ -63,6 +64,7 @@ class Advancer:
     ) -> None:
         self._work = work
         self._tell = tell
+        self._specs: dict[str, Spec] = {}
 
     def step(self, session: Session, uuid: str) -> Advanced:
         """Take the run as far as it can go now."""
@@ -71,7 +73,7 @@ class Advancer:
             return Advanced(ended=True)
         rows = jobs_of(session, [uuid])[uuid]
         before = _picture(run, rows)
-        spec = restore(run.spec)
+        spec = self._spec(run)
         left = self._time_left(run, spec)
         views = self._work.look(session, uuid)
         for row in rows:
@@ -82,6 +84,14 @@ class Advancer:
             self._tell(session, run, rows, "changed")
         ended = run.state in ENDED
         return Advanced(ended, None if ended or left is None or left <= 0 else left)
+
+    def _spec(self, run: RunRow) -> Spec:
+        """Return the run's spec, which never changes: read once for all of its steps."""
+        known = self._specs.pop(run.uuid, None) or restore(run.spec)
+        self._specs[run.uuid] = known  # The newest last, so that the oldest goes first.
+        if len(self._specs) > KEEP_SPECS:
+            del self._specs[next(iter(self._specs))]
+        return known
 
     def _time_left(self, run: RunRow, spec: Spec) -> float | None:
         if spec.timeout is None or run.cancel_asked:
