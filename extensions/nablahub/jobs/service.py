@@ -77,12 +77,15 @@ class JobService:
         self.machine = Machine.detect()
         self.layout = LocalLayout(settings, sources)
         self.capacity = Capacity(self.machine)
+        missing = sandbox.probe()
+        self._no_sandbox = None if settings.unsandboxed else missing
+        # Who accepts to go without a sandbox still has one where one can be made.
+        bare = settings.unsandboxed and missing is not None
         self.runner: Runner = ProcessRunner(
-            settings.state.jobs, settings.state.run, self.layout, unsandboxed=settings.unsandboxed
+            settings.state.jobs, settings.state.run, self.layout, unsandboxed=bare
         )
         self._submission = Submission(self.machine, sources, datasets)
         self._waiters = Waiters({})
-        self._no_sandbox: str | None = None
         self._sweeping: asyncio.Task[None] | None = None
         machinery = Machinery(
             context=context, runner=self.runner, layout=self.layout, committer=datasets,
@@ -90,11 +93,6 @@ class JobService:
         )  # fmt: skip
         context.reconciler.register("job", Steps(machinery).step)
         self.runner.listen(lambda name: context.reconciler.wake_now("job", name))
-
-    async def start(self) -> None:
-        """Find out whether sandboxes can be made here."""
-        if not self._context.settings.unsandboxed:
-            self._no_sandbox = await asyncio.to_thread(sandbox.probe)
 
     async def stop(self) -> None:
         """Stop listening; jobs go on."""
