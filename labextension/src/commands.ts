@@ -24,32 +24,35 @@ export function addCommands(
   const { store, trans } = services;
 
   commands.addCommand('nablahub:open', {
-    label: trans.__('Open from NablaHub'),
-    describedBy: describe({ target: 'string' }),
+    label: trans.__('Open'),
+    describedBy: describe({ target: 'string', activate: 'boolean' }),
     execute: args => {
       const target = parse(String(args['target'] ?? '')) ?? underMouse(app) ?? currentTarget(tracker);
       if (target) {
-        show(app, services, tracker, target);
+        // A layout that is being restored knows itself which of its tabs is in front.
+        show(app, services, tracker, target, args['activate'] !== false);
       }
     }
   });
   commands.addCommand('nablahub:open-project', {
-    label: trans.__('NablaHub: Open the Project’s Page'),
+    label: trans.__('Open the Project’s Page'),
     icon: nablaIcon,
     isEnabled: () => store.project !== '',
     execute: () => services.open({ kind: 'project', id: store.project })
   });
   commands.addCommand('nablahub:show-panel', {
-    label: trans.__('NablaHub: Show the Panel'),
+    label: trans.__('NablaHub'),
+    caption: trans.__('Show the NablaHub panel'),
     icon: nablaIcon,
     execute: () => app.shell.activateById('nablahub-panel')
   });
   commands.addCommand('nablahub:refresh', {
-    label: trans.__('NablaHub: Read Everything Again'),
+    label: trans.__('Read Everything Again'),
     execute: () => store.refresh()
   });
   commands.addCommand('nablahub:copy-link', {
     label: trans.__('Copy Link'),
+    isEnabled: () => (underMouse(app) ?? currentTarget(tracker)) !== null,
     execute: () => {
       const target = underMouse(app) ?? currentTarget(tracker);
       return target && navigator.clipboard.writeText(address(target, services.baseUrl));
@@ -118,7 +121,7 @@ function addRunCommands(
     execute: args => start(String(args['workflow']), {})
   });
   app.commands.addCommand('nablahub:run-again', {
-    label: trans.__('NablaHub: Run Again'),
+    label: trans.__('Run Again'),
     describedBy: describe({ workflow: 'string', number: 'number' }),
     isEnabled: args => runOf(args) !== null,
     execute: async args => {
@@ -135,7 +138,7 @@ function addRunCommands(
     }
   });
   app.commands.addCommand('nablahub:cancel-run', {
-    label: trans.__('NablaHub: Cancel the Run'),
+    label: trans.__('Cancel the Run'),
     describedBy: describe({ workflow: 'string', number: 'number' }),
     isEnabled: args => runOf(args) !== null,
     execute: async args => {
@@ -149,16 +152,19 @@ function show(
   app: JupyterFrontEnd,
   services: Services,
   tracker: WidgetTracker<Document>,
-  target: Target
+  target: Target,
+  activate: boolean
 ): void {
   const id = Document.idOf(target);
   let widget = tracker.find(open => open.id === id);
   if (!widget) {
     widget = new Document(target, services);
     void tracker.add(widget);
-    app.shell.add(widget, 'main');
+    app.shell.add(widget, 'main', { activate });
   }
-  app.shell.activateById(id);
+  if (activate) {
+    app.shell.activateById(id);
+  }
 }
 
 async function openNotebook(

@@ -48,7 +48,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     app.shell.add(panel, 'left', { rank: 150, type: 'NablaHub' });
     void restorer?.restore(tracker, {
       command: 'nablahub:open',
-      args: ({ target }) => ({ target: format(target) }),
+      args: ({ target }) => ({ target: format(target), activate: false }),
       name: ({ target }) => format(target)
     });
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,21 @@ from nablahub import showcase
 from nablahub.client import Hub
 from nablahub.core.environments import Environments
 from tests.support import browser as support
-from tests.support.hub import RunningHub, Server, environment
+from tests.support.hub import RunningHub, environment
 
-USER = "carol"
 SPAWN_TIMEOUT = 120_000
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note on the test whether it failed, for its fixtures."""
+    report = yield
+    if call.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
 
 
 @pytest.fixture(scope="module")
@@ -38,41 +49,52 @@ def page(
     browser: Browser, watch: support.Watch, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Page]:
     """An empty page in a fresh profile; a failed test leaves a picture of it."""
-    failed_before = request.session.testsfailed
     with support.new_page(browser, watch) as page:
         yield page
-        if request.session.testsfailed > failed_before:
+        if request.node.stash.get(FAILED, False):
             page.screenshot(path=tmp_path / "failed.png")
 
 
 @dataclass
 class Showcase:
-    """The showcase's project before anything was run in it."""
+    """The showcase in a project of a user."""
 
+    user: str
+    client: Hub
     project: str
     workflow: str
 
 
-@pytest.fixture(scope="session")
-def client(hub: RunningHub) -> Hub:
-    """A client of the browser tests' user."""
-    return hub.client(USER)
-
-
-@pytest.fixture(scope="session")
-def seeded(client: Hub, tmp_path_factory: pytest.TempPathFactory) -> Showcase:
-    """The project, with the dataset and the workflow."""
-    folder = Path(environment()["NABLAHUB_ENVIRONMENTS_DIR"])
-    prefix = Environments(folder).ensure("default").prefix
-    data = tmp_path_factory.mktemp("digits")
-    showcase.write_dataset(data, prefix)
+def seed(hub: RunningHub, user: str, folder: Path) -> Showcase:
+    """Make the showcase's project with its dataset and workflow; nothing is run."""
+    client = hub.client(user)
+    environments = Path(environment()["NABLAHUB_ENVIRONMENTS_DIR"])
+    showcase.write_dataset(folder, Environments(environments).ensure("default").prefix)
     project = client.projects.create("browser").id
     dataset = client.datasets.create(showcase.DATASET, project=project)
-    client.datasets.upload(dataset.id, data, message="scikit-learn's digits")
+    client.datasets.upload(dataset.id, folder, message="scikit-learn's digits")
     workflow = client.workflows.apply(
         project, showcase.workflow_yaml(), files=showcase.workflow_files(), name=showcase.WORKFLOW
     )
-    return Showcase(project, workflow.id)
+    return Showcase(user, client, project, workflow.id)
+
+
+@pytest.fixture(scope="session")
+def fresh(hub: RunningHub, tmp_path_factory: pytest.TempPathFactory) -> Showcase:
+    """The showcase before its first run, of a user who has no server yet."""
+    return seed(hub, "carol", tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="session")
+def finished(hub: RunningHub, tmp_path_factory: pytest.TempPathFactory) -> Showcase:
+    """The showcase after a run, with its model deployed, of another user."""
+    made = seed(hub, "bob", tmp_path_factory.mktemp("digits"))
+    run = made.client.workflows.wait(made.client.workflows.start(made.workflow))
+    assert run.state == "Succeeded", run
+    spec = {"name": showcase.DEPLOYMENT, "model": showcase.MODEL}
+    deployment = made.client.deployments.create(made.project, spec)
+    assert made.client.deployments.wait(deployment.id).state == "Running"
+    return made
 
 
 @dataclass
@@ -95,6 +117,11 @@ class Lab:
         """Rows of one kind in the sidebar."""
         return self.panel.locator(f'[data-nablahub^="{kind}:"]')
 
+    def front(self) -> str:
+        """What the document in front shows, such as ``run:…/1``."""
+        tab = self.document.locator("xpath=ancestor::*[starts-with(@id, 'nablahub-')]")
+        return (tab.get_attribute("id") or "").removeprefix("nablahub-")
+
     def await_started(self) -> None:
         """Return when Lab has been laid out."""
         self.page.locator("#jp-left-stack").wait_for(timeout=SPAWN_TIMEOUT)
@@ -111,31 +138,24 @@ class Lab:
         self.panel.get_by_label("Project", exact=True).select_option(project)
 
 
-def sign_in(page: Page, hub: RunningHub, name: str = USER) -> None:
+def sign_in(page: Page, user: str) -> None:
     """Fill the hub's sign-in form."""
-    page.get_by_label("Username").fill(name)
-    page.get_by_label("Password").fill(f"password-of-{name}")
+    page.get_by_label("Username").fill(user)
+    page.get_by_label("Password").fill(f"password-of-{user}")
     page.get_by_role("button", name="Sign in").click()
 
 
 @pytest.fixture
-def lab(page: Page, hub: RunningHub, seeded: Showcase) -> Lab:
-    """Lab of a running server, signed in, with the panel open on the seeded project."""
-    hub.spawn(USER)
-    page.goto(f"{hub.url}/hub/login?next=/user/{USER}/lab%3Freset")
-    sign_in(page, hub)
+def lab(page: Page, hub: RunningHub, finished: Showcase) -> Lab:
+    """Lab of a running server, signed in, with the panel open on the finished showcase."""
+    hub.spawn(finished.user)
+    page.goto(f"{hub.url}/hub/login?next=/user/{finished.user}/lab%3Freset")
+    sign_in(page, finished.user)
     lab = Lab(page)
     lab.await_started()
     lab.open_panel()
-    lab.choose(seeded.project)
+    lab.choose(finished.project)
     return lab
-
-
-@pytest.fixture
-def no_server(hub: RunningHub) -> None:
-    """The user's server does not run."""
-    if hub.api("GET", f"/users/{USER}").json().get("servers"):
-        Server(hub, USER).stop()
 
 
 @pytest.fixture

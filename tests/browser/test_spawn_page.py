@@ -19,7 +19,7 @@ def test_enter_starts_the_last_choice(page: Page, hub: RunningHub, watch: Watch)
     if hub.api("GET", f"/users/{USER}").json().get("servers"):
         Server(hub, USER).stop()
     page.goto(f"{hub.url}/hub/login?next=/hub/spawn")
-    sign_in(page, hub, USER)
+    sign_in(page, USER)
     chosen = page.locator("input[name=instance_type]:checked")
     expect(chosen).to_be_focused()
     page.keyboard.press("ArrowUp")

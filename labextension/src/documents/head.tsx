@@ -24,7 +24,7 @@ export function Head(props: Props): JSX.Element {
   const { baseUrl } = useServices();
   const trans = useTrans();
   return (
-    <header className="nbl-head">
+    <div className="nbl-head">
       <div className="nbl-head-title">
         <props.icon.react tag="span" width="22px" height="22px" aria-hidden="true" />
         <h1>{props.name}</h1>
@@ -47,7 +47,7 @@ export function Head(props: Props): JSX.Element {
           {trans.__('Copy link')}
         </CopyButton>
       </div>
-    </header>
+    </div>
   );
 }
 

@@ -1,5 +1,5 @@
 import { addIcon, homeIcon } from '@jupyterlab/ui-components';
-import React, { useEffect, useId, useState } from 'react';
+import React, { useEffect, useId, useRef, useState } from 'react';
 
 import type { Project } from '../api/types';
 import { ProblemBox, useAction } from '../components/basics';
@@ -14,6 +14,11 @@ export function Header(): JSX.Element {
   const { value, error } = useResource(resource);
   const project = useProject();
   const [creating, setCreating] = useState(false);
+  const creator = useRef<HTMLButtonElement>(null);
+  const close = (): void => {
+    setCreating(false);
+    creator.current?.focus();
+  };
   const projects = value?.items ?? [];
 
   // Without a choice, or with one that is gone, the newest is shown.
@@ -62,6 +67,7 @@ export function Header(): JSX.Element {
           title={trans.__('New project')}
           aria-label={trans.__('New project')}
           aria-expanded={creating}
+          ref={creator}
           onClick={() => setCreating(!creating)}
         >
           <addIcon.react tag="span" width="16px" height="16px" />
@@ -75,7 +81,7 @@ export function Header(): JSX.Element {
           </button>
         </div>
       )}
-      {creating && <NewProject close={() => setCreating(false)} />}
+      {creating && <NewProject close={close} />}
     </div>
   );
 }
