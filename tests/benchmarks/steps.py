@@ -45,9 +45,7 @@ def notebook_job(hub: Hub, project_id: str) -> None:
     """Run the notebook as a workflow of one notebook@v1 job and return when it has succeeded."""
     spec = {"jobs": {"nb": {"uses": "notebook@v1", "with": {"notebook": "in.ipynb"}}}}
     files = {"in.ipynb": notebook_text()}
-    workflow = hub.workflows.apply(
-        project_id, json.dumps(spec), files=files, name="bench-notebook"
-    )
+    workflow = hub.workflows.apply(project_id, json.dumps(spec), files=files, name="bench-notebook")
     run = hub.workflows.wait(hub.workflows.start(workflow.id))
     if run.state != "Succeeded":
         raise RuntimeError(f"{run.state}: {run.message}")
