@@ -88,7 +88,8 @@ async def _running_hub(state: StateDir, *, as_json: bool) -> int:
     """Run the showcase on the hub that another ``up`` or ``demo`` keeps."""
     holder = await attach(state)
     local = LocalConfig.load(state)
-    _show_link(holder["url"], links.make(state, holder["url"], local.owner if local else ""))
+    link = links.make(state, holder["url"], local.owner) if local and holder["links"] else None
+    _show_link(holder["url"], link)
     told = asyncio.create_task(until_told())
     await asyncio.sleep(0)
     try:
@@ -160,8 +161,10 @@ async def _in_daemon[T](work: Callable[[], T]) -> T:
     return await done
 
 
-def _show_link(url: str, link: str) -> None:
+def _show_link(url: str, link: str | None) -> None:
     out = console.stderr()
     out.print(f"NablaHub is up: {url}", markup=False)
+    if link is None:
+        return
     out.print("Sign in by this link (works once, for ten minutes):", markup=False)
     out.print(link, markup=False, soft_wrap=True)

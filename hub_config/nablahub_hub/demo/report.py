@@ -16,7 +16,6 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-
 #: Columns of the longest title.
 WIDTH = 29
 

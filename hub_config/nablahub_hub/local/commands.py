@@ -108,10 +108,10 @@ def up(
             return
     told = asyncio.run(attach(state))
     local = LocalConfig.load(state)
-    link = links.make(state, told["url"], local.owner if local else "")
+    link = links.make(state, told["url"], local.owner) if local and told["links"] else None
     _tell(told["url"], link, state, as_json=as_json, attached=True, pid=told["pid"])
     if open_browser:
-        webbrowser.open(link)
+        webbrowser.open(link or told["url"])
 
 
 @click.command()
@@ -225,7 +225,7 @@ async def _supervise(
             seconds=supervisor.seconds,
         )
         if open_browser:
-            webbrowser.open(link)
+            webbrowser.open(link or supervisor.config.public_url)
         await told
         out.print("Ending everything …")
     finally:
@@ -233,7 +233,7 @@ async def _supervise(
         await supervisor.stop()
 
 
-def _tell(url: str, link: str, state: StateDir, *, as_json: bool, **more: Any) -> None:
+def _tell(url: str, link: str | None, state: StateDir, *, as_json: bool, **more: Any) -> None:
     out = console.stderr()
     if as_json:
         console.emit_json({"url": url, "sign_in": link, "state_dir": str(state.root), **more})
@@ -241,8 +241,9 @@ def _tell(url: str, link: str, state: StateDir, *, as_json: bool, **more: Any) -
         return
     took = f" after {more['seconds']:.1f} s" if "seconds" in more else ""
     out.print(f"NablaHub is up{took}: {url}", markup=False)
-    out.print("Sign in by this link (works once, for ten minutes):", markup=False)
-    click.echo(link)
+    if link is not None:
+        out.print("Sign in by this link (works once, for ten minutes):", markup=False)
+        click.echo(link)
     if not more.get("attached"):
         out.print("Ctrl-C ends everything. Logs:", str(state.logs), markup=False)
 

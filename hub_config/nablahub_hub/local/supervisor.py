@@ -77,6 +77,7 @@ class Supervisor:
     children: dict[str, Child] = field(default_factory=dict)
     config: LocalConfig = field(init=False)
     seconds: float = 0.0
+    links: bool = True
 
     async def start(self, started: Callable[[str], None] = lambda _name: None) -> None:
         """Bring everything up and return when all of it answers.
@@ -114,11 +115,21 @@ class Supervisor:
         await self._routed()
         await asyncio.to_thread(self._write_client)
         self.seconds = time.monotonic() - begun
-        lock.publish(self.state, {"url": self.config.public_url, "seconds": self.seconds})
+        self.links = await asyncio.to_thread(self._has_links)
+        told = {"url": self.config.public_url, "seconds": self.seconds, "links": self.links}
+        lock.publish(self.state, told)
 
-    def sign_in_link(self) -> str:
-        """Return a fresh one-time link."""
+    def sign_in_link(self) -> str | None:
+        """Return a fresh one-time link; None when the hub signs people in otherwise."""
+        if not self.links:
+            return None
         return links.make(self.state, self.config.public_url, self.config.owner)
+
+    def _has_links(self) -> bool:
+        """Whether the hub knows one-time links: a configuration of one's own may not."""
+        if self.options.config is None:
+            return True
+        return web.request("GET", f"{self.config.hub_url}{links.PATH}/-").status != 404
 
     async def stop(self) -> None:
         """End every process of the state directory, servers and jobs included."""
