@@ -26,7 +26,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         "--output", type=Path, required=True, help="The executed notebook, saved after each cell"
     )
     parser.add_argument("--copy", type=Path, help="Where a copy of it goes at the end")
-    parser.add_argument("--parameters", default="{}", help="JSON, or @file with JSON")
+    parser.add_argument("--parameters", default="{}", help="As JSON")
+    parser.add_argument("--parameters-file", type=Path, help="File with them as JSON")
     parser.add_argument("--python", default=sys.executable, help="Python with ipykernel")
     parser.add_argument("--events", type=Path, help="File for a line of JSON about each cell")
     return parser.parse_args(argv)
@@ -44,8 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(asked: argparse.Namespace, reporter: Reporter) -> int:
-    text = asked.parameters
-    parameters = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+    file: Path | None = asked.parameters_file
+    parameters = json.loads(asked.parameters if file is None else file.read_text(encoding="utf-8"))
     source = _readable(asked.input, reporter)
     if source is None:
         return 1

@@ -144,7 +144,7 @@ def _command(
         "--output", f"/artifacts/{record_name(notebook.notebook)}",
         "--events", "/artifacts/cells.jsonl",
         "--python", PYTHON,
-        "--parameters", f"@/work/{path}",
+        "--parameters-file", f"/work/{path}",
     ]  # fmt: skip
     if notebook.path is not None:
         command += ["--copy", str(PurePosixPath("/work") / notebook.path)]
