@@ -136,9 +136,9 @@ class Stand:
             self.client(), self.client(), self.hub.state, name, folder, replicas, phase, spawn
         )
 
-    def measure(self) -> Work:
+    def measure(self, *, spawns: bool) -> Work:
         """Do undisturbed work, so that the length of each phase is known; return that work."""
-        work = self.work("calm", spawns=True, phase=self.clock.phase)
+        work = self.work("calm", spawns=spawns, phase=self.clock.phase)
         work.do()
         return work
 
