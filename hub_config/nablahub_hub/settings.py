@@ -66,8 +66,9 @@ class NablaHub(Configurable):
     unsandboxed = Bool(
         False,
         help="""
-        Accept, knowingly, that servers and jobs run without a sandbox where bubblewrap cannot
-        run: they then see the files of the hub and of all other users.
+        Accept, knowingly, that servers run without a sandbox where bubblewrap cannot run: they
+        then see the files of the hub and of all other users. ``nablahub up --unsandboxed`` accepts
+        it for jobs as well.
         """,
     ).tag(config=True)
 

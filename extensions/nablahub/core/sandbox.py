@@ -28,8 +28,8 @@ HOME = f"/home/{USER}"
 HOSTNAME = "nablahub"
 
 ACCEPT_HINT = (
-    "To run users' code without a sandbox, knowingly, set c.NablaHub.unsandboxed = True "
-    "(or start with: nablahub up --unsandboxed)."
+    "To run users' code without a sandbox, knowingly, start with `nablahub up --unsandboxed` "
+    "(for single-user servers alone: c.NablaHub.unsandboxed = True)."
 )
 
 # What glibc itself ignores in set-uid programs (sysdeps/generic/unsecvars.h): a job's environment
