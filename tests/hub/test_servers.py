@@ -55,9 +55,19 @@ def test_a_process_outside_cannot_be_signalled(hub: RunningHub, server: Server) 
 def test_notebooks_have_the_client_and_the_magics(server: Server) -> None:
     printed = code(
         server,
-        "import nablahub, sys, sklearn\nfrom nablahub.client import connect\nprint(sys.prefix)\n",
+        "import nablahub, sys, sklearn\n"
+        "get_ipython().run_line_magic('load_ext', 'nablahub')\n"
+        "print(sys.prefix, nablahub.connect().whoami()['name'])\n",
     )
-    assert printed.strip() == "/opt/nablahub/environments/default"
+    assert printed.split() == ["/opt/nablahub/environments/default", "alice"]
+
+
+def test_terminals_have_the_command_line(server: Server) -> None:
+    listed = server.shell("nablahub projects list --json && which python uv")
+    assert listed.splitlines()[1:] == [
+        "/opt/nablahub/environments/default/bin/python",
+        "/opt/nablahub/bin/uv",
+    ]
 
 
 def test_kernels_listen_on_no_port(server: Server) -> None:
