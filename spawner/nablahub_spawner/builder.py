@@ -28,7 +28,7 @@ BIN = f"{OPT}/bin"
 PROGRAMS = ("nablahub", "jupyter", "uv")
 DATASETS = "/datasets"
 CACHE = f"{OPT}/cache"
-#: Packages that a server or its terminals import; shown one by one when they lie outside its environment.
+#: Packages that a server or its terminals import; shown one by one when outside its environment.
 PACKAGES = ("nablahub", "nablahub_spawner", "nablahub_hub", "nablahub_server")
 
 #: Kernels talk over sockets in a private folder: ports of the loopback are everybody's.
