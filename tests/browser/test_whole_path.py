@@ -123,16 +123,18 @@ def test_the_executed_notebook_opens(lab: Lab, watch: Watch) -> None:
 
 
 def test_a_link_opens_its_thing_and_a_reload_brings_it_back(
-    lab: Lab, hub: RunningHub, finished: Showcase
+    page: Page, hub: RunningHub, finished: Showcase
 ) -> None:
-    page = lab.page
+    hub.spawn(finished.user)
     page.goto(f"{hub.url}/hub/user-redirect/lab?nablahub=run:{finished.workflow}/1")
+    sign_in(page, finished.user)
+    lab = Lab(page)
     heading = lab.document.get_by_role("heading", level=1)
     expect(heading).to_have_text("digits, run 1", timeout=LONG)
     expect(lab.panel).to_be_visible()
     assert "nablahub=" not in page.url
     expect(page.locator(".lm-TabBar-tabLabel", has_text="digits, run 1")).to_be_visible()
-    page.wait_for_function(SAVED, arg=f"run:{finished.workflow}/1")
+    page.wait_for_function(SAVED, arg=f"nablahub:run:{finished.workflow}/1")
     page.reload()
     expect(heading).to_have_text("digits, run 1", timeout=LONG)
 
@@ -142,7 +144,8 @@ SAVED = """async wanted => {
   const base = JSON.parse(document.getElementById('jupyter-config-data').textContent).baseUrl;
   const answer = await fetch(base + 'lab/api/workspaces', {headers: {'X-XSRFToken':
     document.cookie.split('; ').find(c => c.startsWith('_xsrf=')).slice(6)}});
-  return (await answer.text()).includes(wanted);
+  const saved = (await answer.json()).workspaces.values;
+  return saved.some(({data}) => data['layout-restorer:data']?.main?.current === wanted);
 }"""
 
 
