@@ -117,8 +117,12 @@ function addRunCommands(
   };
   app.commands.addCommand('nablahub:start-run', {
     label: trans.__('Run a Workflow'),
-    describedBy: describe({ workflow: 'string' }),
-    execute: args => start(String(args['workflow']), {})
+    describedBy: describe({ workflow: 'string', inputs: 'string' }),
+    execute: args =>
+      start(
+        String(args['workflow']),
+        JSON.parse(String(args['inputs'] ?? '{}')) as Record<string, unknown>
+      )
   });
   app.commands.addCommand('nablahub:run-again', {
     label: trans.__('Run Again'),

@@ -4,11 +4,19 @@ import type { RunJob } from '../api/types';
 import { useTrans } from '../components/context';
 import { StateMark } from '../components/state';
 
+/** What has a place in a graph of jobs. */
+type Step = Pick<RunJob, 'name' | 'needs'>;
+
+/** Show how far from the first job a row's job is. */
+export function indent(depth: number): React.CSSProperties {
+  return { paddingInlineStart: `${Math.min(depth, 6) * 14}px` };
+}
+
 /** Order jobs so that each comes after those it needs, with its distance from the first. */
-export function ordered(jobs: RunJob[]): { job: RunJob; depth: number }[] {
+export function ordered<J extends Step>(jobs: J[]): { job: J; depth: number }[] {
   const byName = new Map(jobs.map(job => [job.name, job]));
   const depths = new Map<string, number>();
-  const depth = (job: RunJob): number => {
+  const depth = (job: J): number => {
     const known = depths.get(job.name);
     if (known !== undefined) {
       return known;
@@ -37,7 +45,7 @@ export function Graph(props: {
         <li
           key={job.name}
           className={`nbl-row${job.name === props.chosen ? ' nbl-mod-chosen' : ''}`}
-          style={{ paddingInlineStart: `${Math.min(depth, 6) * 14}px` }}
+          style={indent(depth)}
         >
           <button
             type="button"

@@ -4,8 +4,10 @@ import type { Deployment, Model } from '../api/types';
 import { Age, CopyButton, ProblemBox, useAction } from '../components/basics';
 import { useServices, useTrans } from '../components/context';
 import { Rows } from '../components/rows';
+import { bytes } from '../format';
 import { modelIcon } from '../icons';
 import { Head, Part } from './head';
+import { targetOf } from './outputs';
 import { Subject } from './subject';
 
 /** A model: its versions. */
@@ -61,10 +63,24 @@ function ModelView(props: { model: Model }): JSX.Element {
                 <span className="nbl-row-text">
                   <span className="nbl-row-name">{version.version}</span>
                   <span className="nbl-row-line nbl-dim">
-                    {version.format} · <Age moment={version.created_at} />
+                    {version.format} · {bytes(version.bytes)} · <Age moment={version.created_at} />
+                    {version.source && ` · ${version.source}`}
                   </span>
                 </span>
               </span>
+              <button
+                type="button"
+                className="nbl-link"
+                title={trans.__('Open the dataset that holds its files')}
+                onClick={() => {
+                  const files = targetOf(version.dataset_version);
+                  if (files) {
+                    open(files);
+                  }
+                }}
+              >
+                <code>{version.dataset_version}</code>
+              </button>
               <CopyButton text={version.ref} label={trans.__('Copy the reference %1', version.ref)} />
             </li>
           )}
