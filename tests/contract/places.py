@@ -12,6 +12,7 @@ from typing import Protocol
 from nablahub.jobs.runners.contract import Mount, Runner, TaskName, TaskSpec, TaskStatus
 from nablahub.jobs.runners.process import folder as files
 from nablahub.jobs.runners.process import launcher, procfs
+from nablahub.jobs.runners.process.reading import settle
 from nablahub.jobs.runners.process.runner import ProcessRunner
 
 
@@ -96,7 +97,7 @@ class ProcessPlace:
             if mark and files.alive(folder):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(mark["pid"], signal.SIGKILL)
-                await asyncio.to_thread(files.wait_lock, folder)
+                await asyncio.to_thread(settle, folder)
         await self.runner.close()
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             await self.kill_machinery()

@@ -340,3 +340,21 @@ async def test_forgetting_leaves_nothing(place: Place) -> None:
     await place.runner.forget(ONE)
     assert (await place.runner.look(task)).phase == "absent"
     assert await place.runner.logs(ONE, 0, 100) == b""
+
+
+@pytest.mark.parametrize("after", [0.0, 0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.02])
+async def test_killed_at_any_moment_of_its_birth_leaves_nothing(
+    place: Place, marker: str, after: float
+) -> None:
+    task = shell("echo run >> /data/runs; sleep 60", marker, mounts=(data(),))
+    await place.runner.start(task)
+    await asyncio.sleep(after)  # Which moment is met does not matter: none may leave anything.
+    await place.kill_parent(ONE)
+    status = await Watcher(place).until_ended(task)
+    assert (status.verdict, status.exit_code) == ("lost", None)
+    assert place.left(marker) == []
+    await place.restart()
+    await place.runner.start(task)
+    assert (await place.runner.look(task)).verdict == "lost"
+    runs = place.volume("v") / "runs"
+    assert not runs.exists() or runs.read_text() == "run\n"

@@ -59,7 +59,7 @@ async def text(place: ProcessPlace) -> str:
 
 async def test_without_a_sandbox_the_mounts_are_where_the_variables_say(bare: Unsandboxed) -> None:
     task = shell(
-        "cat $NABLAHUB_INPUTS/word; echo; echo 1 > $NABLAHUB_OUTPUTS/r/x; cat here; pwd",
+        'cat "$NABLAHUB_INPUTS/word"; echo; echo 1 > "$NABLAHUB_OUTPUTS/r/x"; cat here; pwd',
         files={"here": "laid\n"},
         mounts=(
             Mount(path="/inputs/word", kind="string", ref="text"),

@@ -18,6 +18,11 @@ from nablahub.jobs.runners.process import folder as files
 from nablahub.jobs.runners.process.limits import Group
 
 _PR_SET_PDEATHSIG = 1
+#: Where the command waits for its gate to be opened.
+GATE_FD = 9
+#: What waits: bwrap's own --block-fd takes the end of file for a yes, so a killed shim would
+#: set its command free. Here the end of file ends it.
+GATE = ("/bin/sh", "-c", f'read -r _ <&{GATE_FD} && exec "$@" {GATE_FD}<&-', "nablahub")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -28,14 +33,17 @@ class Body:
     ----------
     group
         The control group it joins at once, if there is one.
+    orders
+        The shim's socket, which it must not hold open: it may live a moment longer than the shim.
     """
 
-    def __init__(self, group: Group | None) -> None:
+    def __init__(self, group: Group | None, orders: socket.socket) -> None:
         self._ours, theirs = socket.socketpair()
         shim = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             self._ours.close()
+            orders.close()
             _wait_and_become(theirs, group, shim)
         theirs.close()
 
@@ -69,6 +77,7 @@ def _wait_and_become(told: socket.socket, group: Group | None, shim: int) -> Non
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != shim:
             os._exit(1)
+        os.setsid()  # By its session whatever comes of it is found, should the shim be killed.
         if group is not None:
             with contextlib.suppress(OSError):  # The limit is then kept by looking.
                 group.join()
@@ -104,13 +113,13 @@ def _become(launch: dict[str, Any], fds: list[int]) -> None:
     argv: list[str] = launch["argv"]
     if launch["sandboxed"]:
         status, gate, lock = fds
-        for fd in fds:
+        for fd in (status, lock):
             os.set_inheritable(fd, True)
-        options = ("--json-status-fd", status, "--block-fd", gate, "--sync-fd", lock)
+        os.dup2(gate, GATE_FD)
+        options = ("--json-status-fd", status, "--sync-fd", lock)
         argv = [argv[0], *map(str, options), *argv[1:]]
     else:
         for fd in fds:
             os.set_inheritable(fd, False)
-        os.setsid()
         os.chdir(launch["cwd"])
     os.execve(argv[0], argv, launch["env"])  # noqa: S606 - this is the one door

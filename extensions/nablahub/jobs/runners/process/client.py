@@ -39,7 +39,11 @@ class LauncherClient:
         OSError
             The launcher cannot be started, or vanished while it was asked: ask again.
         """
-        answer = await self.ask({"op": "start", "folder": str(folder)})
+        request = {"op": "start", "folder": str(folder)}
+        try:
+            answer = await self.ask(request)
+        except ConnectionResetError:  # Killed at that moment; asking twice starts once.
+            answer = await self.ask(request)
         if "error" in answer:
             raise OSError(f"the job launcher could not start {folder.name}: {answer['error']}")
         return answer

@@ -26,6 +26,7 @@ from nablahub.jobs.runners.contract import (
     TaskSpec,
 )
 from nablahub.jobs.runners.process import folder as files
+from nablahub.jobs.runners.process.body import GATE
 from nablahub.jobs.runners.process.remove import remove_tree
 
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -103,7 +104,7 @@ class Launcher:
             shm_bytes=task.resources.memory_bytes,
             devices=tuple(sorted(Path("/dev").glob("nvidia*"))) if task.resources.gpus else (),
         )
-        argv = sandbox.argv(task.command)
+        argv = sandbox.argv((*GATE, *task.command))
         return common | {"argv": argv, "env": sandbox.environ(), "cwd": None}
 
     def _own(self, task: TaskSpec, folder: Path) -> list[Bind]:

@@ -20,6 +20,7 @@ import traceback
 from pathlib import Path
 
 from nablahub.jobs.runners.process import shim
+from nablahub.jobs.runners.process.limits import sweep_groups
 
 SOCKET = "runner.sock"
 LOCK = "runner.lock"
@@ -49,6 +50,7 @@ def main(run_folder: str) -> None:
     # Shims are reaped by the kernel: what became of a task stands in its folder.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sweep_groups()
     gc.freeze()  # What a fork does not touch stays shared.
     _serve(server, lock)
 

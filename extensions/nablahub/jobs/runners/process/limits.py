@@ -6,6 +6,7 @@ Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Protocol
 from nablahub.jobs.runners.process import procfs
 
 SAMPLE_SECONDS = 0.1
+_PREFIX = "nablahub-"
 _REMOVE_SECONDS = 2.0
 
 
@@ -156,6 +158,21 @@ def make_group(name: str) -> Group | None:
             return Group(folder, kind)
         remove_group(folder)
     return None
+
+
+def group_name() -> str:
+    """A name for the group of the calling process's task: nobody else ever has it."""
+    return f"{_PREFIX}{os.getpid()}-{procfs.start_time(os.getpid())}"
+
+
+def sweep_groups() -> None:
+    """Remove the groups of processes that were killed and could not remove them."""
+    for parent, _ in candidates():
+        for folder in parent.glob(f"{_PREFIX}*-*"):
+            pid, _, start = folder.name.removeprefix(_PREFIX).partition("-")
+            if pid.isdigit() and str(procfs.start_time(int(pid))) != start:
+                with contextlib.suppress(OSError):  # Somebody is still in it.
+                    folder.rmdir()
 
 
 def limit_memory(group: Group | None, limit: int) -> MemoryLimit:

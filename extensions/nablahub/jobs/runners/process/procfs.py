@@ -30,6 +30,21 @@ def start_time(pid: int) -> int | None:
     return int(fields[19])
 
 
+def session(leader: int) -> list[int]:
+    """The living processes of the session that a process began."""
+    found: list[int] = []
+    for path in _PROC.iterdir():
+        if path.name.isdigit():
+            try:
+                stat = (path / "stat").read_bytes()
+            except OSError:
+                continue
+            fields = stat[stat.rindex(b")") + 2 :].split()
+            if int(fields[3]) == leader and fields[0] not in (b"Z", b"X"):
+                found.append(int(path.name))
+    return found
+
+
 def children(pid: int) -> list[int]:
     """The living children of a process, of all its threads; empty when it is gone."""
     found: list[int] = []

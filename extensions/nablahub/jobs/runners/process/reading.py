@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,19 +58,40 @@ def read_status(folder: Path) -> TaskStatus:
     )
 
 
-def _declare_lost(folder: Path, mark: dict[str, Any]) -> dict[str, Any]:
-    """Write the verdict for a task whose shim was killed, once its sandbox is gone too."""
+def settle(folder: Path) -> None:
+    """End what a killed shim left, and wait until it is gone; blocks for some milliseconds.
+
+    The kernel ends a sandbox with its shim, but for some moments of the sandbox's birth in which
+    it has not asked for that yet. One that still waits for its own parent is found by its session;
+    later its first process is known before its command may begin, and a command whose gate was
+    never opened ends by itself.
+    """
+    mark = files.read(folder, files.STARTED)
+    if mark is not None and mark["boot"] == procfs.boot_id():
+        # An id is not given again while its session lives: another start time means it is gone.
+        ours = procfs.start_time(mark["body"]) in (None, mark["body_start_time"])
+        procfs.kill_all(procfs.session(mark["body"]) if ours else [], signal.SIGKILL)
     sandbox = files.read(folder, files.SANDBOX)
-    if sandbox is not None and mark["boot"] == procfs.boot_id():
-        while procfs.start_time(sandbox["pid"]) == sandbox["start_time"]:
+    if sandbox is not None and sandbox["boot"] == procfs.boot_id():
+        try:
+            pidfd = os.pidfd_open(sandbox["pid"])
+        except ProcessLookupError:
+            pidfd = None
+        if pidfd is not None:
             try:
-                pidfd = os.pidfd_open(sandbox["pid"])
+                if procfs.start_time(sandbox["pid"]) == sandbox["start_time"]:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    select.select([pidfd], [], [])
             except ProcessLookupError:
-                break
-            try:
-                select.select([pidfd], [], [])
+                pass  # It ended by itself just now.
             finally:
                 os.close(pidfd)
+    files.wait_lock(folder)
+
+
+def _declare_lost(folder: Path, mark: dict[str, Any]) -> dict[str, Any]:
+    """Write the verdict for a task whose shim was killed."""
+    settle(folder)
     if mark.get("group"):
         remove_group(Path(mark["group"]))
     status = {

@@ -29,7 +29,7 @@ from nablahub.jobs.runners.process.launch import (
     write_programs,
 )
 from nablahub.jobs.runners.process.probe import keep_asking
-from nablahub.jobs.runners.process.reading import read_log, read_status, shim_of
+from nablahub.jobs.runners.process.reading import read_log, read_status, settle, shim_of
 from nablahub.jobs.runners.process.remove import remove_tree
 
 _CHUNK = 64 * 1024
@@ -106,8 +106,8 @@ class ProcessRunner:
         folder = self._folder(name)
         status = await asyncio.to_thread(read_status, folder)
         if status.phase == "running" and not self._watch(task, folder):
-            # The shim is gone and its sandbox about to be: wait for the last of it.
-            await asyncio.to_thread(files.wait_lock, folder)
+            # The shim is gone and its sandbox about to be: see to the last of it.
+            await asyncio.to_thread(settle, folder)
             status = await asyncio.to_thread(read_status, folder)
         if status.phase == "ended":
             self._memory.cpus.pop(name, None)

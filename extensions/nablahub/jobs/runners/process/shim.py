@@ -24,6 +24,7 @@ from nablahub.jobs.runners.process.body import Body
 from nablahub.jobs.runners.process.limits import (
     Group,
     MemoryLimit,
+    group_name,
     limit_memory,
     make_group,
     remove_group,
@@ -77,6 +78,8 @@ class Shim:
             "start_time": procfs.start_time(me),
             "boot": procfs.boot_id(),
             "at": self.started_at,
+            "body": self.body.pid,
+            "body_start_time": procfs.start_time(self.body.pid),
         }
         if self.launch["port"]:
             mark["port"] = self.launch["env"]["PORT"] = str(free_port())
@@ -119,7 +122,11 @@ class Shim:
             files.write(
                 self.folder,
                 files.SANDBOX,
-                {"pid": self.root, "start_time": procfs.start_time(self.root)},
+                {
+                    "pid": self.root,
+                    "start_time": procfs.start_time(self.root),
+                    "boot": procfs.boot_id(),
+                },
             )
         else:
             self.root = os.getpid()
@@ -289,8 +296,8 @@ def main(orders: socket.socket) -> None:
         signal.signal(number, signal.SIG_IGN)
     # Before any mark is made: whoever reads our pid there may cancel at once.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    group = make_group(f"nablahub-{os.getpid()}-{procfs.start_time(os.getpid())}")
-    body = Body(group)
+    group = make_group(group_name())
+    body = Body(group, orders)
     said, fds, _, _ = socket.recv_fds(orders, 65536, 1)
     orders.close()
     shim = (
@@ -326,7 +333,7 @@ def _begin(folder: Path, answer: socket.socket, body: Body, group: Group | None)
 def _open(gate: int) -> None:
     """Let the command begin."""
     try:
-        os.write(gate, b"g")
+        os.write(gate, b"go\n")
     except BrokenPipeError:
         return  # It ended already, or has no gate because it has no sandbox.
 
