@@ -19,6 +19,7 @@ import httpx
 import psutil
 
 from nablahub.client import Hub
+from nablahub.core.errors import NablaError
 from nablahub.core.transport import TRIES
 from nablahub_hub.local import procfs
 from nablahub_hub.local.config import LocalConfig
@@ -142,6 +143,20 @@ class Stand:
         work.do()
         return work
 
+    @contextmanager
+    def doing(self, work: Work, *notes: object) -> Iterator[Work]:
+        """Leave nothing of a work that fails in the block, or others would wait for it."""
+        try:
+            yield work
+        except BaseException as error:
+            for note in notes:
+                error.add_note(str(note))
+            try:
+                work.clear()
+            except (NablaError, AssertionError) as second:
+                error.add_note(f"and clearing up failed: {second}")
+            raise
+
     # Servers of a user.
 
     def start_server(self) -> None:
@@ -244,9 +259,10 @@ class Stand:
         self.hub.until_answers("/services/nablahub/health", PATIENCE)
 
 
-def kill(*pids: int) -> None:
+def kill(*pids: int | None) -> None:
     """Kill processes by signal 9, all at once, and return when they are gone."""
-    found = [psutil.Process(pid) for pid in pids]
+    assert None not in pids, "one of them does not run"
+    found = [psutil.Process(pid) for pid in pids if pid is not None]
     for process in found:
         os.kill(process.pid, signal.SIGKILL)
     psutil.wait_procs(found, 30)

@@ -107,11 +107,11 @@ def keepers_of(session: str, user: str) -> list[int]:
     ]
 
 
-def parent_of(state: StateDir, job_id: str) -> int:
-    """Return the process that started a job's sandbox and outlives everything but a kill."""
+def parent_of(state: StateDir, job_id: str) -> int | None:
+    """Return the process that started a job's sandbox and outlives all but a kill; None: none."""
     mark = files.read(state.jobs / job_id, files.STARTED)
-    assert mark is not None, f"{job_id} was never started"
-    assert procfs.start_time(mark["pid"]) == mark["start_time"], f"{job_id} has no parent any more"
+    if mark is None or procfs.start_time(mark["pid"]) != mark["start_time"]:
+        return None
     return int(mark["pid"])
 
 

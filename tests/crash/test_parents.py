@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 
 import pytest
@@ -19,16 +20,22 @@ pytestmark = [pytest.mark.hub, pytest.mark.timeout(600)]
 
 #: Whoever reads it knows what happened, without knowing how this is built.
 LOST = "The process that ran it was killed, and what it was doing ended with it."
+#: Seconds from a job's mark that it was started to its first line, and a little more.
+BIRTH = 0.03
 
 
-def running_job(stand: Stand, title: str) -> tuple[Work, str]:
-    """Return a piece of work whose job runs, and the job's id."""
+@contextmanager
+def started_run(stand: Stand, title: str) -> Iterator[tuple[Work, str]]:
+    """Give a piece of work whose run is started, and the id of its job."""
     stand.revive()
     work = stand.work(title)
-    work.prepare()
-    work.commit()
-    work.start()
-    return work, work.until_it_runs()
+    with stand.doing(work):
+        work.prepare()
+        work.commit()
+        work.start()
+        jobs = work.client.jobs
+        found = until(lambda: list(jobs.list(project=work.project.id)), "there is a job")
+        yield work, found[0].id
 
 
 def is_lost(stand: Stand, work: Work, job_id: str) -> None:
@@ -48,54 +55,76 @@ def started_nothing_more(work: Work, job_id: str) -> None:
     project = work.project.id
     assert [run.state for run in work.client.workflows.runs(work.workflow.id)] == ["Error"]
     assert [job.id for job in work.client.jobs.list(project=project)] == [job_id]
-    assert work.lines() == [job_id]
+    assert work.lines() in ([], [job_id])
     made = work.client.datasets.get(f"{work.name}-made")
     assert made.latest_version is None
     assert list(work.client.models.list(project=project)) == []
 
 
 def test_a_job_whose_parent_is_killed_is_lost_and_not_started_again(stand: Stand) -> None:
-    work, job_id = running_job(stand, "shim")
-    kill(processes.parent_of(stand.hub.state, job_id))
-    is_lost(stand, work, job_id)
-    stand.kill("service")()()  # Another life of the service does not take it up either.
-    started_nothing_more(work, job_id)
-    assert processes.of_job(stand.hub.state, job_id) == []
-    stand.live.check()
+    with started_run(stand, "shim") as (work, job_id):
+        work.until_it_runs()
+        kill(processes.parent_of(stand.hub.state, job_id))
+        is_lost(stand, work, job_id)
+        stand.kill("service")()()  # Another life of the service does not take it up either.
+        started_nothing_more(work, job_id)
+        assert work.lines() == [job_id]
+        assert processes.of_job(stand.hub.state, job_id) == []
+        stand.live.check()
 
 
 def test_a_parent_that_is_killed_while_the_service_is_away_is_lost_too(stand: Stand) -> None:
-    work, job_id = running_job(stand, "away")
-    back = stand.kill("service")()
-    kill(processes.parent_of(stand.hub.state, job_id))
-    back()
-    is_lost(stand, work, job_id)
+    with started_run(stand, "away") as (work, job_id):
+        work.until_it_runs()
+        back = stand.kill("service")()
+        kill(processes.parent_of(stand.hub.state, job_id))
+        back()
+        is_lost(stand, work, job_id)
+        assert work.lines() == [job_id]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("round_", range(8))
+def test_a_parent_that_is_killed_while_its_job_is_born(stand: Stand, round_: int) -> None:
+    with started_run(stand, "birth") as (work, job_id):
+        parent = until(
+            lambda: processes.parent_of(stand.hub.state, job_id), "it is started", pause=0.0005
+        )
+        time.sleep(Random(f"{seed()} birth {round_}").random() * BIRTH)
+        kill(parent)
+        is_lost(stand, work, job_id)
 
 
 @pytest.mark.slow
 def test_a_model_server_whose_parent_is_killed_is_replaced_by_exactly_one(stand: Stand) -> None:
     stand.revive()
     work = stand.work("served")
-    work.do()
-    client, project = work.client, work.project.id
-    (old,) = [job for job in client.jobs.list(project=project) if job.kind == "serve"]
-    kill(processes.parent_of(stand.hub.state, old.id))
+    with stand.doing(work):
+        work.do()
+        client, project = work.client, work.project.id
+        (old,) = servers(work)
+        kill(processes.parent_of(stand.hub.state, old))
 
-    def replaced() -> bool:
-        found = client.deployments.get(work.deployment.id)
-        servers = [job for job in client.jobs.list(project=project) if job.kind == "serve"]
-        return (found.state, len(servers)) == ("Running", 2)
+        def replaced() -> bool:
+            state = client.deployments.get(work.deployment.id).state
+            return (state, len(servers(work))) == ("Running", 2)
 
-    until(replaced, "another model server is started", pause=0.1)
-    states = {job.id: job for job in client.jobs.list(project=project) if job.kind == "serve"}
-    lost = states.pop(old.id)
-    assert (lost.state, lost.reason, lost.message) == ("Error", "lost", LOST)
-    assert [job.state for job in states.values()] == ["Running"]
-    assert len(processes.servers_of(work.name)) == 1
-    answer, right = work.predict(Random(seed()))
-    assert answer == right
-    checks.nothing_left(stand, work)
-    checks.clear_away(stand, work)
+        until(replaced, "another model server is started", pause=0.1)
+        states = {job.id: job for job in client.jobs.list(project=project) if job.kind == "serve"}
+        lost = states.pop(old)
+        assert (lost.state, lost.reason, lost.message) == ("Error", "lost", LOST)
+        assert [job.state for job in states.values()] == ["Running"]
+        assert len(processes.servers_of(work.name)) == 1
+        answer, right = work.predict(Random(seed()))
+        assert answer == right
+        checks.nothing_left(stand, work)
+        checks.clear_away(stand, work)
+
+
+def servers(work: Work) -> list[str]:
+    """Return the jobs of model servers of a work, those that have ended too."""
+    jobs = work.client.jobs.list(project=work.project.id)
+    return [job.id for job in jobs if job.kind == "serve"]
 
 
 def test_work_goes_on_without_its_launcher(stand: Stand) -> None:
@@ -132,18 +161,17 @@ def test_a_service_killed_again_and_again_ends_the_work_all_the_same(
 ) -> None:
     """Each life of the service is so short that it sees a part of the work only."""
     chance = Random(f"{seed()} again {round_}")
-    stand.revive()
-    work, job_id = running_job(stand, f"again-{round_}")
-    for blow in range(4):
-        if blow == 1:
-            work.release()
-        stand.kill("service")()
-        until(lambda: len(stand.parts()) == len(PARTS), "the service is started", pause=0.002)
-        time.sleep(chance.random() * 2)
-    stand.until_back({})
-    work.until_committed()
-    work.finish()
-    work.deploy()
-    assert work.lines() == [job_id]
-    checks.done_once(stand, work, chance)
-    checks.clear_away(stand, work)
+    with started_run(stand, f"again-{round_}") as (work, job_id):
+        for blow in range(4):
+            if blow == 1:
+                work.release()
+            stand.kill("service")()
+            until(lambda: len(stand.parts()) == len(PARTS), "the service is started", pause=0.002)
+            time.sleep(chance.random() * 2)
+        stand.until_back({})
+        work.until_committed()
+        work.finish()
+        work.deploy()
+        assert work.lines() == [job_id]
+        checks.done_once(stand, work, chance)
+        checks.clear_away(stand, work)

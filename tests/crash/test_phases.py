@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-from nablahub.core.errors import NablaError
 from tests.crash import checks
 from tests.crash.harness import PARTS, Hit, Stand
 from tests.crash.strikes import Strike
@@ -38,20 +37,13 @@ def struck(stand: Stand, phase: str, case: str, hit: Hit) -> None:
         case.replace(" ", "-"), spawns=phase == "spawn", phase=strike.within,
         replicas=2 if phase == "rollout" else 1,
     )  # fmt: skip
-    try:
+    with stand.doing(work, strike):
         work.do()
         assert strike.dealt
         if phase == "spawn":
             checks.spawned_once(stand)
         checks.done_once(stand, work, strike.chance)
         checks.clear_away(stand, work)
-    except BaseException as error:
-        error.add_note(str(strike))
-        try:
-            work.clear()
-        except NablaError as second:
-            error.add_note(f"and clearing up failed: {second}")
-        raise
 
 
 @pytest.mark.parametrize(("phase", "victim"), SOME)
