@@ -31,6 +31,10 @@ class JobsAPI:
         """End a job; nothing happens when it has ended."""
         return Job.model_validate(self._hub.post(f"/jobs/{job_id}/cancel", None))
 
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with its log and artifacts; JobRuns when it has not."""
+        self._hub.delete(f"/jobs/{job_id}")
+
     def log(self, job_id: str, *, offset: int = 0) -> str:
         """Return what a job has written, from a byte on."""
         with self._hub.stream("GET", f"/jobs/{job_id}/logs", params={"offset": offset}) as answer:

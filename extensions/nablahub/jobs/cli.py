@@ -202,3 +202,15 @@ def cancel_job(hub: Transport, job: str, *, as_json: bool) -> None:
         click.echo(f"{found.id} had ended: {state_text(found.state)}.")
     else:
         click.echo(f"{found.id} is being ended.")
+
+
+@jobs.command("delete")
+@click.argument("job")
+@hub_command
+def delete_job(hub: Transport, job: str, *, as_json: bool) -> None:
+    """Delete a job that has ended, with its log and artifacts."""
+    JobsAPI(hub).delete(job)
+    if as_json:
+        emit_json({"deleted": job})
+    else:
+        click.echo(f"Deleted {job}.")

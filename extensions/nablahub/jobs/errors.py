@@ -54,6 +54,17 @@ class SandboxUnavailable(Unavailable):
     code = "sandbox_unavailable"
 
 
+class JobRuns(Conflict):
+    """A job that has not ended cannot be deleted."""
+
+    code = "job_runs"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Job {job_id} has not ended.", hint=f"Cancel it first: nablahub jobs cancel {job_id}."
+        )
+
+
 class TransitionRefused(Conflict):
     """A rule of the state machine forbids the change."""
 

@@ -48,6 +48,13 @@ def get_job(call: Call) -> Job:
     return as_wire(call.get(JobService).row(call.session, call.who, call.path["job"]))
 
 
+@operation("DELETE", "/jobs/{job}", scope="jobs:write")
+def delete_job(call: Call) -> None:
+    """Delete a job that has ended, with its log and artifacts."""
+    service = call.get(JobService)
+    service.forget(call.session, service.row(call.session, call.who, call.path["job"]))
+
+
 @operation("POST", "/jobs/{job}/cancel", scope="jobs:write")
 def cancel_job(call: Call) -> Job:
     """End a job: SIGTERM to its processes, SIGKILL after its grace."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 from nablahub.core import sandbox
 from nablahub.core.context import Context
 from nablahub.core.database import after_commit
+from nablahub.core.events import Event
 from nablahub.core.ids import new_id
 from nablahub.core.instances import CATALOGUE, Machine
 from nablahub.core.paging import page
@@ -23,13 +25,13 @@ from nablahub.datasets.service import DatasetService
 from nablahub.jobs import tokens
 from nablahub.jobs.capacity import Capacity
 from nablahub.jobs.data import Materialiser
-from nablahub.jobs.errors import NoSuchJob, SandboxUnavailable
+from nablahub.jobs.errors import JobRuns, NoSuchJob, SandboxUnavailable
 from nablahub.jobs.layout import LocalLayout
-from nablahub.jobs.runners.contract import Runner, TaskSpec
+from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.runners.process import procfs
 from nablahub.jobs.runners.process.runner import ProcessRunner
 from nablahub.jobs.steps import Machinery, Steps, announce, instance_of
-from nablahub.jobs.store import JobRow, by_key, of_owner, of_teams, unfinished
+from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfinished
 from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import task_of
 from nablahub.jobs.types import FINISHED, Job, JobQuery, JobSpec, Owner
@@ -86,7 +88,7 @@ class JobService:
         )
         self._submission = Submission(self.machine, sources, datasets)
         self._waiters = Waiters({})
-        self._sweeping: asyncio.Task[None] | None = None
+        self._beside: set[asyncio.Task[None]] = set()
         machinery = Machinery(
             context=context, runner=self.runner, layout=self.layout, committer=datasets,
             capacity=self.capacity, boot=procfs.boot_id(), changed=self._waiters.tell,
@@ -96,28 +98,34 @@ class JobService:
 
     async def stop(self) -> None:
         """Stop listening; jobs go on."""
-        if self._sweeping is not None:
-            await self._sweeping
+        await asyncio.gather(*self._beside)
         await self.runner.close()
 
     def resume(self, session: Session) -> None:
         """Take up every job that has not ended, in the order they came; clean up after the rest."""
         tokens.sweep(session)
         jobs = unfinished(session)
-        ids = frozenset(job.id for job in jobs)
-        after_commit(session, lambda: self._sweep_later(ids))
+        running = frozenset(job.id for job in jobs)
+        known = frozenset(session.scalars(select(JobRow.id)))
+        after_commit(session, lambda: self._later(self._sweep(known, running)))
         for job in jobs:
             if job.state in ("Provisioned", "Running"):
                 self.capacity.hold(job.id, job.kind, instance_of(job))
             self._context.reconciler.wake(session, "job", job.id)
 
-    def _sweep_later(self, unfinished_ids: frozenset[str]) -> None:
-        self._sweeping = asyncio.get_running_loop().create_task(self._sweep(unfinished_ids))
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something slow beside; :meth:`stop` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
-    async def _sweep(self, unfinished_ids: frozenset[str]) -> None:
-        """Tidy up after jobs that ended when a kill left no time for it."""
+    async def _sweep(self, known: frozenset[str], running: frozenset[str]) -> None:
+        """Clean up after jobs that ended or were deleted when a kill left no time for it."""
+        for name in await self.runner.names():
+            if name not in known:
+                await self.runner.forget(name)
         for name in await self.runner.untidy():
-            if name not in unfinished_ids:
+            if name not in running:
                 await self.runner.tidy(name)
 
     async def authenticate(self, token: str) -> Principal | None:
@@ -183,6 +191,27 @@ class JobService:
             announce(self._context, session, row, self._waiters.tell)
             self._context.reconciler.wake(session, "job", row.id)
         return row
+
+    def forget(self, session: Session, row: JobRow) -> None:
+        """Delete a job that has ended, with its log and artifacts.
+
+        Raises
+        ------
+        JobRuns
+            It has not ended.
+        """
+        if not row.finished:
+            raise JobRuns(row.id)
+        name = TaskName(row.id)
+        event = Event("job", row.id, "deleted", row.team_id, row.project_id, {"name": row.name})
+        self._context.events.emit(session, event)
+        forget(session, row)
+        after_commit(session, lambda: self._later(self.runner.forget(name)))
+
+    def forget_of_owner(self, session: Session, kind: str, owner_id: str) -> None:
+        """Delete all jobs of an owner, which have ended; JobRuns when one has not."""
+        for row in of_owner(session, kind, owner_id):
+            self.forget(session, row)
 
     def find(self, session: Session, job_id: str) -> JobRow | None:
         """Return a job's row whoever's it is, for the slice that owns it."""

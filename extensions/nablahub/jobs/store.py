@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import JSON, Boolean, ForeignKey, Index, Integer, Select, String, Text, select
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    Select,
+    String,
+    Text,
+    delete,
+    select,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base
@@ -78,6 +89,13 @@ def unfinished(session: Session) -> list[JobRow]:
     """Return the jobs that somebody must look after, the oldest first."""
     query = select(JobRow).where(JobRow.state.not_in(sorted(FINISHED)))
     return list(session.scalars(query.order_by(JobRow.created_at, JobRow.id)))
+
+
+def forget(session: Session, job: JobRow) -> None:
+    """Delete a job's row and its tokens."""
+    session.execute(delete(RunTokenRow).where(RunTokenRow.job_id == job.id))
+    session.delete(job)
+    session.flush()
 
 
 def by_key(session: Session, name_key: str) -> JobRow | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session
@@ -49,6 +50,18 @@ class Jobs:
     def shell(self, script: str, **fields: object) -> Job:
         """Submit a script of sh and wait for its end."""
         return self.api.wait(self.submit("sh", "-c", script, **fields).id)
+
+
+def until(jobs: Jobs, job_id: str, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    """Wait by events until a job is as wanted."""
+    hub = jobs.service.transport()
+    stream = hub.events(last_id="0")
+    try:
+        for event in stream:
+            if event.data.get("id") == job_id and wanted(hub.get(f"/jobs/{job_id}")):
+                return
+    finally:
+        stream.close()
 
 
 class Life:

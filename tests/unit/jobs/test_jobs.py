@@ -11,9 +11,9 @@ import pytest
 from nablahub.core import errors
 from nablahub.core.transport import Transport
 from nablahub.jobs.api import JobsAPI
-from nablahub.jobs.errors import InstanceTooBig, NoSuchJob, UnknownInstanceType
+from nablahub.jobs.errors import InstanceTooBig, JobRuns, NoSuchJob, UnknownInstanceType
 from nablahub.jobs.types import JobSpec
-from tests.unit.jobs.conftest import Jobs, Life
+from tests.unit.jobs.conftest import Jobs, Life, until
 
 
 def test_a_job_from_submit_to_its_log(jobs: Jobs) -> None:
@@ -215,7 +215,7 @@ def test_cancelling_what_has_ended_changes_nothing(jobs: Jobs) -> None:
 def test_a_busy_machine_queues_and_cancelling_a_queued_job_never_starts_it(jobs: Jobs) -> None:
     first = jobs.submit("sleep", "60")
     waiting = [jobs.submit("sh", "-c", "echo x >> /storage/ran") for _ in range(9)]
-    list_one(jobs, waiting[-1].id, lambda j: j["message"].startswith("Waiting for"))
+    until(jobs, waiting[-1].id, lambda j: j["message"].startswith("Waiting for"))
     for job in waiting:
         jobs.api.cancel(job.id)
     jobs.api.cancel(first.id)
@@ -223,19 +223,6 @@ def test_a_busy_machine_queues_and_cancelling_a_queued_job_never_starts_it(jobs:
     assert ended[-1].state == "Canceled"
     assert ended[-1].started_at is None
     assert jobs.api.log(ended[-1].id) == ""
-
-
-def list_one(jobs: Jobs, job_id: str, wanted: object) -> None:
-    """Wait by events until a job is as wanted."""
-    hub = jobs.service.transport()
-    assert callable(wanted)
-    stream = hub.events(last_id="0")
-    try:
-        for event in stream:
-            if event.data.get("id") == job_id and wanted(hub.get(f"/jobs/{job_id}")):
-                return
-    finally:
-        stream.close()
 
 
 # Tokens.
@@ -271,7 +258,7 @@ def test_a_server_gets_ready_and_drains(jobs: Jobs) -> None:
         " http.server.SimpleHTTPRequestHandler).serve_forever()\n"
     )
     submitted = jobs.submit("python", "-c", program, kind="serve")
-    list_one(jobs, submitted.id, lambda j: j["ready"])
+    until(jobs, submitted.id, lambda j: j["ready"])
     job = jobs.api.get(submitted.id)
     assert job.state == "Running"
     assert httpx.get(f"{job.address}/").status_code == 200
@@ -312,3 +299,16 @@ def test_many_at_once(jobs: Jobs) -> None:
     ended = [jobs.api.wait(job.id) for job in submitted]
     assert {job.state for job in ended} == {"Succeeded"}
     assert [jobs.api.log(job.id) for job in ended] == [f"{n}\n" for n in range(12)]
+
+
+def test_deleting_a_job_that_has_ended(jobs: Jobs, shared: Life) -> None:
+    running = jobs.submit("sleep", "60")
+    with pytest.raises(JobRuns):
+        jobs.api.delete(running.id)
+    jobs.api.cancel(running.id)
+    jobs.api.wait(running.id)
+    jobs.api.delete(running.id)
+    with pytest.raises(NoSuchJob):
+        jobs.api.get(running.id)
+    with pytest.raises(NoSuchJob):
+        jobs.api.log(running.id)

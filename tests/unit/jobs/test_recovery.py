@@ -16,13 +16,14 @@ from sqlalchemy.orm import Session
 from nablahub.core.permissions import Principal
 from nablahub.core.state import StateDir
 from nablahub.jobs.runners.process import folder as files
-from nablahub.jobs.runners.process import procfs
+from nablahub.jobs.runners.process import launcher, procfs
+from nablahub.jobs.runners.process.runner import ProcessRunner
 from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.jobs.service import JobService
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.types import Job, JobSpec, Owner
 from tests.contract.places import processes_with
-from tests.unit.jobs.conftest import Life
+from tests.unit.jobs.conftest import Life, until
 
 ONE_LINE = "echo run >> /storage/runs; "
 WAIT = "until [ -e /storage/go ]; do sleep 0.02; done"
@@ -76,7 +77,7 @@ def test_a_job_that_still_runs_is_found_again(life: Life) -> None:
     job = running(life)
     life.service.stop()
     life.begin()
-    assert life.jobs.api.get(job.id).state == "Running"
+    until(life.jobs, job.id, lambda j: bool(j["state"] == "Running"))
     go(life)
     assert life.jobs.api.wait(job.id).state == "Succeeded"
     assert life.jobs.api.log(job.id) == "on\n"
@@ -233,3 +234,30 @@ def test_what_a_killed_service_left_untidied_is_tidied_at_the_next_start(life: L
     assert not left.parent.exists()
     assert (life.root / "jobs" / job.id / "log").read_text() == "1\n"
     life.begin()
+
+
+def test_what_a_deleted_job_left_goes_at_the_next_start(life: Life) -> None:
+    job = life.jobs.shell("echo 1")
+    life.jobs.api.delete(job.id)
+    life.service.stop()  # Waits for the removal.
+    folder = life.root / "jobs" / job.id
+    assert not folder.exists()
+    folder.mkdir()  # As if the kill had come before it.
+    life.begin()
+    life.service.stop()
+    assert not folder.exists()
+    life.begin()
+
+
+def test_a_launcher_of_another_release_makes_way(life: Life) -> None:
+    job = running(life)
+    old = int((life.root / "run" / launcher.PID).read_text())
+    service = life.service.service.context.get(JobService)
+    assert isinstance(service.runner, ProcessRunner)
+    asked = service.runner.client.ask({"code": "of a newer release", "folder": "/nonsuch"})
+    loop = life.service.run(asyncio.get_running_loop)
+    assert asyncio.run_coroutine_threadsafe(asked, loop).result(20) == {"stale": True}
+    go(life)
+    assert life.jobs.api.wait(job.id).state == "Succeeded"
+    assert life.jobs.shell("echo new").state == "Succeeded"
+    assert int((life.root / "run" / launcher.PID).read_text()) != old

@@ -231,6 +231,9 @@ class Runner(Protocol):
     async def tidy(self, name: TaskName) -> None:
         """Remove what only the running task needed; its log, status and artifacts stay."""
 
+    async def names(self) -> list[TaskName]:
+        """The tasks of which there is any trace."""
+
     async def untidy(self) -> list[TaskName]:
         """The tasks, running ones too, after which nobody has tidied up yet."""
 

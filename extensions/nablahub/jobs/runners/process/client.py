@@ -29,6 +29,7 @@ class LauncherClient:
 
     def __init__(self, run: Path) -> None:
         self._run = run
+        self._code = launcher.fingerprint()
         self._starting = asyncio.Lock()
 
     async def start(self, folder: Path) -> dict[str, Any]:
@@ -39,10 +40,12 @@ class LauncherClient:
         OSError
             The launcher cannot be started, or vanished while it was asked: ask again.
         """
-        request = {"op": "start", "folder": str(folder)}
+        request = {"code": self._code, "folder": str(folder)}
         try:
             answer = await self.ask(request)
         except ConnectionResetError:  # Killed at that moment; asking twice starts once.
+            answer = await self.ask(request)
+        if "stale" in answer:  # It was of another release, and has ended: now there is ours.
             answer = await self.ask(request)
         if "error" in answer:
             raise OSError(f"the job launcher could not start {folder.name}: {answer['error']}")

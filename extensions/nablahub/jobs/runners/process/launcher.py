@@ -1,7 +1,7 @@
 """The small process that forks a shim for each task, since forking the big service would be slow.
 
 Started by the runner with the interpreter's `-I -S`, it imports the standard library and the
-shim only. It listens on a unix socket for lines of JSON ({"op": "start", "folder": ...}), has a
+shim only. It listens on a unix socket for lines of JSON ({"code": ..., "folder": ...}), has a
 session of its own and goes on when the service ends; the tasks go on when it is killed.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gc
+import hashlib
 import json
 import os
 import select
@@ -25,8 +26,19 @@ from nablahub.jobs.runners.process.limits import sweep_groups
 SOCKET = "runner.sock"
 LOCK = "runner.lock"
 PID = "runner.pid"
+#: The modules that a launcher has in memory, and that which writes what they read.
+_MODULES = ("launcher", "shim", "body", "limits", "procfs", "folder", "ports", "launch")
 #: Without a request for so long, the next shim is made ready.
 _IDLE_MS = 20
+
+
+def fingerprint() -> str:
+    """A hash of the code that runner and launcher must have in common."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for name in _MODULES:
+        digest.update((here / f"{name}.py").read_bytes())
+    return digest.hexdigest()
 
 
 def main(run_folder: str) -> None:
@@ -105,6 +117,7 @@ class _Shims:
 
 
 def _serve(server: socket.socket, lock: int) -> None:
+    own = fingerprint()
     wake, wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_end)
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -122,23 +135,30 @@ def _serve(server: socket.socket, lock: int) -> None:
             continue
         connection, _ = server.accept()
         with connection:
-            _answer(connection, shims)
+            if _answer(connection, shims, own):
+                continue
+            # A service of another release asks: it shall start its own. Tasks go on.
+            shims.close()
+            Path(SOCKET).unlink(missing_ok=True)
+            os.close(lock)
+            with contextlib.suppress(OSError):
+                connection.sendall(b'{"stale": true}\n')
+            return
 
 
-def _answer(connection: socket.socket, shims: _Shims) -> None:
+def _answer(connection: socket.socket, shims: _Shims, own: str) -> bool:
+    """Do what one connection asks for; False when it comes from other code than this."""
     try:
         connection.settimeout(10)
         request = json.loads(_line(connection))
         connection.settimeout(None)
-        if request["op"] == "ping":
-            connection.sendall(b'{"pid": %d}\n' % os.getpid())
-        elif request["op"] == "start":
-            shims.start(request["folder"], connection)
-        else:
-            connection.sendall(b'{"error": "unknown request"}\n')
+        if request["code"] != own:
+            return False
+        shims.start(request["folder"], connection)
     except (OSError, ValueError, KeyError) as error:
         with contextlib.suppress(OSError):  # Who asked may be gone.
             connection.sendall(json.dumps({"error": str(error)}).encode() + b"\n")
+    return True
 
 
 def _be_shim(orders: socket.socket, ours: list[int]) -> None:

@@ -73,7 +73,7 @@ class ProcessRunner:
     def __init__(self, jobs: Path, run: Path, layout: Layout, *, unsandboxed: bool = False) -> None:
         self._jobs = jobs
         self._memory = _Memory()
-        self._client = LauncherClient(run)
+        self.client = LauncherClient(run)
         self._launch = Launcher(
             layout=layout,
             identity=write_identity(run / "sandbox"),
@@ -98,7 +98,7 @@ class ProcessRunner:
             await asyncio.to_thread(self._prepare, task, folder, cpus)
             if cpus is not None:
                 self._memory.cpus[task.name] = cpus
-            await self._client.start(folder)
+            await self.client.start(folder)
 
     async def look(self, task: TaskSpec) -> TaskStatus:
         """See `Runner.look`."""
@@ -158,6 +158,11 @@ class ProcessRunner:
     async def tidy(self, name: TaskName) -> None:
         """See `Runner.tidy`."""
         await asyncio.to_thread(_remove_parts, self._folder(name))
+
+    async def names(self) -> list[TaskName]:
+        """See `Runner.names`."""
+        found = await asyncio.to_thread(lambda: list(self._jobs.iterdir()))
+        return [TaskName(path.name) for path in found]
 
     async def untidy(self) -> list[TaskName]:
         """See `Runner.untidy`."""
