@@ -114,7 +114,7 @@ def test_from_sign_in_to_a_prediction(
 
 
 def test_the_executed_notebook_opens(lab: Lab, watch: Watch) -> None:
-    lab.row("run").get_by_role("button").first.click()
+    lab.panel.locator('[data-nablahub$="/1"]').get_by_role("button").click()
     lab.document.get_by_role("button", name=re.compile("^train")).click()
     lab.document.get_by_role("button", name="Open the executed notebook").click()
     notebook = lab.page.locator(".jp-NotebookPanel:visible")
@@ -134,7 +134,7 @@ def test_a_link_opens_its_thing_and_a_reload_brings_it_back(
     expect(lab.panel).to_be_visible()
     assert "nablahub=" not in page.url
     expect(page.locator(".lm-TabBar-tabLabel", has_text="digits, run 1")).to_be_visible()
-    page.wait_for_function(SAVED, arg=f"nablahub:run:{finished.workflow}/1")
+    page.evaluate(SAVED, f"nablahub:run:{finished.workflow}/1")
     page.reload()
     expect(heading).to_have_text("digits, run 1", timeout=LONG)
 
@@ -142,10 +142,15 @@ def test_a_link_opens_its_thing_and_a_reload_brings_it_back(
 # Lab writes the layout of its tabs to the server a little after they change.
 SAVED = """async wanted => {
   const base = JSON.parse(document.getElementById('jupyter-config-data').textContent).baseUrl;
-  const answer = await fetch(base + 'lab/api/workspaces', {headers: {'X-XSRFToken':
-    document.cookie.split('; ').find(c => c.startsWith('_xsrf=')).slice(6)}});
-  const saved = (await answer.json()).workspaces.values;
-  return saved.some(({data}) => data['layout-restorer:data']?.main?.current === wanted);
+  const token = document.cookie.split('; ').find(c => c.startsWith('_xsrf=')).slice(6);
+  for (;;) {
+    const answer = await fetch(base + 'lab/api/workspaces', {headers: {'X-XSRFToken': token}});
+    const saved = (await answer.json()).workspaces.values;
+    if (saved.some(({data}) => data['layout-restorer:data']?.main?.current === wanted)) {
+      return;
+    }
+    await new Promise(resolve => setTimeout(resolve, 100));
+  }
 }"""
 
 
