@@ -93,6 +93,7 @@ class JobService:
             context=context, runner=self.runner, layout=self.layout, committer=datasets,
             capacity=self.capacity, boot=procfs.boot_id(), changed=self._waiters.tell,
         )  # fmt: skip
+        self._recent = machinery.recent
         context.reconciler.register("job", Steps(machinery).step)
         self.runner.listen(lambda name: context.reconciler.wake_now("job", name))
 
@@ -177,6 +178,7 @@ class JobService:
         )  # fmt: skip
         session.add(row)
         session.flush()
+        after_commit(session, lambda: self._recent.update({row.id: row}))
         announce(self._context, session, row, self._waiters.tell)
         self._context.reconciler.wake(session, "job", row.id)
         return row
@@ -186,6 +188,7 @@ class JobService:
         if not row.finished and row.wanted != "end":
             row.wanted = "end"
             row.wanted_message = message
+            after_commit(session, lambda: self._drop(row.id))
             row.revision += 1
             row.updated_at = now()
             announce(self._context, session, row, self._waiters.tell)
@@ -212,6 +215,9 @@ class JobService:
         """Delete all jobs of an owner, which have ended; JobRuns when one has not."""
         for row in of_owner(session, kind, owner_id):
             self.forget(session, row)
+
+    def _drop(self, job_id: str) -> None:
+        self._recent.pop(job_id, None)
 
     def find(self, session: Session, job_id: str) -> JobRow | None:
         """Return a job's row whoever's it is, for the slice that owns it."""

@@ -7,6 +7,7 @@ before (the job's id), and making it twice makes it once.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ from nablahub.jobs.store import JobRow
 from nablahub.jobs.tasks import spec_of, task_of
 from nablahub.jobs.verdicts import Ending, ending
 
+DISK_FULL = (
+    "The disk that holds the hub's state is full, so the job could not begin. "
+    "Free some space and submit it again."
+)
 log = logging.getLogger(__name__)
 
 #: A job is stored as running when it has run for so long.
@@ -54,6 +59,8 @@ class Machinery:
     changed: Changed
     #: Of jobs that are being started; a token is never stored, so a new life makes a new one.
     tokens: dict[str, str] = field(default_factory=dict)
+    #: Rows as this life wrote them last; whoever else writes one drops it from here.
+    recent: dict[str, JobRow] = field(default_factory=dict)
     #: Jobs that this life started and has not yet stored as running.
     started: set[str] = field(default_factory=set)
 
@@ -66,7 +73,9 @@ class Steps:
 
     async def step(self, job_id: str) -> float | None:
         """Do for one job what can be done now."""
-        job = await self._m.context.database.read(lambda s: s.get(JobRow, job_id))
+        job = self._m.recent.get(job_id)
+        if job is None:
+            job = await self._m.context.database.read(lambda s: s.get(JobRow, job_id))
         if job is None or job.finished:
             return None
         if job.state == "Pending":
@@ -111,15 +120,21 @@ class Steps:
             if objection(row, change) is not None:
                 return None  # Cancelled meanwhile; that woke us, so the next step sees to it.
             move(row, change)
-            row.message = ""
-            self._touch(session, row)
+            if row.message:
+                row.message = ""
+                self._touch(session, row)
+            else:  # In 30 ms it runs or has ended: nobody needs to be told before that.
+                row.revision += 1
+                row.updated_at = now()
             return row, tokens.issue(session, row)
 
         stored = await self._m.context.database.write(store)
         if stored is None:
+            self._m.recent.pop(job.id, None)
             self._m.context.reconciler.wake_now("job", job.id)
             return None
         row, self._m.tokens[job.id] = stored
+        self._m.recent[job.id] = row
         return row
 
     async def _build_environments(self, job: JobRow) -> None:
@@ -153,6 +168,11 @@ class Steps:
         except TaskRefused as error:
             await self._finish(job, Ending("Error", "start", str(error)))
             return False
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise  # Tried again later, with more patience each time.
+            await self._finish(job, Ending("Error", "start", DISK_FULL))
+            return False
         self._m.tokens.pop(job.id, None)
         return True
 
@@ -171,7 +191,7 @@ class Steps:
             return
         end = ending(job, status)
         outputs: dict[str, Any] = {}
-        if end.state == "Succeeded":
+        if end.state == "Succeeded" and job.spec["outputs"]:
             try:
                 outputs = await asyncio.to_thread(collect, job, self._m.runner, self._m.committer)
             except NablaError as error:
@@ -193,14 +213,14 @@ class Steps:
         def store(session: Session) -> None:
             row = session.get_one(JobRow, job.id)
             change = Change("Running")
-            if objection(row, change) is not None:
-                return
-            move(row, change)
-            row.started_at = status.started_at
-            row.ready = status.ready
-            row.address = status.address
-            self._touch(session, row)
+            if objection(row, change) is None:
+                move(row, change)
+                row.started_at = status.started_at
+                row.ready = status.ready
+                row.address = status.address
+                self._touch(session, row)
 
+        self._m.recent.pop(job.id, None)
         await self._m.context.database.write(store)
         self._m.started.discard(job.id)
 
@@ -231,6 +251,7 @@ class Steps:
 
         await self._m.context.database.write(store)
         self._m.started.discard(job.id)
+        self._m.recent.pop(job.id, None)
         self._m.tokens.pop(job.id, None)
         for waiting in self._m.capacity.release(job.id):
             self._m.context.reconciler.wake_now("job", waiting)
@@ -247,6 +268,7 @@ class Steps:
                 row.message = message
                 self._touch(session, row)
 
+        self._m.recent.pop(job.id, None)
         await self._m.context.database.write(store)
 
     def _touch(self, session: Session, row: JobRow) -> None:

@@ -32,6 +32,7 @@ CANCEL = "cancel"
 STATUS = "status.json"
 LOG = "log"
 MESSAGE = "message"
+RESERVE = ".reserve"
 
 
 def write(folder: Path, name: str, content: dict[str, Any]) -> None:
@@ -40,6 +41,25 @@ def write(folder: Path, name: str, content: dict[str, Any]) -> None:
     with open(new, "w", encoding="utf-8", opener=_private) as file:
         file.write(json.dumps(content))  # dump() would use the slow encoder.
     os.replace(new, folder / name)  # noqa: PTH105 - the shim saves pathlib's detours
+
+
+def reserve(folder: Path) -> None:
+    """Set room aside for the verdict: the command may fill the disk."""
+    fd = os.open(folder / RESERVE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, 4096)
+    finally:
+        os.close(fd)
+
+
+def write_last(folder: Path, name: str, content: dict[str, Any]) -> None:
+    """Write one of the JSON files whole, into the room set aside when there is no other."""
+    try:
+        write(folder, name, content)
+    except OSError:
+        (folder / RESERVE).unlink(missing_ok=True)
+        write(folder, name, content)
+    (folder / RESERVE).unlink(missing_ok=True)
 
 
 def read(folder: Path, name: str) -> dict[str, Any] | None:

@@ -106,9 +106,11 @@ class ProcessRunner:
         folder = self._folder(name)
         status = await asyncio.to_thread(read_status, folder)
         if status.phase == "running" and not self._watch(task, folder):
-            # The shim is gone and its sandbox about to be: see to the last of it.
-            await asyncio.to_thread(settle, folder)
             status = await asyncio.to_thread(read_status, folder)
+            if status.phase == "running":
+                # The shim is gone and its sandbox about to be: see to the last of it.
+                await asyncio.to_thread(settle, folder)
+                status = await asyncio.to_thread(read_status, folder)
         if status.phase == "ended":
             self._memory.cpus.pop(name, None)
             self._memory.starting.pop(name, None)
@@ -133,16 +135,17 @@ class ProcessRunner:
         if not folder.is_dir():
             return
         followers = self._memory.followers.setdefault(task.name, set())
-        with Watch(folder) as watch:
+        with Watch(folder, files.LOG) as watch:
             followers.add(watch)
             try:
+                running = (await self.look(task)).phase == "running"
                 while True:
                     # Asked before reading: what was written before the end is then read.
-                    status = await self.look(task)
+                    last = not running or watch.done
                     while data := await self.logs(task.name, offset, _CHUNK):
                         offset += len(data)
                         yield data
-                    if status.phase != "running":
+                    if last:
                         return
                     await watch.changed()
             finally:
@@ -218,7 +221,7 @@ class ProcessRunner:
     def _ended(self, name: TaskName) -> None:
         self._unwatch(name)
         for watch in self._memory.followers.get(name, ()):
-            watch.wake()
+            watch.finish()
         self._tell(name)
 
     def _unwatch(self, name: TaskName) -> None:

@@ -86,6 +86,7 @@ class Shim:
         if self.launch["memory"] is not None:
             self.limit = limit_memory(self.group, self.launch["memory"])
         mark["group"] = str(self.group.folder) if self.group else None
+        files.reserve(self.folder)
         files.write(self.folder, files.STARTED, mark)
         return mark
 
@@ -267,7 +268,7 @@ class Shim:
             self.limit.close()
         if self.group is not None:
             remove_group(self.group.folder)
-        files.write(
+        files.write_last(
             self.folder,
             files.STATUS,
             {
