@@ -10,9 +10,10 @@ export class Parser {
   /** Take more text; return the messages that it completes. */
   push(text: string): Message[] {
     const messages: Message[] = [];
-    const lines = (this._rest + text).split(/\r\n|\n|\r/);
+    const lines = (this._rest + text).split('\n');
     this._rest = lines.pop() ?? '';
-    for (const line of lines) {
+    for (const ended of lines) {
+      const line = ended.replace(/\r$/, '');
       if (line === '') {
         if (this._data.length) {
           messages.push({ event: this._event, data: this._data.join('\n'), id: this._id });
@@ -50,7 +51,7 @@ export class Parser {
   private _id = '';
 }
 
-/** Read a response's messages until it ends; `onText` hears of comments as well. */
+/** Read a response's messages until it ends; `onChunk` hears of comments as well. */
 export async function* messages(
   response: Response,
   parser: Parser = new Parser(),

