@@ -56,6 +56,13 @@ def test_who_one_is_inside(identity: Path) -> None:
     assert run(sandbox, "grep CapEff /proc/self/status").split()[1] == "0" * 16
 
 
+def test_the_kernels_settings_are_read_only_whoever_runs_the_hub(identity: Path) -> None:
+    sandbox = Sandbox(identity=identity, env={"PATH": "/usr/bin:/bin"})
+    setting = "/proc/sys/kernel/core_pattern"  # opened and not written: it is the machine's
+    script = f"cat {setting} >/dev/null; (: >> {setting}) 2>/dev/null || echo no"
+    assert run(sandbox, script) == "no\n"
+
+
 def test_only_what_was_bound_is_there(identity: Path, tmp_path: Path) -> None:
     (tmp_path / "shown here").mkdir()
     (tmp_path / "shown here" / "file").write_text("seen")
