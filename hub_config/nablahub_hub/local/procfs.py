@@ -60,7 +60,9 @@ def processes(session: str) -> Iterator[Found]:
         role = next(
             (v[len(ROLE) + 1 :] for v in environ if v.startswith(ROLE.encode() + b"=")), b""
         )
-        yield Found(int(entry.name), role.decode(), sid == int(entry.name), tuple(argv))
+        leads = sid == int(entry.name)
+        # Code in a sandbox may set this to anything, also to what is no text.
+        yield Found(int(entry.name), role.decode(errors="replace"), leads, tuple(argv))
 
 
 def parts(found: Iterable[Found]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -113,3 +114,12 @@ async def test_its_last_words_are_its_logs(tmp_path: Path, session: str) -> None
         await asyncio.sleep(0.01)
     await child.end(1)
     assert "no such port" in child.last_words()
+
+
+def test_a_role_that_is_no_text_hides_nobody(session: str) -> None:
+    marks = {os.fsencode(procfs.SESSION): session.encode(), os.fsencode(procfs.ROLE): b"hub:\xff"}
+    with subprocess.Popen(["/bin/sleep", "60"], env=marks) as process:
+        try:
+            assert [found.pid for found in procfs.processes(session)] == [process.pid]
+        finally:
+            process.kill()
