@@ -50,6 +50,13 @@ def test_python_of_the_environment_and_files_laid_into_work(jobs: Jobs) -> None:
     assert jobs.api.log(job.id) == "42 /opt/nablahub/environment\n"
 
 
+@pytest.mark.parametrize("files", [{"a": "", "a/b": ""}, {"a/b": "", "a": ""}, {"x" * 300: ""}])
+def test_files_that_cannot_be_laid_out_end_the_job(jobs: Jobs, files: dict[str, str]) -> None:
+    job = jobs.api.wait(jobs.submit("true", files=files).id)
+    assert (job.state, job.reason) == ("Error", "start")
+    assert "cannot be laid into /work" in job.message
+
+
 def test_the_command_line_of_nablahub_works_inside_a_job(jobs: Jobs) -> None:
     job = jobs.shell("nablahub jobs show $NABLAHUB_JOB --json")
     assert job.state == "Succeeded", jobs.api.log(job.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ from nablahub.jobs.runners.process.remove import remove_tree
 
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 _SESSION = "NABLAHUB_SESSION"
+#: Of a name that never will be a file's: too long, or below another file, or a folder's.
+_BAD_NAME = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 
 
 class Layout(Protocol):
@@ -118,8 +121,14 @@ class Launcher:
             if path.is_absolute() or ".." in path.parts or not path.parts:
                 raise TaskRefused(f"The file name {name!r} leads out of the job's working folder.")
             target = work / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8")
+            except OSError as error:
+                if error.errno not in _BAD_NAME:
+                    raise
+                words = f"The file {name!r} cannot be laid into /work: {error.strerror}."
+                raise TaskRefused(words) from error
         return [
             Bind(work, WORK, True),
             Bind(folder / "home", HOME, True),
