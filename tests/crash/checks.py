@@ -7,7 +7,7 @@ from random import Random
 from nablahub.jobs.types import FINISHED, Job
 from tests.crash import processes
 from tests.crash.harness import SPAWNED, Stand
-from tests.crash.waiting import until
+from tests.support.waiting import until
 from tests.crash.work import Work
 
 #: Folders of a job that nobody needs once it has ended and its outputs are versions.

@@ -13,7 +13,7 @@ from tests.crash import checks, processes
 from tests.crash.harness import PARTS, Hit, Stand, kill
 from tests.crash.strikes import seed
 from tests.crash.test_phases import struck
-from tests.crash.waiting import until
+from tests.support.waiting import until
 from tests.crash.work import PHASES, Work
 
 pytestmark = [pytest.mark.hub, pytest.mark.timeout(600)]

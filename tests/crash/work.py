@@ -16,7 +16,7 @@ from nablahub.core.errors import NablaError
 from nablahub.core.state import StateDir
 from nablahub.workflows.types import ENDED
 from tests.crash import model
-from tests.crash.waiting import PATIENCE, until
+from tests.support.waiting import PATIENCE, until
 
 #: What one after the other is done; a part of the hub is killed within one of them.
 PHASES = ("commit", "spawn", "starting", "running", "output", "model", "rollout")

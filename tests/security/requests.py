@@ -172,6 +172,7 @@ OWNED: dict[tuple[str, str], Maker] = {
         },
     ),
     ("GET", "/jobs/{job}"): of("/jobs/{job}"),
+    ("DELETE", "/jobs/{job}"): fresh("/jobs/{new}", World.new_job),
     ("POST", "/jobs/{job}/cancel"): of("/jobs/{job}/cancel"),
     ("GET", "/jobs/{job}/logs"): of("/jobs/{job}/logs"),
     ("GET", "/jobs/{job}/artifacts"): of("/jobs/{job}/artifacts"),

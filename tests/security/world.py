@@ -52,6 +52,10 @@ class World:
         """Make one more project."""
         return str(self.hub.projects.create(f"p-{uuid4()}").id)
 
+    def new_job(self) -> str:
+        """Run one more job to its end."""
+        return str(self.hub.jobs.wait(self.hub.jobs.submit(quick_job(self.project)).id).id)
+
     def new_dataset(self) -> str:
         """Make one more dataset."""
         return str(self.hub.datasets.create(f"d-{uuid4()}", project=self.project).id)
@@ -84,6 +88,14 @@ class World:
         return str(self.hub.deployments.create_key(self.deployment, "more").id)
 
 
+def quick_job(project: str) -> JobSpec:
+    """Return a job that leaves a log and an artifact."""
+    return JobSpec(
+        project_id=project, environment="bash:5", instance_type="C3",
+        command=["bash", "-c", "echo hello; echo kept > /artifacts/kept.txt"],
+    )  # fmt: skip
+
+
 def revision(hub: Hub, path: str) -> str:
     """Return the ETag of a thing."""
     return f'"{hub.transport.get(path)["revision"]}"'
@@ -108,11 +120,7 @@ def build(hub: Hub, folder: Path) -> World:
     version = hub.datasets.upload(dataset.id, source)
     model = hub.models.create("walk", project=project)
     model_version = hub.models.add_version(model.id, version.id, format="Custom")
-    spec = JobSpec(
-        project_id=project, environment="bash:5", instance_type="C3",
-        command=["bash", "-c", "echo hello; echo kept > /artifacts/kept.txt"],
-    )  # fmt: skip
-    job = hub.jobs.wait(hub.jobs.submit(spec).id)
+    job = hub.jobs.wait(hub.jobs.submit(quick_job(project)).id)
     assert job.state == "Succeeded", job
     workflow = hub.workflows.create(project, SPEC, name="walk", files=FILES)
     run = hub.workflows.wait(hub.workflows.start(workflow.id))

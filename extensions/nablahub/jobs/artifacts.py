@@ -20,7 +20,11 @@ def listed(root: Path) -> list[Artifact]:
         folders.sort()
         for name in sorted(files):
             path = Path(folder, name)
-            status = path.lstat()
+            try:
+                status = path.lstat()
+                str(path).encode()
+            except (OSError, UnicodeEncodeError):
+                continue  # Gone meanwhile, too far down, or of a name that no URL can say.
             if stat.S_ISREG(status.st_mode):
                 found.append(Artifact(path=str(path.relative_to(root)), size=status.st_size))
             if len(found) >= MOST:
@@ -40,7 +44,7 @@ def opened(root: Path, name: str) -> BinaryIO:
     missing = NoSuchArtifact(
         f"The job has no artifact {name!r}.", hint="It lists those it has at …/artifacts."
     )
-    if not parts or ".." in parts or parts[0] == "/":
+    if not parts or ".." in parts or parts[0] == "/" or "\0" in name:
         raise missing
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:

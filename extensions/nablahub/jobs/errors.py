@@ -65,6 +65,18 @@ class JobRuns(Conflict):
         )
 
 
+class JobOwned(Conflict):
+    """A job that is part of something is deleted with that, not alone."""
+
+    code = "job_owned"
+
+    def __init__(self, job_id: str, kind: str) -> None:
+        super().__init__(
+            f"Job {job_id} is part of a {kind}, whose record would lose it.",
+            hint="Delete the workflow or the deployment that it belongs to.",
+        )
+
+
 class TransitionRefused(Conflict):
     """A rule of the state machine forbids the change."""
 

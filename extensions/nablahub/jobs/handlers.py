@@ -52,7 +52,7 @@ def get_job(call: Call) -> Job:
 def delete_job(call: Call) -> None:
     """Delete a job that has ended, with its log and artifacts."""
     service = call.get(JobService)
-    service.forget(call.session, service.row(call.session, call.who, call.path["job"]))
+    service.delete(call.session, service.row(call.session, call.who, call.path["job"]))
 
 
 @operation("POST", "/jobs/{job}/cancel", scope="jobs:write")

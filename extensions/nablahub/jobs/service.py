@@ -25,7 +25,7 @@ from nablahub.datasets.service import DatasetService
 from nablahub.jobs import tokens
 from nablahub.jobs.capacity import Capacity
 from nablahub.jobs.data import Materialiser
-from nablahub.jobs.errors import JobRuns, NoSuchJob, SandboxUnavailable
+from nablahub.jobs.errors import JobOwned, JobRuns, NoSuchJob, SandboxUnavailable
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.runners.process import procfs
@@ -210,6 +210,12 @@ class JobService:
         self._context.events.emit(session, event)
         forget(session, row)
         after_commit(session, lambda: self._later(self.runner.forget(name)))
+
+    def delete(self, session: Session, row: JobRow) -> None:
+        """Delete a job of nobody's that has ended; JobOwned when it is part of something."""
+        if row.owner_kind is not None:
+            raise JobOwned(row.id, row.owner_kind)
+        self.forget(session, row)
 
     def forget_of_owner(self, session: Session, kind: str, owner_id: str) -> None:
         """Delete all jobs of an owner, which have ended; JobRuns when one has not."""

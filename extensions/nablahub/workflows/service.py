@@ -164,7 +164,9 @@ class WorkflowService:
         ).first()
         if going is not None:
             raise WorkflowRuns(row.name, going)
-        runs = select(RunRow.uuid).where(RunRow.workflow_id == row.id)
+        runs = session.scalars(select(RunRow.uuid).where(RunRow.workflow_id == row.id)).all()
+        for run in runs:
+            self._work.forget(session, run)
         session.execute(delete(RunJobRow).where(RunJobRow.run_uuid.in_(runs)))
         session.execute(delete(RunRow).where(RunRow.workflow_id == row.id))
         self._tell(session, row, "deleted")

@@ -129,6 +129,10 @@ class SliceWork:
         if row is not None:
             jobs.cancel(session, row)
 
+    def forget(self, session: Session, run: str) -> None:
+        """Delete the jobs of a run that has ended, with their logs."""
+        self._context.get(JobService).forget_of_owner(session, OWNER, run)
+
     def create_model(
         self, session: Session, place: Place, *, name: str, type_: str, version: str, key: str
     ) -> str:

@@ -110,6 +110,9 @@ class Work(Protocol):
     def cancel(self, session: Session, job_id: str) -> None:
         """Ask a job to end; nothing happens when it has."""
 
+    def forget(self, session: Session, run: str) -> None:
+        """Delete the jobs of a run that has ended, with their logs."""
+
     def create_model(
         self, session: Session, place: Place, *, name: str, type_: str, version: str, key: str
     ) -> str:

@@ -70,6 +70,9 @@ class Below:
         if self.views[job_id].state not in ENDED:
             self.views[job_id] = JobView("Canceled", "cancelled", "It was cancelled.")
 
+    def forget(self, session: Session, run: str) -> None:
+        self.views.clear()
+
     def create_model(
         self, session: Session, place: Place, *, name: str, type_: str, version: str, key: str
     ) -> str:

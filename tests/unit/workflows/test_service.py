@@ -14,6 +14,7 @@ from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.workflows.types import Run
 from tests.support.environments import FOLDER, environment
 from tests.support.service import RunningService, running
+from tests.support.waiting import until
 
 CHAIN = """\
 name: chain
@@ -88,7 +89,7 @@ def test_a_chain_of_jobs_passes_everything_on(
     dataset = hub.datasets.get("chained")
     assert dataset.latest_version.ref == version
     assert dataset.project_id == project
-    assert not (service.state.volumes / ended.uuid).exists()
+    until(lambda: not (service.state.volumes / ended.uuid).exists(), "the volumes are removed")
     (storage,) = service.state.storage.iterdir()
     assert (storage / "lines").read_text() == "once\n"
     again = run(hub, project, CHAIN)
