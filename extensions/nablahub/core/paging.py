@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -116,9 +116,14 @@ def _decode(cursor: str, sort: str, column: Column) -> tuple[Any, Any]:
             raise ValueError(sort)
         if column.type.python_type is datetime or "Moment" in type(column.type).__name__:
             value = datetime.fromisoformat(value)
+            value.astimezone(UTC)
         if not isinstance(last, (str, int)) or not isinstance(value, (str, int, float, datetime)):
             raise ValueError(last)
-    except (ValueError, TypeError) as error:
+        for given in (value, last):
+            str(given).encode()  # a lone surrogate is no text
+            if isinstance(given, bool) or (isinstance(given, int) and abs(given) >= 1 << 63):
+                raise ValueError(given)  # no number of a database
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Invalid(
             "The cursor does not belong to this list.",
             errors=[Fault("Not a cursor of this list and sort.", "/cursor", hint="Leave it out.")],

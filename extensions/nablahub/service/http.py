@@ -262,6 +262,8 @@ class EdgeHandler(web.RequestHandler):
             raise Malformed(
                 f"The body is not JSON: {_reason(error)}.", hint="Send a JSON object."
             ) from error
+        except RecursionError as error:
+            raise Malformed("The body is nested too deeply.") from error
         try:
             return TypeAdapter(operation.body).validate_json(raw, strict=True)
         except ValidationError as error:
@@ -361,6 +363,8 @@ class EdgeHandler(web.RequestHandler):
             "code": HTTPStatus(status_code).name.lower(),
         }  # fmt: skip
         self.set_header("Content-Type", CONTENT_TYPE)
+        if not self._body_arrived:
+            self.set_header("Connection", "close")  # as in `_problem`
         self.finish(json.dumps(problem))
 
     def log_exception(self, *args: Any) -> None:

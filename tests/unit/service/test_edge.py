@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 
@@ -137,3 +138,34 @@ def test_a_body_above_the_limit_is_refused_unread(http: httpx.Client) -> None:
     answer = http.post("/services/nablahub/api/v1/projects", content=big, headers=headers)
     assert answer.status_code == 413
     assert "8388608" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        '["-created_at","0001-01-01T00:00:00+14:00","a"]',
+        '["-created_at","2026-01-01T00:00:00Z",100000000000000000000]',
+        '["-created_at","2026-01-01T00:00:00Z","\\ud800"]',
+        '["-created_at","2026-01-01T00:00:00Z",true]',
+        "[" * 20_000,
+    ],
+    ids=["before time", "big", "surrogate", "bool", "deep"],
+)
+def test_a_made_up_cursor_is_refused(cursor: str, http: httpx.Client) -> None:
+    query = {"cursor": base64.urlsafe_b64encode(cursor.encode()).decode()}
+    headers = {"Authorization": "Bearer token-of-alice"}
+    answer = http.get("/services/nablahub/api/v1/projects", params=query, headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/cursor")
+
+
+def test_deep_json_is_refused(http: httpx.Client) -> None:
+    headers = {"Authorization": "Bearer token-of-alice"}
+    deep = "[" * 100_000 + "]" * 100_000
+    answer = http.post("/services/nablahub/api/v1/projects", content=deep, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+
+
+def test_a_refusal_before_the_body_ends_the_connection(http: httpx.Client) -> None:
+    headers = {"Authorization": "Bearer token-of-alice"}
+    answer = http.get("/services/nablahub/api/v1/projects?limit=%ff", headers=headers)
+    assert (answer.status_code, answer.headers["Connection"]) == (400, "close")
