@@ -83,6 +83,15 @@ def test_artifacts_and_what_may_not_be_read_through_them(jobs: Jobs) -> None:
         assert caught.value.code in ("no_such_artifact", "no_such_route")
 
 
+def test_artifacts_of_odd_names_hide_no_others(jobs: Jobs) -> None:
+    job = jobs.shell("cd /artifacts; echo > good; echo > $(printf 'b\\377d')")
+    assert job.state == "Succeeded", job
+    assert [a.path for a in jobs.api.artifacts(job.id)] == ["good"]
+    with pytest.raises(errors.NablaError) as caught:
+        jobs.service.transport().get(f"/jobs/{job.id}/artifacts/good%00")
+    assert caught.value.code == "no_such_artifact"
+
+
 def test_storage_lasts_from_job_to_job(jobs: Jobs) -> None:
     assert jobs.shell("echo kept > /storage/file").state == "Succeeded"
     again = jobs.shell("cat /storage/file")
