@@ -126,6 +126,8 @@ class Lab:
         """Return when Lab has been laid out."""
         self.page.locator("#jp-left-stack").wait_for(timeout=SPAWN_TIMEOUT)
         self.page.locator(".jp-SideBar [data-id=nablahub-panel]").first.wait_for()
+        # The first tab takes the focus when it comes.
+        self.page.locator("#jp-main-dock-panel .jp-MainAreaWidget").first.wait_for()
 
     def open_panel(self) -> None:
         """Show the sidebar by its tab."""
