@@ -216,8 +216,11 @@ class Transport:
                 headers["Last-Event-ID"] = last_id
             try:
                 with self.stream("GET", path, params=params, headers=headers) as response:
+                    if "event-stream" not in response.headers.get("content-type", ""):
+                        response.read()  # Something else answers in the hub's place.
+                        raise problem(response)
+                    failures = 0
                     for event in parse_sse(response.iter_lines()):
-                        failures = 0
                         last_id = event.id or last_id
                         if event.event == "end":
                             return
@@ -226,7 +229,8 @@ class Transport:
                 failures += 1
                 if failures >= self._tries + 4:
                     raise
-                time.sleep(min(FIRST_WAIT * 2**failures, 3))
+            # After an orderly end, too: whoever ends each answer at once is not asked all the time.
+            time.sleep(min(FIRST_WAIT * 2**failures, 3))
 
 
 def parse_sse(lines: Iterator[str]) -> Iterator[ServerEvent]:

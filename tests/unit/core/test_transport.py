@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -37,16 +38,44 @@ class Flaky(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def flaky() -> Iterator[str]:
-    Flaky.keys = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Flaky)
+class Restless(BaseHTTPRequestHandler):
+    """Cuts each second connection at once, and the others before anything happened."""
+
+    calls: int
+
+    def do_GET(self) -> None:
+        type(self).calls += 1
+        if self.calls % 2:
+            self.close_connection = True
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(b": nothing yet\n\n")
+        if self.calls == 12:
+            self.wfile.write(b'id: 1\ndata: {"a": 1}\n\nevent: end\n\n')
+        self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def flaky() -> Iterator[str]:
+    Flaky.keys = []
+    with serving(Flaky) as url:
+        yield url
 
 
 def test_a_retried_post_carries_one_key(flaky: str) -> None:
@@ -70,6 +99,12 @@ def test_no_hub_known_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(NoHub, match="nablahub up"):
         connect(state=StateDir(tmp_path))
+
+
+def test_events_of_a_long_quiet_time_outlive_any_number_of_cuts() -> None:
+    Restless.calls = 0
+    with serving(Restless) as url, Transport(url, "t", tries=1) as hub:
+        assert [event.data for event in hub.events()] == [{"a": 1}]
 
 
 def test_events_are_read_as_the_standard_says() -> None:
