@@ -196,7 +196,7 @@ class Work:
     def until_committed(self) -> None:
         """Return when the listener heard that the job's output is a version."""
         assert self.told.wait(PATIENCE), "nobody told of the output's version"
-        assert self.heard == "committed"
+        assert self.heard == "committed", self.heard
 
     def finish(self) -> None:
         """Follow the run to its end."""
