@@ -22,10 +22,21 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-USER = "nabla"
-UID = 1000
-HOME = f"/home/{USER}"
-HOSTNAME = "nablahub"
+from nablahub.core.identity import HOME, HOSTNAME, LIVE, UID, USER, write_identity
+
+__all__ = [
+    "ACCEPT_HINT",
+    "HOME",
+    "HOSTNAME",
+    "UID",
+    "USER",
+    "Bind",
+    "Sandbox",
+    "base_prefixes",
+    "find_bwrap",
+    "probe",
+    "write_identity",
+]
 
 ACCEPT_HINT = (
     "To run users' code without a sandbox, knowingly, start with `nablahub up --unsandboxed` "
@@ -50,29 +61,6 @@ _NOT_FOR_BWRAP = frozenset(
         "TMPDIR",
         "TZDIR",
     }
-)
-
-# The pieces of /etc that programs need and that tell nothing about who else uses the machine.
-_ETC = (
-    "alternatives",
-    "ca-certificates",
-    "fonts",
-    "gai.conf",
-    "host.conf",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "localtime",
-    "mime.types",
-    "pki/ca-trust",
-    "pki/tls",
-    "protocols",
-    "resolv.conf",
-    "services",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-    "terminfo",
-    "timezone",
 )
 
 
@@ -105,7 +93,7 @@ class Sandbox:
     Parameters
     ----------
     identity
-        The folder that `write_identity` filled: passwd, group, hosts, nsswitch.conf of the inside.
+        The folder that `write_identity` returned: `/etc` of the inside.
     binds
         Host paths to show, in order; a later one covers an earlier one.
     links
@@ -241,46 +229,6 @@ def find_bwrap() -> Path | None:
     return Path(found) if found else None
 
 
-def write_identity(folder: Path, *, user: str = USER, home: str = HOME) -> Path:
-    """Write the small files that say who one is inside a sandbox; cheap when they are right.
-
-    Parameters
-    ----------
-    folder
-        Where to keep them; made when missing. Sandboxes of different users need different folders.
-    user
-        The name of uid 1000 inside.
-    home
-        Its home directory inside.
-
-    Returns
-    -------
-    Path
-        `folder`, to be passed as `Sandbox.identity`.
-    """
-    try:
-        hosts = Path("/etc/hosts").read_text(errors="replace")
-    except OSError:
-        hosts = "127.0.0.1 localhost\n::1 localhost\n"
-    files = {
-        "passwd": "root:x:0:0:root:/:/usr/sbin/nologin\n"
-        f"{user}:x:{UID}:{UID}:{user}:{home}:/bin/bash\n"
-        "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-        "group": f"root:x:0:\n{user}:x:{UID}:\nnogroup:x:65534:\n",
-        "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
-        "hosts": f"{hosts.rstrip()}\n127.0.1.1 {HOSTNAME}\n",
-    }
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name, text in files.items():
-        path = folder / name
-        if path.is_file() and path.read_text(errors="replace") == text:
-            continue
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
-            file.write(text)
-        Path(file.name).replace(path)
-    return folder
-
-
 @functools.lru_cache(maxsize=64)
 def _base_prefixes(prefix: Path) -> tuple[Path, ...]:
     return tuple(base_prefixes(prefix))
@@ -375,12 +323,11 @@ def _system(identity: Path) -> tuple[str, ...]:
         # The kernel lets root write its settings without any capability, in every namespace.
         words += ["--ro-bind", "/proc/sys", "/proc/sys"]
     words += ["--ro-bind-try", "/sys/devices/system", "/sys/devices/system"]
-    for name in _ETC:
+    words += ["--ro-bind", str(identity), "/etc"]
+    for name in LIVE:
         path = Path("/etc", name)
-        if path.exists():
+        if path.exists() and (identity / name).exists():
             words += ["--ro-bind-try", str(path.resolve()), str(path)]
-    for name in ("passwd", "group", "nsswitch.conf", "hosts"):
-        words += ["--ro-bind", str(identity / name), f"/etc/{name}"]
     return tuple(words)
 
 

@@ -156,12 +156,21 @@ def test_the_sandbox_dies_with_who_started_it(identity: Path, tmp_path: Path) ->
 
 
 def test_who_one_is_may_be_chosen(tmp_path: Path) -> None:
-    folder = write_identity(tmp_path, user="alice", home="/home/alice")
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert write_identity(tmp_path, user="alice", home="/home/alice") == folder
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    sandbox = Sandbox(identity=folder, env={"PATH": "/usr/bin:/bin"})
+    made = write_identity(tmp_path, user="alice", home="/home/alice")
+    before = made.stat().st_mtime_ns
+    assert write_identity(tmp_path, user="alice", home="/home/alice") == made
+    assert made.stat().st_mtime_ns == before
+    assert write_identity(tmp_path, user="bob") != made
+    sandbox = Sandbox(identity=made, env={"PATH": "/usr/bin:/bin"})
     assert run(sandbox, "getent passwd alice") == "alice:x:1000:1000:alice:/home/alice:/bin/bash\n"
+
+
+def test_what_programs_need_of_etc_is_there(identity: Path) -> None:
+    sandbox = Sandbox(identity=identity, env={"PATH": "/usr/bin:/bin"})
+    assert run(sandbox, "getent hosts nablahub").split()[0] == "127.0.1.1"
+    for name in ("resolv.conf", "ssl/certs", "localtime", "ld.so.cache", "services"):
+        if Path("/etc", name).exists():
+            run(sandbox, f"test -r /etc/{name}")
 
 
 def test_the_bundled_program_is_found() -> None:
