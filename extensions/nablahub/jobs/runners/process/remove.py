@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
+from errno import EMFILE, ENAMETOOLONG
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,13 @@ from typing import Any
 def remove_tree(path: Path) -> None:
     """Remove a file or folder, folders without permissions too; symbolic links are not followed."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, onexc=_open_and_retry)
+        try:
+            shutil.rmtree(path, onexc=_open_and_retry)
+        except (RecursionError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in (EMFILE, ENAMETOOLONG):
+                raise
+            # So many folders below each other; rm takes any number.
+            subprocess.run(["/bin/rm", "-rf", "--", path], check=True)
     else:
         path.unlink(missing_ok=True)
 

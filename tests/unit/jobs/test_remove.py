@@ -1,0 +1,23 @@
+"""Removing what a job left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nablahub.jobs.runners.process.remove import remove_tree
+
+
+def test_folders_below_each_other_without_end(tmp_path: Path) -> None:
+    root = tmp_path / "work"
+    root.mkdir()
+    depth = 1200
+    here = os.open(root, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    remove_tree(root)
+    assert not root.exists()
