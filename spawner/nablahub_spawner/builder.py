@@ -43,6 +43,11 @@ SERVER_CONFIG: Mapping[str, Any] = {
     "ServerApp": {"terminado_settings": {"shell_command": ["/bin/bash"]}},
 }
 
+#: Lab asks each new user whether it may fetch news, unless its settings answer for them.
+LAB_SETTINGS: Mapping[str, Any] = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}
+}
+
 
 @dataclass(frozen=True)
 class Server:
@@ -91,6 +96,9 @@ def prepare(server: Server) -> None:
     for name in ("tmp", "datasets", "share", "etc"):
         (server.folder / name).mkdir(mode=0o700, exist_ok=True)
     (server.folder / "etc" / "jupyter_server_config.json").write_text(json.dumps(SERVER_CONFIG))
+    lab = server.folder / "etc" / "labconfig"
+    lab.mkdir(mode=0o700, exist_ok=True)
+    (lab / "default_setting_overrides.json").write_text(json.dumps(LAB_SETTINGS))
     kernel = server.folder / "share" / "kernels" / "python3"
     if server.environment is None:
         (kernel / "kernel.json").unlink(missing_ok=True)
