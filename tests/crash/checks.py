@@ -7,11 +7,11 @@ from random import Random
 from nablahub.jobs.types import FINISHED, Job
 from tests.crash import processes
 from tests.crash.harness import SPAWNED, Stand
-from tests.support.waiting import until
 from tests.crash.work import Work
+from tests.support.waiting import until
 
 #: Folders of a job that nobody needs once it has ended and its outputs are versions.
-SCRATCH = {"work", "home", "tmp", "outputs", "strings", "own", "root"}
+SCRATCH = ("work", "home", "tmp", "outputs", "strings", "own", "root")
 
 
 def done_once(stand: Stand, work: Work, chance: Random) -> None:
@@ -75,8 +75,9 @@ def nothing_left_of(stand: Stand, job: Job) -> None:
         lambda: not processes.of_job(state, job.id),
         f"the last of the ended {job.name} ({job.id}) goes", seconds=10,
     )  # fmt: skip
+    folder = state.jobs / job.id  # Itself gone when the job was forgotten.
     until(
-        lambda: not SCRATCH & {path.name for path in (state.jobs / job.id).iterdir()},
+        lambda: not any((folder / name).exists() for name in SCRATCH),
         f"the folders that only the running {job.name} ({job.id}) needed go", seconds=10,
     )  # fmt: skip
 

@@ -25,10 +25,10 @@ from nablahub_hub.local import procfs
 from nablahub_hub.local.config import LocalConfig
 from tests.crash import processes
 from tests.crash.strikes import Clock
-from tests.support.waiting import PATIENCE, until
 from tests.crash.work import Phases, Work, no_phases
 from tests.support import kernel
 from tests.support.hub import RunningHub, Server, running
+from tests.support.waiting import PATIENCE, until
 
 WORKER = "alice"
 LIVE = "carol"

@@ -13,8 +13,8 @@ from tests.crash import checks, processes
 from tests.crash.harness import PARTS, Hit, Stand, kill
 from tests.crash.strikes import seed
 from tests.crash.test_phases import struck
-from tests.support.waiting import until
 from tests.crash.work import PHASES, Work
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.hub, pytest.mark.timeout(600)]
 
