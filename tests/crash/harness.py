@@ -100,9 +100,9 @@ class Stand:
         assert config is not None
         return config.session
 
-    def client(self, name: str = WORKER) -> Hub:
-        """Return a client that retries as one outside of tests does."""
-        return Hub(self.hub.transport(name, tries=TRIES))
+    def client(self, *, tries: int = TRIES) -> Hub:
+        """Return a client; by default it retries as one outside of tests does."""
+        return Hub(self.hub.transport(WORKER, tries=tries))
 
     @property
     def live(self) -> Live:
@@ -133,9 +133,8 @@ class Stand:
         folder = self.folder / name
         folder.mkdir()
         spawn = self.start_server if spawns else None
-        return Work(
-            self.client(), self.client(), self.hub.state, name, folder, replicas, phase, spawn
-        )
+        listener = self.client(tries=10 * TRIES)  # Our own ear, which never gives up.
+        return Work(self.client(), listener, self.hub.state, name, folder, replicas, phase, spawn)
 
     def measure(self, *, spawns: bool) -> Work:
         """Do undisturbed work, so that the length of each phase is known; return that work."""
