@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import Event
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from nablahub.core.errors import Fault, Malformed
@@ -21,6 +23,8 @@ from nablahub.core.errors import Fault, Malformed
 MAX_CHARACTERS = 1_000_000
 MAX_NODES = 50_000
 MAX_DEPTH = 60
+TOO_MANY = f"The document has more than {MAX_NODES} parts, aliases counted."
+TOO_DEEP = f"The document is nested deeper than {MAX_DEPTH} levels."
 
 Path = tuple[str | int, ...]
 
@@ -138,6 +142,7 @@ def load(text: str) -> Document:
             hint="Keep data and long programs in files and datasets, not in the spec.",
         )
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _Composer
     try:
         node = yaml.compose(text)
     except MarkedYAMLError as error:
@@ -156,20 +161,20 @@ def document(source: str | Mapping[str, Any]) -> Document:
     """Return the document of YAML text, or of a spec that came as JSON (without places)."""
     if isinstance(source, str):
         return load(source)
-    if sum(1 for _ in _walk(source)) > MAX_NODES:
-        raise MalformedSpec(f"The spec has more than {MAX_NODES} parts.")
-    return Document(dict(source))
-
-
-def _walk(value: Any) -> Iterator[Any]:
-    stack = [value]
+    stack: list[tuple[Any, int]] = [(source, 0)]
+    seen = 0
     while stack:
-        item = stack.pop()
-        yield item
+        item, depth = stack.pop()
+        seen += 1
+        if seen > MAX_NODES:
+            raise MalformedSpec(TOO_MANY)
+        if depth > MAX_DEPTH:
+            raise MalformedSpec(TOO_DEEP)
         if isinstance(item, Mapping):
-            stack.extend(item.values())
+            stack.extend((inner, depth + 1) for inner in item.values())
         elif isinstance(item, list):
-            stack.extend(item)
+            stack.extend((inner, depth + 1) for inner in item)
+    return Document(dict(source))
 
 
 def _first_line(text: str) -> str:
@@ -206,6 +211,27 @@ def _syntax_hint(problem: str, error: MarkedYAMLError) -> str:
     return "Check quotes, brackets and indentation around this place."
 
 
+class _Composer(Composer):
+    """Stops where a limit is passed: what comes behind it is not even scanned."""
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader)
+        self.warn_double_anchors = False
+        self._nodes = 0
+        self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise _at(self.parser.peek_event(), TOO_MANY)
+        if self._depth > MAX_DEPTH:
+            raise _at(self.parser.peek_event(), TOO_DEEP)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 class _Builder:
     """Makes plain data of composed nodes, noting where each stood."""
 
@@ -218,11 +244,9 @@ class _Builder:
     def build(self, node: Node, path: Path, depth: int, key: Node | None = None) -> Any:
         value_at = _position(node)
         self.marks[path] = Marks(_position(key) if key is not None else value_at, value_at)
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            raise _at(node, f"The document has more than {MAX_NODES} parts, aliases counted.")
+        self._count(node)
         if depth > MAX_DEPTH or id(node) in self._open:
-            raise _at(node, f"The document is nested deeper than {MAX_DEPTH} levels.")
+            raise _at(node, TOO_DEEP)
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         self._open.add(id(node))
@@ -236,15 +260,21 @@ class _Builder:
         finally:
             self._open.discard(id(node))
 
+    def _count(self, node: Node) -> None:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise _at(node, TOO_MANY)
+
     def _mapping(self, node: MappingNode, path: Path, depth: int) -> dict[str, Any]:
         data: dict[str, Any] = {}
         first: dict[str, int] = {}
-        for key, value, merged in _entries(node, frozenset()):
+        for key, value, merged in self._entries(node, frozenset()):
             if not isinstance(key, ScalarNode):
                 raise _at(key, "A key must be a plain word.", "Write keys as `name: value`.")
-            name = str(key.value)
+            name = _text(key)
             if name in data:
                 if merged:
+                    self._count(key)
                     continue
                 raise _at(
                     key,
@@ -255,9 +285,31 @@ class _Builder:
             data[name] = self.build(value, (*path, name), depth + 1, key)
         return data
 
+    def _entries(
+        self, node: MappingNode, seen: frozenset[int]
+    ) -> Iterator[tuple[Node, Node, bool]]:
+        """Yield the entries of a mapping: its own, then those that ``<<`` merges in."""
+        if id(node) in seen:
+            raise _at(node, "A mapping can't be merged into itself.")
+        if len(seen) > MAX_DEPTH:
+            raise _at(node, TOO_DEEP)
+        merges: list[Node] = []
+        for key, value in node.value:
+            if str(key.tag).endswith(":merge"):
+                merges += value.value if isinstance(value, SequenceNode) else [value]
+            else:
+                yield key, value, False
+        for source in merges:
+            if not isinstance(source, MappingNode):
+                raise _at(source, "'<<' can only merge mappings.", "Give it an alias of a mapping.")
+            # A merge of merges of nothing costs time too.
+            self._count(source)
+            for key, value, _ in self._entries(source, seen | {id(node)}):
+                yield key, value, True
+
     def _scalar(self, node: ScalarNode) -> Any:
         kind = str(node.tag).removeprefix("tag:yaml.org,2002:")
-        text = str(node.value)
+        text = _text(node)
         if kind == "null":
             return None
         if kind in ("bool", "int", "float"):
@@ -285,28 +337,20 @@ def _plain(node: Node, tag: str) -> None:
         raise _at(node, f"The tag {node.tag} is not supported.", "Remove the tag.")
 
 
-def _entries(node: MappingNode, seen: frozenset[int]) -> Iterator[tuple[Node, Node, bool]]:
-    """Yield the entries of a mapping: its own, then those that ``<<`` merges in."""
-    if id(node) in seen:
-        raise _at(node, "A mapping can't be merged into itself.")
-    merges: list[Node] = []
-    for key, value in node.value:
-        if str(key.tag).endswith(":merge"):
-            merges += value.value if isinstance(value, SequenceNode) else [value]
-        else:
-            yield key, value, False
-    for source in merges:
-        if not isinstance(source, MappingNode):
-            raise _at(source, "'<<' can only merge mappings.", "Give it an alias of a mapping.")
-        for key, value, _ in _entries(source, seen | {id(node)}):
-            yield key, value, True
+def _text(node: ScalarNode) -> str:
+    text = str(node.value)
+    # UTF-8, and so no answer of ours, can hold what the escape "\ud800" says.
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise _at(node, "The text holds half a character (a lone surrogate).",
+                  "Write the character itself.")  # fmt: skip
+    return text
 
 
-def _position(node: Node) -> Position:
+def _position(node: Node | Event) -> Position:
     return Position(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-def _at(node: Node, message: str, hint: str = "") -> MalformedSpec:
+def _at(node: Node | Event, message: str, hint: str = "") -> MalformedSpec:
     line, column = _position(node)
     return MalformedSpec(
         f"Line {line}, column {column}: {message}",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nablahub.core.specmodel import Text, closest, did_you_mean, read
 from nablahub.core.yamlspec import MAX_CHARACTERS, MalformedSpec, load, pointer
+from nablahub.core.yamlspec import document as read_document
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="ascii")),
@@ -75,3 +76,34 @@ def test_the_nearest_word_is_found() -> None:
     assert closest("zzz", ["CloneRepo"]) is None
     assert did_you_mean("zzz", ["b", "a"]) == "There are: a, b."
     assert did_you_mean("zzz", []) == ""
+
+
+def test_what_lies_beyond_a_limit_is_not_read() -> None:
+    # Behind the limit stands what is no YAML: told of it is only who reads on.
+    with pytest.raises(MalformedSpec, match="deeper than 60") as caught:
+        load("[" * 2000 + "}")
+    assert (caught.value.errors[0].line, caught.value.errors[0].column) == (1, 62)
+    with pytest.raises(MalformedSpec, match="more than 50000 parts"):
+        load("a: [" + "1, " * 60_000 + "} @")
+    deep: dict[str, Any] = {}
+    for _ in range(80):
+        deep = {"a": deep}
+    with pytest.raises(MalformedSpec, match="deeper than 60"):
+        read_document(deep)
+
+
+def test_merges_of_merges_count() -> None:
+    lines = ["m0: &m0 {}"]
+    lines += [f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}]}}" for n in range(1, 12)]
+    with pytest.raises(MalformedSpec, match="more than 50000 parts"):
+        load("\n".join(lines))
+    chain = ["m0: &m0 {a: 1}"] + [f"m{n}: &m{n} {{<<: *m{n - 1}}}" for n in range(1, 90)]
+    with pytest.raises(MalformedSpec, match="deeper than 60"):
+        load("\n".join(chain))
+
+
+@pytest.mark.parametrize("text", [r'a: "\ud800"', r'"\udfff": 1', r'- "x\uDC00"'])
+def test_half_a_character_is_refused(text: str) -> None:
+    with pytest.raises(MalformedSpec, match="half a character") as caught:
+        load(text)
+    assert caught.value.errors[0].line == 1
