@@ -85,6 +85,18 @@ async def test_logs_are_read_from_an_offset(place: Place) -> None:
     assert await place.runner.logs(ONE, 10, 100) == b""
 
 
+async def test_a_log_without_end_keeps_its_beginning_and_its_end(place: Place) -> None:
+    task = shell("echo first; head -c 120m /dev/zero | tr '\\0' x; echo; echo last")
+    await place.runner.start(task)
+    await Watcher(place).until_ended(task)
+    beginning = await place.runner.logs(ONE, 0, 64 << 20)
+    rest = await place.runner.logs(ONE, 64 << 20, 1 << 30)
+    assert beginning.startswith(b"first\nxxx")
+    assert b"the log is too long" in rest
+    assert rest.endswith(b"xxx\nlast\n")
+    assert len(rest) < 17 << 20
+
+
 async def test_following_the_log_gives_what_is_written_and_ends_with_the_task(place: Place) -> None:
     task = shell("for i in 1 2 3 4 5; do echo line $i; sleep 0.05; done; printf last")
     await place.runner.start(task)

@@ -31,8 +31,10 @@ from nablahub.jobs.rules import Change, move, objection
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskRefused, TaskSpec, TaskStatus
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.tasks import spec_of, task_of
+from nablahub.jobs.types import State
 from nablahub.jobs.verdicts import Ending, ending
 
+UNKEPT = "Its output could not be kept"
 DISK_FULL = (
     "The disk that holds the hub's state is full, so the job could not begin. "
     "Free some space and submit it again."
@@ -157,7 +159,12 @@ class Steps:
             await self._finish(job, Ending("Error", "lost", words))
             return False
         if job.wanted == "end":
+            # First the wish, then the look: a start that is under way will find the wish.
             await self._cancel(job, task)
+            if (await self._m.runner.look(task)).phase != "absent":
+                return True
+            await self._finish(job, Ending("Canceled", "cancelled", job.wanted_message))
+            return False
         if job.id not in self._m.tokens:
             token = await self._m.context.database.write(
                 lambda s: tokens.issue(s, s.get_one(JobRow, job.id))
@@ -195,9 +202,13 @@ class Steps:
             try:
                 outputs = await asyncio.to_thread(collect, job, self._m.runner, self._m.committer)
             except NablaError as error:
-                end = Ending("Failed", "output", f"Its output could not be kept: {error}")
+                end = Ending("Failed", "output", f"{UNKEPT}: {error}")
+            except RecursionError:
+                end = Ending("Failed", "output", f"{UNKEPT}: its folders are nested too deep.")
             except OSError as error:
-                end = Ending("Error", "output", f"Its output could not be kept: {error}")
+                # Without the path, which is the machine's and tells its user nothing.
+                state: State = "Error" if error.errno == errno.ENOSPC else "Failed"
+                end = Ending(state, "output", f"{UNKEPT}: {error.strerror or 'it is unreadable'}.")
         await self._finish(job, end, status, outputs)
 
     async def _cancel(self, job: JobRow, task: TaskSpec) -> None:

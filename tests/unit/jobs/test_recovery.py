@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 
 from sqlalchemy.orm import Session
@@ -261,3 +262,42 @@ def test_a_launcher_of_another_release_makes_way(life: Life) -> None:
     assert life.jobs.api.wait(job.id).state == "Succeeded"
     assert life.jobs.shell("echo new").state == "Succeeded"
     assert int((life.root / "run" / launcher.PID).read_text()) != old
+
+
+def test_a_job_that_cannot_be_started_can_be_cancelled(life: Life) -> None:
+    blocker = running(life)
+    job = life.jobs.submit("sh", "-c", ONE_LINE)
+    life.service.stop()
+    end_all(StateDir(life.root))
+    (life.root / "run" / launcher.SOCKET).unlink()
+    (life.root / "run" / launcher.SOCKET / "in the way").mkdir(parents=True)
+    put_back(life, job, state="Provisioned", boot=procfs.boot_id())
+    life.begin()
+    life.jobs.api.cancel(job.id)
+    assert life.jobs.api.wait(job.id).state == "Canceled"
+    assert life.jobs.api.wait(blocker.id).state == "Stopped"
+    shutil.rmtree(life.root / "run" / launcher.SOCKET)
+    assert life.jobs.shell("echo again").state == "Succeeded"
+    assert runs(life) == "run\n"
+
+
+def test_a_launcher_whose_socket_is_gone_is_replaced(life: Life) -> None:
+    job = running(life)
+    (life.root / "run" / launcher.SOCKET).unlink()
+    second = life.jobs.submit("true", kind="serve")  # Servers do not queue for processors.
+    assert life.jobs.api.wait(second.id).state == "Succeeded"
+    go(life)
+    assert life.jobs.api.wait(job.id).state == "Succeeded"
+    assert runs(life) == "run\n"
+
+
+def test_an_output_nested_too_deep_fails_without_telling_paths(life: Life) -> None:
+    job = life.jobs.shell(
+        "cd /outputs/d; for i in $(seq 2000); do mkdir d && cd d; done; echo 1 > f",
+        outputs=[{"name": "d", "kind": "dataset", "ref": "deep"}],
+    )
+    assert (job.state, job.reason) == ("Failed", "output")
+    assert str(life.root) not in job.message
+    life.service.stop()
+    assert not (life.root / "jobs" / job.id / "outputs").exists()
+    life.begin()

@@ -33,6 +33,10 @@ STATUS = "status.json"
 LOG = "log"
 MESSAGE = "message"
 RESERVE = ".reserve"
+LOG_KEPT = 64 << 20
+LOG_TAIL = 16 << 20
+LOG_END = 1 << 20
+LOG_CUT = b"\n[nablahub: the log is too long; what came next was cut out here]\n"
 
 
 def write(folder: Path, name: str, content: dict[str, Any]) -> None:
@@ -41,6 +45,27 @@ def write(folder: Path, name: str, content: dict[str, Any]) -> None:
     with open(new, "w", encoding="utf-8", opener=_private) as file:
         file.write(json.dumps(content))  # dump() would use the slow encoder.
     os.replace(new, folder / name)  # noqa: PTH105 - the shim saves pathlib's detours
+
+
+def trim_log(folder: Path) -> None:
+    """Cut the middle out of a log that has become long, so that no job can fill the disk with it.
+
+    The first LOG_KEPT bytes stay, and the last LOG_END; between LOG_TAIL may come before it is cut
+    again. The command writes at the end of the file, wherever that is.
+    """
+    path = folder / LOG
+    try:
+        if path.stat().st_size <= LOG_KEPT + LOG_TAIL:
+            return
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        kept = LOG_CUT + os.pread(fd, LOG_END, os.fstat(fd).st_size - LOG_END)
+        os.pwrite(fd, kept, LOG_KEPT)
+        os.ftruncate(fd, LOG_KEPT + len(kept))
+    finally:
+        os.close(fd)
 
 
 def reserve(folder: Path) -> None:

@@ -49,7 +49,10 @@ def main(run_folder: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return  # One is running.
+        if _one_answers():
+            return
+        _end_the_deaf_one(run_folder)
+        fcntl.flock(lock, fcntl.LOCK_EX)
     Path(SOCKET).unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(SOCKET)
@@ -65,6 +68,25 @@ def main(run_folder: str) -> None:
     sweep_groups()
     gc.freeze()  # What a fork does not touch stays shared.
     _serve(server, lock)
+
+
+def _one_answers() -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(SOCKET)
+        except OSError:
+            return False
+    return True
+
+
+def _end_the_deaf_one(run_folder: str) -> None:
+    """End a launcher whose socket somebody removed; its tasks go on."""
+    try:
+        pid = int(Path(PID).read_text())
+        if os.fsencode(run_folder) in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGTERM)
+    except (OSError, ValueError):
+        return  # It ended meanwhile, or ends now: the lock tells.
 
 
 class _Shims:

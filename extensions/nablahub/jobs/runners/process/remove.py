@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
-import subprocess
-from collections.abc import Callable
-from errno import EMFILE, ENAMETOOLONG
+import secrets
+import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or folder, folders without permissions too; symbolic links are not followed."""
-    if path.is_dir() and not path.is_symlink():
-        try:
-            shutil.rmtree(path, onexc=_open_and_retry)
-        except (RecursionError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in (EMFILE, ENAMETOOLONG):
-                raise
-            # So many folders below each other; rm takes any number.
-            subprocess.run(["/bin/rm", "-rf", "--", path], check=True)
-    else:
+    """Remove a file or folder; symbolic links are not followed.
+
+    Folders without permissions are removed too, and trees of any depth: neither the interpreter's
+    stack nor the longest path limits it, because what lies deep is moved up before it is removed.
+    """
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
-
-
-def _open_and_retry(function: Callable[..., Any], name: str, error: BaseException) -> None:
-    if isinstance(error, FileNotFoundError):
         return
-    if not isinstance(error, PermissionError):
-        raise error
-    parent = Path(name).parent
-    parent.chmod(0o700)
-    if Path(name).is_dir() and not Path(name).is_symlink():
-        os.chmod(name, 0o700, follow_symlinks=True)  # noqa: PTH101 - the name may be odd bytes
-        shutil.rmtree(name, onexc=_open_and_retry)
-    else:
-        Path(name).unlink(missing_ok=True)
+    path.chmod(0o700)
+    top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        mark = f".gone-{secrets.token_hex(8)}-"
+        count = 0
+        while folders := _remove_files(top):
+            for name in folders:
+                with _opened(top, name) as folder:
+                    for below in _remove_files(folder):
+                        count += 1
+                        os.chmod(below, 0o700, dir_fd=folder)
+                        os.rename(below, f"{mark}{count}", src_dir_fd=folder, dst_dir_fd=top)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    with contextlib.suppress(FileNotFoundError):
+        path.rmdir()
+
+
+def _remove_files(folder: int) -> list[str]:
+    """Remove everything of an open folder that is no folder, and return the names of those."""
+    folders: list[str] = []
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
+                folders.append(name)
+            else:
+                os.unlink(name, dir_fd=folder)
+    return folders
+
+
+@contextlib.contextmanager
+def _opened(parent: int, name: str) -> Iterator[int]:
+    os.chmod(name, 0o700, dir_fd=parent)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, dir_fd=parent)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -142,6 +142,8 @@ class ProcessRunner:
                 while True:
                     # Asked before reading: what was written before the end is then read.
                     last = not running or watch.done
+                    if offset > files.LOG_KEPT:  # It may have been cut since.
+                        offset = min(offset, _log_size(folder))
                     while data := await self.logs(task.name, offset, _CHUNK):
                         offset += len(data)
                         yield data
@@ -234,6 +236,13 @@ class ProcessRunner:
     def _tell(self, name: TaskName) -> None:
         for listener in self._memory.listeners:
             listener(name)
+
+
+def _log_size(folder: Path) -> int:
+    try:
+        return (folder / files.LOG).stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _remove_parts(folder: Path) -> None:

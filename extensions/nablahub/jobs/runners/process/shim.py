@@ -33,6 +33,7 @@ from nablahub.jobs.runners.process.ports import free_port
 
 _PR_SET_CHILD_SUBREAPER = 36
 _ASK_AGAIN_SECONDS = 0.005
+_LOG_SECONDS = 1.0  # Between looks at how long the log has become.
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -112,8 +113,6 @@ class Shim:
         self.body.become(self.folder, self.launch, (status_end, gate_end, self.lock))
         os.close(status_end)
         os.close(gate_end)
-        if self.launch["timeout"] is not None:
-            self._deadline = time.monotonic() + self.launch["timeout"]
         said = b""
         init: int | None = None
         if self.launch["sandboxed"]:
@@ -132,6 +131,8 @@ class Shim:
         else:
             self.root = os.getpid()
         _open(gate)
+        if self.launch["timeout"] is not None:
+            self._deadline = time.monotonic() + self.launch["timeout"]
         child_fd = os.pidfd_open(child)
         self._watch(child_fd, wake)
         _, wait_status = os.waitpid(child, 0)
@@ -161,6 +162,7 @@ class Shim:
                     self._ask_to_end()
             if oom in ready:
                 os.read(oom, 8)
+            files.trim_log(self.folder)
             now = time.monotonic()
             if self._kill_at is not None and now >= self._kill_at:
                 self._kill()
@@ -173,18 +175,19 @@ class Shim:
                 self._set_oom()
                 self._kill()
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> float:
         """Milliseconds until there is something to do without being woken."""
         now = time.monotonic()
-        waits = [at - now for at in (self._kill_at,) if at is not None and at != float("inf")]
-        if waits and not self._asked:
-            waits.append(_ASK_AGAIN_SECONDS)
+        waits = [_LOG_SECONDS]
+        if self._kill_at is not None and self._kill_at != float("inf"):
+            waits.append(self._kill_at - now)
+            waits += [] if self._asked else [_ASK_AGAIN_SECONDS]
         if self.verdict is None:
             if self._deadline is not None:
                 waits.append(self._deadline - now)
             if self.limit is not None and self.limit.interval is not None:
                 waits.append(self.limit.interval)
-        return max(min(waits), 0.0) * 1000 if waits else None
+        return max(min(waits), 0.0) * 1000
 
     def _cancelled(self) -> bool:
         wish = files.read(self.folder, files.CANCEL)
@@ -263,6 +266,7 @@ class Shim:
         return lines[-1] if lines else "it said nothing."
 
     def _finish(self, exit_code: int | None) -> None:
+        files.trim_log(self.folder)
         peak = self.limit.peak() if self.limit is not None else None
         if self.limit is not None:
             self.limit.close()
