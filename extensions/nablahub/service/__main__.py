@@ -7,7 +7,9 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -17,6 +19,7 @@ from tornado.netutil import bind_sockets
 
 from nablahub.core.errors import NablaError
 from nablahub.core.settings import Settings
+from nablahub.core.sockets import inherited, listening
 from nablahub.core.state import StateDir
 from nablahub.service.app import Service
 
@@ -26,13 +29,15 @@ EXIT_CONFIG = 2
 DRAIN_SECONDS = 2.0
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, found: Sequence[socket.socket] = ()) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Parameters
     ----------
     settings : Settings
         Where to listen and what to serve.
+    found : sequence of socket
+        Listening sockets that this process was started with.
     """
     service = Service(settings)
     await service.start()
@@ -43,8 +48,9 @@ async def serve(settings: Settings) -> None:
         idle_connection_timeout=120,
         xheaders=False,
     )
-    server.add_sockets(bind_sockets(settings.service_port, settings.service_host))
-    log.info("Listening on %s:%d", settings.service_host, settings.service_port)
+    host, port = settings.service_host, settings.service_port
+    server.add_sockets(listening(found, host, port) or bind_sockets(port, host))
+    log.info("Listening on %s:%d", host, port)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -62,6 +68,7 @@ async def serve(settings: Settings) -> None:
 @click.option("--state-dir", required=True, type=click.Path(path_type=Path, file_okay=False))
 def main(state_dir: Path) -> None:
     """Run the hub service of a state directory."""
+    found = inherited()  # first of all: nothing that is started may inherit them too
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -73,7 +80,7 @@ def main(state_dir: Path) -> None:
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         settings = Settings.load(state.settings)
-        asyncio.run(serve(settings))
+        asyncio.run(serve(settings, found))
     except ValidationError as error:
         log.critical("%s: %s", state.settings, error)
         sys.exit(EXIT_CONFIG)

@@ -6,13 +6,14 @@ import asyncio
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nablahub_hub.local import procfs, web
+from nablahub_hub.local import procfs, sockets, web
 
 #: Seconds between a death and the restart: doubled at each, forgotten after a quiet while.
 FIRST_PAUSE = 0.1
@@ -40,6 +41,8 @@ class Spec:
         Answers 200 when it is ready.
     depends : tuple of str
         Contents of files it reads only at its start: another content means another process.
+    ports : mapping of str to int
+        Ports of the loopback address that it is handed sockets for, at most two, by their names.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Spec:
     log: Path
     ready_url: str
     depends: tuple[str, ...] = ()
+    ports: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def role(self) -> str:
@@ -79,6 +83,7 @@ class Child:
         self._say = say
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._sockets: dict[str, socket.socket] = {}
 
     async def start(self) -> None:
         """Adopt the process when it runs already, else start it; then keep it running."""
@@ -105,6 +110,12 @@ class Child:
             await procfs.end([self.pid], patience=patience)
             self._reap()
 
+    def release(self) -> None:
+        """Give its ports back."""
+        for one in self._sockets.values():
+            one.close()
+        self._sockets.clear()
+
     def last_words(self, lines: int = 15) -> str:
         """Return the end of its log."""
         try:
@@ -125,26 +136,43 @@ class Child:
                 self.adopted = True
             else:
                 others.append(found.pid)
+        holders = others if self.pid is None else [self.pid, *others]
+        for name, port in self.spec.ports.items():
+            copy = sockets.taken(holders, port)
+            if copy is not None:
+                self._sockets[name] = copy
         await procfs.end(others, patience=5)
 
     def _launch(self) -> None:
         log = self.spec.log
         if log.exists() and log.stat().st_size > LOG_LIMIT:
             log.replace(log.with_suffix(".log.1"))
-        env = {**self.spec.env, procfs.SESSION: self.session, procfs.ROLE: self.spec.role}
+        argv, told = sockets.command(self.spec.argv, self._bound())
+        marks = {procfs.SESSION: self.session, procfs.ROLE: self.spec.role}
+        ends = [one.fileno() for one in self._sockets.values()]
         with log.open("ab") as output:
             os.fchmod(output.fileno(), 0o600)
+            ends += [output.fileno()] if ends else [subprocess.DEVNULL, output.fileno()]
             self._process = subprocess.Popen(
-                self.spec.argv,
-                env=env,
+                argv,
+                env={**self.spec.env, **marks, **told},
                 cwd=self.spec.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdin=ends[0],
+                stdout=ends[1],
+                stderr=output,
                 start_new_session=True,
             )
         self.pid = self._process.pid
         self.adopted = False
+
+    def _bound(self) -> dict[str, socket.socket]:
+        """Bind what is not bound yet; a port that another program has is left to the process."""
+        for name, port in self.spec.ports.items():
+            if name not in self._sockets:
+                made = sockets.bind(port)
+                if made is not None:
+                    self._sockets[name] = made
+        return self._sockets
 
     def _reap(self) -> int | None:
         code = self._process.wait() if self._process is not None else None

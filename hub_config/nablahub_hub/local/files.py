@@ -143,6 +143,7 @@ def traefik_spec(state: StateDir, config: LocalConfig) -> Spec:
         log=state.logs / "traefik.log",
         ready_url=f"{config.traefik_url}/ping",
         depends=(text,),
+        ports={"http": config.port, "auth_api": config.traefik_port},
     )
 
 
@@ -178,6 +179,7 @@ def hub_spec(state: StateDir, config: LocalConfig, own: Path | None, *, unsandbo
             config.model_dump_json(),
             version("nablahub"),
         ),
+        ports={"hub": config.hub_port},
     )
 
 
@@ -193,6 +195,7 @@ def service_spec(state: StateDir, config: LocalConfig, *, unsandboxed: bool) -> 
         log=state.logs / "service.log",
         ready_url=f"{config.service_url}/services/nablahub/health",
         depends=(settings, version("nablahub")),
+        ports={"service": config.service_port},
     )
 
 

@@ -95,13 +95,22 @@ def holders(port: int) -> set[int]:
     return found
 
 
+def descriptors(pid: int, inodes: set[int]) -> list[int]:
+    """Return under which numbers a process has sockets of those inodes open."""
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    found = []
+    try:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            if str(entry.readlink()) in wanted:
+                found.append(int(entry.name))
+    except OSError:
+        return found  # it has ended, or closes some just now
+    return found
+
+
 def holds(pid: int, inodes: set[int]) -> bool:
     """Whether a process has one of those sockets open."""
-    wanted = {f"socket:[{inode}]" for inode in inodes}
-    try:
-        return any(str(fd.readlink()) in wanted for fd in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return False
+    return bool(descriptors(pid, inodes))
 
 
 async def gone(pid: int, timeout: float | None = None) -> bool:

@@ -141,6 +141,8 @@ class Supervisor:
         ends = [child.end(PATIENCE) for child in self.children.values()]
         await asyncio.gather(*ends)
         await leftovers.end_all(self.state, self.config.session)
+        for child in self.children.values():
+            child.release()  # only now: no job is left that could take a port
         self.state.client.unlink(missing_ok=True)
 
     async def _stop_servers(self, hub: Child) -> None:
