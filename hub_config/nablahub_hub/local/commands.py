@@ -8,9 +8,9 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich.console import Console
@@ -184,8 +184,32 @@ async def attach(state: StateDir) -> dict[str, Any]:
     )
 
 
+class Voice(Console):
+    """Tells people on stderr what ``up`` does; that nobody reads it is no reason to end."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False)
+
+    def say(self, *words: str) -> None:
+        """Print a sentence."""
+        with suppress(OSError):  # a terminal that is gone, a full disk
+            self.print(*words, markup=False)
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing any more, where rich would end the program."""
+        self.quiet = True
+        _mute(sys.stderr)
+
+
+def _mute(stream: TextIO) -> None:
+    """Let a stream lead nowhere: what it holds back would fail again when the program ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
 @contextmanager
-def starting(out: Console) -> Any:
+def starting(out: Voice) -> Any:
     """Show the parts as they come up; yields what is told the name of each."""
     names = {"traefik": "Traefik", "hub": "JupyterHub", "service": "the NablaHub service"}
     with console.progress() as bar:
@@ -194,7 +218,7 @@ def starting(out: Console) -> Any:
         def started(name: str) -> None:
             bar.update(task, advance=1, description=f"{names[name]} answers")
             if not out.is_terminal:
-                out.print(f"{names[name]} answers.")
+                out.say(f"{names[name]} answers.")
 
         yield started
 
@@ -202,8 +226,8 @@ def starting(out: Console) -> Any:
 async def _supervise(
     state: StateDir, options: Options, *, open_browser: bool, as_json: bool
 ) -> None:
-    out = console.stderr()
-    supervisor = Supervisor(state, options, say=lambda text: out.print(text, markup=False))
+    out = Voice()
+    supervisor = Supervisor(state, options, say=out.say)
     told = asyncio.create_task(until_told())
     await asyncio.sleep(0)  # the signal handlers are set before anything is started
     try:
@@ -227,25 +251,29 @@ async def _supervise(
         if open_browser:
             webbrowser.open(link or supervisor.config.public_url)
         await told
-        out.print("Ending everything …")
+        out.say("Ending everything …")
     finally:
         told.cancel()
         await supervisor.stop()
 
 
 def _tell(url: str, link: str | None, state: StateDir, *, as_json: bool, **more: Any) -> None:
-    out = console.stderr()
-    if as_json:
-        console.emit_json({"url": url, "sign_in": link, "state_dir": str(state.root), **more})
-        sys.stdout.flush()
-        return
-    took = f" after {more['seconds']:.1f} s" if "seconds" in more else ""
-    out.print(f"NablaHub is up{took}: {url}", markup=False)
-    if link is not None:
-        out.print("Sign in by this link (works once, for ten minutes):", markup=False)
-        click.echo(link)
-    if not more.get("attached"):
-        out.print("Ctrl-C ends everything. Logs:", str(state.logs), markup=False)
+    out = Voice()
+    try:
+        if as_json:
+            told = {"url": url, "sign_in": link, "state_dir": str(state.root), **more}
+            console.emit_json(told)
+            sys.stdout.flush()
+            return
+        took = f" after {more['seconds']:.1f} s" if "seconds" in more else ""
+        out.say(f"NablaHub is up{took}: {url}")
+        if link is not None:
+            out.say("Sign in by this link (works once, for ten minutes):")
+            click.echo(link)
+        if not more.get("attached"):
+            out.say("Ctrl-C ends everything. Logs:", str(state.logs))
+    except OSError:  # nobody reads stdout
+        _mute(sys.stdout)
 
 
 async def _down(state: StateDir) -> bool:
