@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.shell_completion import get_completion_class
 
 from nablahub.core import console
 from nablahub.core.errors import NablaError
@@ -87,7 +88,7 @@ def main() -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell: eval "$(nablahub completion bash)"."""
-    from_click = click.shell_completion.get_completion_class(shell)
+    from_click = get_completion_class(shell)
     if from_click is None:
         raise click.UsageError(f"No completion for {shell}.")
     click.echo(from_click(main, {}, "nablahub", "_NABLAHUB_COMPLETE").source())

@@ -122,12 +122,14 @@ class SliceWork:
             for row in rows
         }  # fmt: skip
 
-    def cancel(self, session: Session, job_id: str) -> None:
-        """Ask a job to end; nothing happens when it has."""
+    def cancel(self, session: Session, job_id: str) -> bool:
+        """Ask a job to end; return whether that is news."""
         jobs = self._context.get(JobService)
         row = jobs.find(session, job_id)
-        if row is not None:
-            jobs.cancel(session, row)
+        if row is None or row.finished or row.wanted == "end":
+            return False
+        jobs.cancel(session, row)
+        return True
 
     def forget(self, session: Session, run: str) -> None:
         """Delete the jobs of a run that has ended, with their logs."""
@@ -159,5 +161,5 @@ def _in_team(who: Principal, place: Place) -> Principal:
 
 
 def _principal(place: Place) -> Principal:
-    """Return the run as whoever it acts for."""
-    return Principal(place.user, "run", frozenset({place.team_id}), project_id=place.project_id)
+    """Return the run as whoever it acts for: datasets are the team's, so it is not narrowed."""
+    return Principal(place.user, "run", frozenset({place.team_id}))
