@@ -14,10 +14,15 @@ import psutil
 
 #: Environment variable by which a server is found when nothing about it was written down.
 MARK = "NABLAHUB_SERVER"
+#: Environment variable that marks every process of one hub.
+SESSION = "NABLAHUB_SESSION"
 
 #: The shell that stays above a sandbox: bubblewrap ends with its parent, and the hub that started
 #: a server must be able to die without it.
 KEEPER = ("/bin/sh", "-c", '"$@"; exit $?', "nablahub-server")
+#: The same above a sandbox, which ends with it and so needs no mark to be found by. Code that knew
+#: the marks could pass for a part of the hub, and bubblewrap's own variables can be read inside.
+SANDBOX_KEEPER = (*KEEPER[:2], f"unset {SESSION} {MARK}; {KEEPER[2]}", KEEPER[3])
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,6 @@ from nablahub_spawner import builder, form, process
 from nablahub_spawner.environment import default_environment
 from nablahub_spawner.limits import MemoryWatch, on_cpus, pick_cpus
 
-#: Marks all processes of one state directory; handed on to what we start.
-SESSION = "NABLAHUB_SESSION"
-
 
 class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub ships no types
     """Starts single-user servers of an instance type in a bubblewrap sandbox.
@@ -157,7 +154,7 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
     @property
     def mark(self) -> str:
         """Names this server among all of this machine, in its keeper's environment."""
-        return f"{os.environ.get(SESSION, self.state_dir)}:{self.user.name}/{self.name}"
+        return f"{os.environ.get(process.SESSION, self.state_dir)}:{self.user.name}/{self.name}"
 
     @property
     def folder(self) -> Path:
@@ -220,7 +217,7 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
         env = self.get_env()
         env.pop("PYTHONPATH", None)
         env["NABLAHUB_URL"] = self.service_url
-        marks = {process.MARK: self.mark, SESSION: os.environ.get(SESSION, "")}
+        marks = {process.MARK: self.mark, process.SESSION: os.environ.get(process.SESSION, "")}
         command = [*self.cmd, *self.get_args()]
         if not server.sandboxed:
             builder.link_outside(server)
@@ -231,7 +228,7 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
         env.update(builder.variables(server))
         server = builder.with_env(server, env)
         box = builder.sandbox(server)
-        return [*process.KEEPER, *box.argv(command)], {**box.environ(), **marks}
+        return [*process.SANDBOX_KEEPER, *box.argv(command)], {**box.environ(), **marks}
 
     def _launch(
         self, argv: list[str], env: dict[str, str], server: builder.Server, kind: InstanceType

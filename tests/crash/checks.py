@@ -110,12 +110,12 @@ def spawned_once(stand: Stand) -> None:
     answer = stand.hub.spawn(SPAWNED).request("GET", "/api/status")
     assert answer.status_code == 200, answer.text
     session = stand.session
-    assert len(processes.notebooks_of(session, SPAWNED)) == 1
+    assert len(processes.notebooks_of(stand.hub_url, SPAWNED)) == 1
     assert len(processes.keepers_of(session, SPAWNED)) == 1
     stand.stop_server()
     until(
         lambda: (
-            not processes.notebooks_of(session, SPAWNED)
+            not processes.notebooks_of(stand.hub_url, SPAWNED)
             and not processes.keepers_of(session, SPAWNED)
         ),
         "the stopped server is gone",

@@ -94,6 +94,13 @@ class Stand:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
+    def hub_url(self) -> str:
+        """Where the hub itself listens."""
+        config = LocalConfig.load(self.hub.state)
+        assert config is not None
+        return config.hub_url
+
+    @property
     def session(self) -> str:
         """The mark of this hub's processes."""
         config = LocalConfig.load(self.hub.state)

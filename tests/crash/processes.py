@@ -87,9 +87,9 @@ def servers_of(deployment: str) -> list[int]:
     ]
 
 
-def notebooks_of(session: str, user: str) -> list[int]:
-    """Return the single-user servers of a user of one hub."""
-    marks = {f"NABLAHUB_SESSION={session}", f"JUPYTERHUB_USER={user}"}
+def notebooks_of(hub_url: str, user: str) -> list[int]:
+    """Return the single-user servers of a user of the hub that listens there itself."""
+    marks = {f"JUPYTERHUB_API_URL={hub_url}/hub/api", f"JUPYTERHUB_USER={user}"}
     return [
         process.pid
         for process in everything()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import httpx
+import psutil
 import pytest
 
-from tests.support.hub import RunningHub, Server
+from tests.support.hub import RunningHub, Server, ours
 from tests.support.kernel import code
 
 pytestmark = pytest.mark.hub
@@ -31,7 +32,8 @@ def test_the_sandbox_shows_own_files_only(hub: RunningHub, server: Server) -> No
     (hub.state.homes / "bob").mkdir(exist_ok=True)
     (hub.state.homes / "bob" / "diary").write_text("mine")
     printed = server.shell(f"""
-        ls /home
+        find /home -name diary
+        ls -d /home/alice
         cd "{hub.state.root}" 2>&1 | grep -o 'No such.*'
         echo kept > ~/note
         echo shared > /storage/note
@@ -40,7 +42,7 @@ def test_the_sandbox_shows_own_files_only(hub: RunningHub, server: Server) -> No
         ps -e -o args= | grep -c 'nablahub[_.]hub\\|traefik --\\|nablahub.service '
     """)
     lines = printed.splitlines()
-    assert lines[:3] == ["alice", "No such file or directory", "Read-only file system"]
+    assert lines[:3] == ["/home/alice", "No such file or directory", "Read-only file system"]
     assert int(lines[3]) < 12, "other processes are seen"
     assert (hub.state.homes / "alice" / "note").read_text() == "kept\n"
     assert [p.read_text() for p in hub.state.storage.glob("*/note")] == ["shared\n"]
@@ -68,6 +70,13 @@ def test_terminals_have_the_command_line(server: Server) -> None:
         "/opt/nablahub/environments/default/bin/python",
         "/opt/nablahub/bin/uv",
     ]
+
+
+def test_the_marks_of_our_processes_are_not_seen_inside(server: Server) -> None:
+    printed = server.shell("cat /proc/[0-9]*/environ | tr '\\0' '\\n' | cut -d= -f1 | sort -u")
+    names = set(printed.split())
+    assert "JUPYTERHUB_USER" in names
+    assert not names & {"NABLAHUB_SESSION", "NABLAHUB_SERVER", "NABLAHUB_ROLE"}
 
 
 def test_kernels_listen_on_no_port(server: Server) -> None:
@@ -105,12 +114,15 @@ def test_a_stopped_server_leaves_no_process(hub: RunningHub) -> None:
     server = hub.spawn("carol", instance_type="C3")
     server.request("POST", "/api/kernels", json={"name": "python3"})
     mark = f":{server.name}/"
-    assert _marked(hub, mark)
+    keepers = [p for p in ours(hub.state) if mark in p.environ().get("NABLAHUB_SERVER", "")]
+    below = [child for keeper in keepers for child in keeper.children(recursive=True)]
+    assert any("ipykernel_launcher" in child.cmdline() for child in below)
     server.stop()
-    assert not _marked(hub, mark)
+    assert not [p for p in (*keepers, *below) if _lives(p)]
 
 
-def _marked(hub: RunningHub, mark: str) -> list[int]:
-    from tests.support.hub import ours
-
-    return [p.pid for p in ours(hub.state) if mark in p.environ().get("NABLAHUB_SERVER", "")]
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 
 from nablahub.core.state import StateDir
 from nablahub.jobs.runners.process.shutdown import end_all as end_jobs
 from nablahub_hub.local import procfs
+from nablahub_spawner.process import descendants
 
 #: Rounds of looking: a process may start another between being seen and being ended.
 ROUNDS = 5
@@ -23,13 +25,20 @@ async def end_all(state: StateDir, session: str, *, patience: float = 3.0) -> in
     """
     total = len(await asyncio.to_thread(end_jobs, state, JOBS_PATIENCE))
     for attempt in range(ROUNDS):
-        pids = [found.pid for found in procfs.processes(session)]
+        pids = _marked_and_below(session)
         if not pids:
             break
         total += len(pids)
         await procfs.end(pids, patience=patience if attempt == 0 else 0.1)
     else:
-        for found in procfs.processes(session):
-            procfs.send(found.pid, signal.SIGKILL)
+        for pid in _marked_and_below(session):
+            procfs.send(pid, signal.SIGKILL)
         await asyncio.sleep(0)
     return total
+
+
+def _marked_and_below(session: str) -> list[int]:
+    """Return what carries the mark, and what that started: sandboxes do not carry it."""
+    marked = {found.pid for found in procfs.processes(session)}
+    below = {child.pid for pid in marked for child in descendants(pid)}
+    return sorted((marked | below) - {os.getpid()})

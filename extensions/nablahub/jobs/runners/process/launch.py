@@ -201,8 +201,6 @@ def _environment(task: TaskSpec) -> dict[str, str]:
     if task.environment is not None:
         env["VIRTUAL_ENV"] = ENVIRONMENT
         env["NABLAHUB_PYTHON"] = f"{ENVIRONMENT}/bin/python"
-    if _SESSION in os.environ:
-        env[_SESSION] = os.environ[_SESSION]
     return env | dict(task.env)
 
 
@@ -220,6 +218,10 @@ def _bare(task: TaskSpec, folder: Path, binds: list[Bind]) -> dict[str, Any]:
         (root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
     env = {name: _outside(value, root) for name, value in _environment(task).items()}
     env |= {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
+    # By this what is left of it is found. A sandbox ends with its parent; code inside could use the
+    # mark to pass for a part of the hub.
+    if _SESSION in os.environ:
+        env[_SESSION] = os.environ[_SESSION]
     with (folder / "log").open("a", encoding="utf-8") as log:
         log.write(
             "nablahub: this job runs without a sandbox: /inputs, /outputs and /storage do not "
