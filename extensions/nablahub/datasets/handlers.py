@@ -192,7 +192,7 @@ async def get_objects(call: StreamCall) -> None:
     "/datasets/{dataset}/versions/{version}/files/{path+}",
     scope="datasets:read",
     query=ContentQuery,
-    produces="application/octet-stream",
+    produces="*/*",
 )
 async def get_file(call: StreamCall) -> None:
     """Get a file's content, or the part of it that `Range` asks for."""

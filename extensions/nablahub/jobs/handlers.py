@@ -104,9 +104,7 @@ async def list_artifacts(call: StreamCall) -> Artifacts:
     return Artifacts(items=await asyncio.to_thread(listed, root))
 
 
-@stream(
-    "GET", "/jobs/{job}/artifacts/{path+}", scope="jobs:read", produces="application/octet-stream"
-)
+@stream("GET", "/jobs/{job}/artifacts/{path+}", scope="jobs:read", produces="*/*")
 async def get_artifact(call: StreamCall) -> None:
     """Get a file of a job's /artifacts."""
     service = call.get(JobService)

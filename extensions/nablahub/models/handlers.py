@@ -146,7 +146,7 @@ async def _send(call: StreamCall) -> None:
     "/models/{model}/versions/{version}/files/{path+}",
     scope="models:read",
     query=ContentQuery,
-    produces="application/octet-stream",
+    produces="*/*",
 )
 async def get_model_file(call: StreamCall) -> None:
     """Get a file of a model's version, or the part of it that `Range` asks for."""
