@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from nablahub.datasets.cache import remove_tree
 from nablahub.datasets.errors import BadPath
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.service import DatasetService
@@ -110,12 +111,12 @@ def test_a_killed_materialisation_is_never_seen_half(
     root, dataset, _ = prepared
     (version,) = look(root / "state", dataset)["versions"]
     shutil.copytree(root / "state", tmp_path / "count", symlinks=True)
-    shutil.rmtree(tmp_path / "count/cache")
+    remove_tree(tmp_path / "count/cache")
     acts = run(tmp_path / "count", "materialise", version)[1]["acts"]
     for moment in moments(seed, acts):
         state = tmp_path / str(moment)
         shutil.copytree(root / "state", state)
-        shutil.rmtree(state / "cache")
+        remove_tree(state / "cache")
         run(state, "materialise", version, kill_at=moment)
         seen = [p for p in (state / "cache").glob("*/*") if not p.name.startswith(".")]
         assert all(read(tree) == OLD for tree in seen)

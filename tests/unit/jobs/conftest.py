@@ -16,6 +16,7 @@ from nablahub.core.extension import discover
 from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
 from nablahub.jobs.api import JobsAPI
+from nablahub.jobs.runners.process.remove import remove_tree
 from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.jobs.types import Job, JobSpec
 from nablahub.projects.api import ProjectsAPI
@@ -125,3 +126,5 @@ def living(root: Path, environments: Path) -> Iterator[Life]:
     yield made
     made.service.stop()
     end_all(StateDir(made.root))
+    # Some tests nest folders deeper than what clears up old temporary folders can go.
+    remove_tree(made.root / "jobs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -84,5 +85,6 @@ def test_the_default_kernel_is_the_environments(server: builder.Server, tmp_path
 
 
 def test_the_server_itself_runs_from_the_hubs_environment(server: builder.Server) -> None:
-    printed = inside(server, f"{sys.executable} -c 'import jupyterlab, nablahub_server; print(1)'")
+    python = shlex.quote(sys.executable)
+    printed = inside(server, f"{python} -c 'import jupyterlab, nablahub_server; print(1)'")
     assert printed == "1\n"
