@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base
 from nablahub.core.errors import Conflict
+from nablahub.core.permissions import Principal
 from nablahub.core.times import Moment, now
 
 KEPT = timedelta(days=2)
@@ -44,6 +45,11 @@ class Remembered:
 
     status: int
     answer: str
+
+
+def owner(who: Principal) -> str:
+    """Return whose keys these are: what a run sent is no answer for the person behind it."""
+    return f"run:{who.job_id}" if who.kind == "run" else who.name
 
 
 def fingerprint(method: str, path: str, body: bytes) -> str:

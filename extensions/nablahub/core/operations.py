@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from nablahub.core.context import Context
 from nablahub.core.errors import PreconditionFailed, PreconditionRequired
 from nablahub.core.permissions import NEEDS, Principal
+from nablahub.core.wire import LARGEST
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 ATTRIBUTE = "__nablahub_operation__"
@@ -40,6 +41,10 @@ class Operation:
         ``"<noun>:read"`` or ``"<noun>:write"``; None: anybody, signed in or not.
     root : bool
         The path is relative to the service's prefix and not to ``api/v1``.
+    read_only : bool
+        It changes nothing, whatever its method.
+    prepare : callable or None
+        What is done in a thread of its own before the transaction.
     """
 
     method: Method
@@ -54,6 +59,8 @@ class Operation:
     consumes: str | None = None
     produces: str | None = None
     root: bool = False
+    read_only: bool = False
+    prepare: Callable[[Preparation, Any], Any] | None = None
 
     @property
     def name(self) -> str:
@@ -79,7 +86,14 @@ class Operation:
     @property
     def writes(self) -> bool:
         """Whether the operation changes something."""
-        return self.method not in ("GET", "HEAD")
+        return self.method not in ("GET", "HEAD") and not self.read_only
+
+
+def last_event_id(headers: Mapping[str, str]) -> int | None:
+    """Return the number of the last event a client saw; None when it sent none that is ours."""
+    given = headers.get("Last-Event-ID", "")
+    known = given.isascii() and given.isdecimal() and len(given) < len(str(LARGEST))
+    return int(given) if known else None
 
 
 def check_etag(if_match: str | None, revision: int) -> None:
@@ -105,6 +119,28 @@ def check_etag(if_match: str | None, revision: int) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """One request before its transaction has begun, as an operation's ``prepare`` sees it."""
+
+    who: Principal
+    path: Mapping[str, str]
+    context: Context
+    if_match: str | None = None
+
+    def get[T](self, kind: type[T]) -> T:
+        """Return a service by its class."""
+        return self.context.get(kind)
+
+    def read[T](self, work: Callable[[Session], T]) -> T:
+        """Run work in a read transaction, in this thread."""
+        return self.context.database.read_sync(work)
+
+    def check_etag(self, revision: int) -> None:
+        """Refuse an update of an older revision; see :func:`check_etag`."""
+        check_etag(self.if_match, revision)
+
+
 @dataclass
 class Call:
     """One request, as a handler of ``@operation`` sees it."""
@@ -116,6 +152,7 @@ class Call:
     context: Context
     if_match: str | None = None
     idempotency_key: str | None = None
+    prepared: Any = None
     headers: dict[str, str] = field(default_factory=dict)
 
     def get[T](self, kind: type[T]) -> T:
@@ -192,11 +229,15 @@ def operation[F: Callable[..., Any]](
     scope: str | None,
     status: int = 200,
     query: type[BaseModel] | None = None,
+    read_only: bool = False,
+    prepare: Callable[[Preparation, Any], Any] | None = None,
 ) -> Callable[[F], F]:
     """Declare a handler ``(call: Call[, body: Model]) -> Model | None`` as an operation.
 
     The body's and the answer's types are taken from the annotations. The handler runs in one
-    transaction, in a thread; 204 is sent when it returns None.
+    transaction, in a thread; 204 is sent when it returns None. All writing requests share one
+    thread: what may take long (reading a spec) belongs into ``prepare``, which gets the body and
+    whose result is ``call.prepared``. A POST that stores nothing says ``read_only``.
     """
 
     def declare(handler: F) -> F:
@@ -215,6 +256,8 @@ def operation[F: Callable[..., Any]](
                     body=hints[others[0]] if others else None,
                     query=query,
                     response=None if response is type(None) else response,
+                    read_only=read_only,
+                    prepare=prepare,
                 )
             ),
         )

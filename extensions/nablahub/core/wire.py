@@ -6,6 +6,9 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+#: Beyond it a number fits neither SQLite nor a file's offset.
+LARGEST = 2**63 - 1
+
 
 class Body(BaseModel):
     """What a client sends; a field that nobody knows is an error, not a silence."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 
 from sqlalchemy.orm import Session
 
-from nablahub.core.errors import Invalid
-from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.errors import Invalid, TooLarge
+from nablahub.core.operations import Call, Preparation, StreamCall, operation, stream
 from nablahub.core.paging import Page, PageQuery
 from nablahub.core.specmodel import read
 from nablahub.core.yamlspec import document
 from nablahub.deployments.keyring import Keyring
 from nablahub.deployments.service import DeploymentService
+from nablahub.deployments.specs import SpecText, read_spec
 from nablahub.deployments.types import (
     Deployment,
     DeploymentCreate,
@@ -24,6 +26,10 @@ from nablahub.deployments.types import (
     SpecQuery,
     SpecVersion,
 )
+from nablahub.projects.service import ProjectService
+
+#: Bytes of a key's name and age.
+LONGEST_KEY = 10_000
 
 
 @operation("GET", "/deployments", scope="deployments:read", query=DeploymentQuery)
@@ -33,10 +39,15 @@ def list_deployments(call: Call) -> Page[Deployment]:
     return Page(items=items, next=following)
 
 
-@operation("POST", "/deployments", scope="deployments:write", status=201)
+def _read_new(call: Preparation, body: DeploymentCreate) -> SpecText:
+    call.read(lambda session: call.get(ProjectService).row(session, call.who, body.project_id))
+    return read_spec(body.spec)
+
+
+@operation("POST", "/deployments", scope="deployments:write", status=201, prepare=_read_new)
 def create_deployment(call: Call, body: DeploymentCreate) -> Deployment:
     """Deploy a model."""
-    return call.get(DeploymentService).create(call.session, call.who, body)
+    return call.get(DeploymentService).create(call.session, call.who, body, call.prepared)
 
 
 @operation("GET", "/deployments/{deployment}", scope="deployments:read")
@@ -46,13 +57,22 @@ def get_deployment(call: Call) -> Deployment:
     return service.get(call.session, call.who, call.path["deployment"])
 
 
-@operation("PATCH", "/deployments/{deployment}", scope="deployments:write")
+def _read_change(call: Preparation, body: DeploymentPatch) -> SpecText | None:
+    service = call.get(DeploymentService)
+    row = call.read(lambda session: service.row(session, call.who, call.path["deployment"]))
+    call.check_etag(row.revision)
+    return None if body.spec is None else read_spec(body.spec)
+
+
+@operation(
+    "PATCH", "/deployments/{deployment}", scope="deployments:write", prepare=_read_change
+)  # fmt: skip
 def change_deployment(call: Call, body: DeploymentPatch) -> Deployment:
     """Roll out a changed spec; the version before answers until the new one does."""
     service = call.get(DeploymentService)
     row = service.row(call.session, call.who, call.path["deployment"])
     call.check_etag(row.revision)
-    return service.change(call.session, call.who, row, body)
+    return service.change(call.session, call.who, row, body, call.prepared)
 
 
 @operation("DELETE", "/deployments/{deployment}", scope="deployments:write")
@@ -91,7 +111,11 @@ async def create_key(call: StreamCall) -> NewKey:
     Not an ``@operation``: the answers of those are kept for requests that come twice, and the
     text of a key must not be kept anywhere.
     """
-    asked, faults = read(document((await call.read()).decode("utf-8", "replace")), KeyCreate)
+    text = (await call.read()).decode("utf-8", "replace")
+    if len(text) > LONGEST_KEY:
+        raise TooLarge(f"What makes a key has at most {LONGEST_KEY} characters.")
+    source = await asyncio.to_thread(document, text)
+    asked, faults = read(source, KeyCreate)
     if asked is None or faults:
         raise Invalid("The key can't be made as asked.", errors=faults)
     request = call.request_headers.get("Idempotency-Key") or secrets.token_urlsafe(18)

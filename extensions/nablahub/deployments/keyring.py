@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
 from nablahub.core.errors import NotFound
+from nablahub.core.idempotency import owner
 from nablahub.core.ids import new_id
 from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
@@ -43,7 +44,7 @@ class Keyring:
             The Idempotency-Key. Sent again, the same key gets a new text: the first one was
             never stored, so it can't be shown again, and whoever asks twice has not seen it.
         """
-        digest = hashlib.sha256(f"{who.name}\0{request}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{owner(who)}\0{request}".encode()).hexdigest()
         at = now()
         secret, prefix, sha256 = keys.make()
         query = select(KeyRow).filter_by(deployment_id=deployment.id, request=digest)

@@ -22,7 +22,13 @@ from nablahub.deployments.controller import Controller
 from nablahub.deployments.errors import BadSpec, DeploymentNameTaken, NoSuchSpecVersion
 from nablahub.deployments.routes import endpoint
 from nablahub.deployments.servers import KIND, ModelServers, Servers
-from nablahub.deployments.specs import check_instance, fingerprint, pick_engine, read_spec
+from nablahub.deployments.specs import (
+    SpecText,
+    check_instance,
+    fingerprint,
+    pick_engine,
+    read_spec,
+)
 from nablahub.deployments.store import DeploymentRow, SpecRow, of_teams, servers, spec, specs
 from nablahub.deployments.types import (
     Deployment,
@@ -118,10 +124,12 @@ class DeploymentService:
         )
         return sorted({f"deployment {row.name}" for row in session.scalars(query)})
 
-    def create(self, session: Session, who: Principal, asked: DeploymentCreate) -> Deployment:
-        """Make a deployment; BadSpec names what its spec has wrong."""
+    def create(
+        self, session: Session, who: Principal, asked: DeploymentCreate, given: SpecText
+    ) -> Deployment:
+        """Make a deployment; BadSpec names what of its spec there is not."""
         project = self._context.get(ProjectService).row(session, who, asked.project_id)
-        wanted, source = read_spec(asked.spec)
+        wanted, source = given
         self._check_free(session, project.id, wanted.name)
         at = now()
         row = DeploymentRow(
@@ -182,14 +190,19 @@ class DeploymentService:
         return [self._as_wire(session, row) for row in rows], following
 
     def change(
-        self, session: Session, who: Principal, row: DeploymentRow, asked: DeploymentPatch
+        self,
+        session: Session,
+        who: Principal,
+        row: DeploymentRow,
+        asked: DeploymentPatch,
+        given: SpecText | None = None,
     ) -> Deployment:
         """Roll a changed spec out as the next version; the same spec again changes nothing.
 
-        A version that was given up is tried again.
+        A version that was given up is tried again. ``given`` is what was read of a whole new spec.
         """
         current = spec(session, row.id, row.spec_version)
-        wanted, source = read_spec(self._asked(session, row, current, asked))
+        wanted, source = given or read_spec(self._changed(session, row, current, asked))
         if wanted.name != row.name:
             fault = source.fault(
                 ("name",), f"The deployment is called {row.name!r}; its name can't be changed.",
@@ -232,12 +245,10 @@ class DeploymentService:
         event = Event(KIND, row.id, type_, row.team_id, row.project_id, data)
         self._context.events.emit(session, event)
 
-    def _asked(
+    def _changed(
         self, session: Session, row: DeploymentRow, current: SpecRow, asked: DeploymentPatch
-    ) -> str | Mapping[str, Any]:
-        """Return the spec that a patch stands for."""
-        if asked.spec is not None:
-            return asked.spec
+    ) -> Mapping[str, Any]:
+        """Return the spec that a patch of some fields, or back to a version, stands for."""
         base = current
         if asked.spec_version is not None:
             found = session.get(SpecRow, (row.id, asked.spec_version))

@@ -39,9 +39,12 @@ LATER: Final = {
     "region": "Remove it; it runs where the hub runs.",
 }
 
+#: A spec, and the places of its parts.
+type SpecText = tuple[DeploymentSpec, Document]
 
-def read_spec(source: str | Mapping[str, Any]) -> tuple[DeploymentSpec, Document]:
-    """Read and check a spec by itself.
+
+def read_spec(source: str | Mapping[str, Any]) -> SpecText:
+    """Read and check a spec by itself: seconds for a long one, so not in a writing transaction.
 
     Raises
     ------

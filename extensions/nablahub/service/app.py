@@ -20,6 +20,7 @@ from nablahub.service import handlers
 from nablahub.service.auth import Authenticator
 from nablahub.service.http import EdgeHandler, NotFoundHandler
 from nablahub.service.openapi import build
+from nablahub.service.preparing import Preparer
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Service:
     async def start(self) -> None:
         """Start what the slices run beside requests, and take up what was left unfinished."""
         self.authenticator = Authenticator(self.context)
+        self.preparer = Preparer()
         for service in self.context.services:
             if hasattr(service, "start"):
                 await service.start()
@@ -67,6 +69,7 @@ class Service:
             if hasattr(service, "stop"):
                 await service.stop()
         await self.authenticator.close()
+        self.preparer.close()
         self.database.close()
 
     def application(self) -> web.Application:
@@ -79,7 +82,10 @@ class Service:
             if op.method in methods:
                 raise ValueError(f"two operations on {op.method} {op.path}")
             methods[op.method] = op
-        shared = {"context": self.context, "authenticator": self.authenticator}
+        shared = {
+            "context": self.context, "authenticator": self.authenticator,
+            "preparer": self.preparer,
+        }  # fmt: skip
         # Paths without parameters first, and "rest of the path" last: most special wins.
         ordered = sorted(by_path, key=lambda p: (p.count(".+"), p.count("(?P<"), -len(p)))
         routes: list[Any] = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -16,12 +15,14 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from nablahub.core.context import Context
-from nablahub.core.errors import Malformed, NablaError, TooLarge
-from nablahub.core.idempotency import IdempotencyRow, fingerprint, recall, remember
-from nablahub.core.operations import Call, Operation, StreamCall
+from nablahub.core.errors import Malformed, NablaError
+from nablahub.core.idempotency import IdempotencyRow, fingerprint, owner, recall, remember
+from nablahub.core.operations import Call, Operation, Preparation
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.service.auth import Authenticator, token_of
+from nablahub.service.calls import HttpCall, body_too_large
+from nablahub.service.preparing import Preparer
 from nablahub.service.problems import (
     CONTENT_TYPE,
     NoSuchMethod,
@@ -33,8 +34,10 @@ from nablahub.service.problems import (
 
 log = logging.getLogger(__name__)
 
+#: Status, body and headers.
+type Answer = tuple[int, str, dict[str, str]]
+
 NOBODY = Principal("", scopes=frozenset())
-QUEUED_CHUNKS = 4
 #: Bytes of a body that are read and dropped before its refusal is told.
 DRAINED = 16 * 1024**2
 EDGE_HEADERS = {
@@ -45,73 +48,6 @@ EDGE_HEADERS = {
 }
 
 
-class HttpCall(StreamCall):
-    """A streamed request as tornado has it."""
-
-    def __init__(self, edge: EdgeHandler, who: Principal, path: Mapping[str, str]) -> None:
-        self._edge = edge
-        self.who = who
-        self.path = path
-        self.query = edge.query
-        self.context = edge.context
-        self.method = str(edge.request.method)
-        self.request_headers = edge.request.headers
-        self.body: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED_CHUNKS)
-        self._ended = False
-
-    async def read(self) -> bytes:
-        """Return the whole body."""
-        limit = self.context.settings.max_body_bytes
-        parts = bytearray()
-        async for chunk in self.chunks():
-            parts += chunk
-            if len(parts) > limit:
-                raise body_too_large(limit)
-        return bytes(parts)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives; nothing more once it has ended."""
-        while not self._ended:
-            chunk = await self.body.get()
-            if chunk is None:
-                self._ended = True
-            else:
-                yield chunk
-
-    async def write(self, data: bytes) -> None:
-        """Send bytes."""
-        self._edge.write(data)
-        await self._edge.flush()
-
-    async def sse(self, data: Any, *, event: str | None = None, seq: str | None = None) -> None:
-        """Send one server-sent event."""
-        lines = [f"id: {seq}"] if seq is not None else []
-        lines += [f"event: {event}"] if event is not None else []
-        lines.append(f"data: {json.dumps(data, default=str)}")
-        await self.write(("\n".join(lines) + "\n\n").encode())
-
-    async def reauthenticate(self) -> None:
-        """Check that the token still stands for the same."""
-        token = token_of(self.request_headers.get("Authorization"))
-        self.who = await self._edge.authenticator.principal(token)
-
-    def set_header(self, name: str, value: str) -> None:
-        """Set a header of the answer."""
-        self._edge.set_header(name, value)
-
-    def set_status(self, status: int) -> None:
-        """Set the status of the answer."""
-        self._edge.set_status(status)
-
-
-def body_too_large(limit: int) -> TooLarge:
-    """Return the error for a body above the limit in bytes."""
-    return TooLarge(
-        f"The body is larger than the {limit} bytes that are accepted here.",
-        hint="Send less at once; files go into datasets.",
-    )
-
-
 @web.stream_request_body
 class EdgeHandler(web.RequestHandler):
     """Finds the operation, checks who asks, runs it, answers.
@@ -120,11 +56,16 @@ class EdgeHandler(web.RequestHandler):
     """
 
     def initialize(
-        self, context: Context, authenticator: Authenticator, operations: dict[str, Operation]
+        self,
+        context: Context,
+        authenticator: Authenticator,
+        preparer: Preparer,
+        operations: dict[str, Operation],
     ) -> None:
         """Take what belongs to the route."""
         self.context = context
         self.authenticator = authenticator
+        self.preparer = preparer
         self.operations = operations
         self.query: Any = None
         self._buffer = bytearray()
@@ -241,14 +182,24 @@ class EdgeHandler(web.RequestHandler):
 
     get = head = post = put = patch = delete = _respond
 
-    async def _run(self) -> tuple[int, str, dict[str, str]]:
+    async def _run(self) -> Answer:
         operation = self._operation()
         body = self._read_body(operation)
         database = self.context.database
-        run = self._in_transaction
-        if operation.writes:
-            return await database.write(lambda session: run(session, operation, body))
-        return await database.read(lambda session: run(session, operation, body))
+        prepared = None
+        if (prepare := operation.prepare) is not None:
+            before = await database.read(lambda session: self._recall(session, operation))
+            if before is not None:
+                return before
+            call = Preparation(
+                self._who, self.path_kwargs, self.context, self.request.headers.get("If-Match")
+            )
+            prepared = await self.preparer.run(self._who.name, lambda: prepare(call, body))
+
+        def work(session: Session) -> Answer:
+            return self._in_transaction(session, operation, body, prepared)
+
+        return await (database.write(work) if operation.writes else database.read(work))
 
     def _read_body(self, operation: Operation) -> Any:
         if len(self._buffer) > (limit := self.context.settings.max_body_bytes):
@@ -269,21 +220,37 @@ class EdgeHandler(web.RequestHandler):
         except ValidationError as error:
             raise from_validation(error, "body") from error
 
+    def _key(self, operation: Operation) -> str | None:
+        if operation.method != "POST" or not operation.writes:
+            return None
+        key = self.request.headers.get("Idempotency-Key")
+        if key is not None and not 0 < len(key) <= 255:
+            raise Malformed("An Idempotency-Key has 1 to 255 characters.")
+        return key
+
+    def _asked(self) -> str:
+        request = self.request
+        return fingerprint(str(request.method), request.uri or "", bytes(self._buffer))
+
+    def _recall(self, session: Session, operation: Operation) -> Answer | None:
+        """Return what was answered when this request came before."""
+        key = self._key(operation)
+        before = key and recall(session, owner(self._who), key, self._asked())
+        if not before:
+            return None
+        return before.status, before.answer, {"Idempotent-Replayed": "true"}
+
     def _in_transaction(
-        self, session: Session, operation: Operation, body: Any
-    ) -> tuple[int, str, dict[str, str]]:
-        key = self.request.headers.get("Idempotency-Key") if operation.method == "POST" else None
-        asked = fingerprint(operation.method, self.request.uri or "", bytes(self._buffer))
-        if key is not None:
-            if not 0 < len(key) <= 255:
-                raise Malformed("An Idempotency-Key has 1 to 255 characters.")
-            before = recall(session, self._who.name, key, asked)
-            if before is not None:
-                return before.status, before.answer, {"Idempotent-Replayed": "true"}
+        self, session: Session, operation: Operation, body: Any, prepared: Any
+    ) -> Answer:
+        before = self._recall(session, operation)
+        if before is not None:
+            return before
+        key = self._key(operation)
         call = Call(
             session=session, who=self._who, path=self.path_kwargs, query=self.query,
             context=self.context, if_match=self.request.headers.get("If-Match"),
-            idempotency_key=key,
+            idempotency_key=key, prepared=prepared,
         )  # fmt: skip
         result = operation.handler(call, *([] if operation.body is None else [body]))
         answer, headers = _answer(result)
@@ -292,14 +259,14 @@ class EdgeHandler(web.RequestHandler):
             remember(
                 session,
                 IdempotencyRow(
-                    who=self._who.name, key=key, at=now(), request=asked,
+                    who=owner(self._who), key=key, at=now(), request=self._asked(),
                     status=operation.status, answer=answer,
                 ),
             )  # fmt: skip
         return operation.status, answer, headers
 
     async def _run_stream(self, operation: Operation, call: HttpCall) -> None:
-        if operation.produces is not None:
+        if operation.produces is not None and operation.produces != "*/*":
             self.set_header("Content-Type", operation.produces)
         self.set_status(operation.status)
         try:

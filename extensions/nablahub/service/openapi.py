@@ -164,7 +164,7 @@ def _parameters(op: Operation) -> list[dict[str, Any]]:
             })  # fmt: skip
     if op.method == "PATCH":
         found.append(_header("If-Match", "ETag of the revision that was read", required=True))
-    if op.method == "POST":
+    if op.method == "POST" and op.writes:
         found.append(_header("Idempotency-Key", "Sent twice, done once", required=False))
     return found
 

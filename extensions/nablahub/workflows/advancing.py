@@ -29,6 +29,8 @@ from nablahub.workflows.work import JobView, Place, Work
 CANCELLED: Final = "cancelled"
 TIMEOUT: Final = "timeout"
 KEEP_SPECS: Final = 64
+#: Jobs that a step starts, or asks to end: others wait for its transaction to be over.
+AT_ONCE: Final = 40
 GONE: Final = JobView("Error", "lost", "The job's record is gone.")
 
 
@@ -41,7 +43,8 @@ class Advanced:
     ended
         The run has ended: its volumes can go.
     again
-        Seconds until the run's own timeout, None when it has none.
+        Seconds until there is more to do: 0 when not all could be started or ended at once, else
+        the run's own timeout; None when it has none.
     """
 
     ended: bool
@@ -79,10 +82,12 @@ class Advancer:
         for row in rows:
             if row.job_id is not None and row.state not in ENDED:
                 self._copy(spec, row, views.get(row.job_id, GONE))
-        self._move(session, run, spec, rows)
+        more = self._move(session, run, spec, rows)
         if _picture(run, rows) != before:
             self._tell(session, run, rows, "changed")
         ended = run.state in ENDED
+        if more and not ended:
+            return Advanced(ended, 0.0)
         return Advanced(ended, None if ended or left is None or left <= 0 else left)
 
     def _spec(self, run: RunRow) -> Spec:
@@ -113,23 +118,30 @@ class Advancer:
         if view.state in ENDED:
             row.outputs = {name: _output(value) for name, value in view.outputs.items()}
 
-    def _move(self, session: Session, run: RunRow, spec: Spec, rows: list[RunJobRow]) -> None:
+    def _move(self, session: Session, run: RunRow, spec: Spec, rows: list[RunJobRow]) -> bool:
+        """Start, skip and end what is due; return whether some of it is left for another step."""
         by_name = {row.name: row for row in rows}
         needs = {row.name: row.needs for row in rows}
+        left = AT_ONCE
         while True:
             states = {row.name: row.state for row in rows}
             step = plan(needs, states, cancelled=run.cancel_asked)
             for name, why in (step.skip or {}).items():
                 self._skip(by_name[name], why, cancelled=run.cancel_asked)
             # What the service does by itself ends at once, and may let others start.
-            done = [self._start(session, run, spec, by_name, name) for name in step.submit]
-            if not any(done):
+            due = step.submit[:left]
+            left -= len(due)
+            done = [self._start(session, run, spec, by_name, name) for name in due]
+            if not any(done) or left == 0:
                 break
         if run.cancel_asked:
             for row in rows:
                 if row.job_id is not None and row.state not in ENDED:
-                    self._work.cancel(session, row.job_id)
+                    left -= self._work.cancel(session, row.job_id)
+                    if left <= 0:
+                        break
         self._conclude(run, rows, step)
+        return left <= 0
 
     def _start(
         self, session: Session, run: RunRow, spec: Spec, rows: dict[str, RunJobRow], name: str

@@ -39,6 +39,13 @@ class Binder:
 
     def bind(self, given: Mapping[str, InputValue]) -> Binding:
         """Bind the workflow's inputs, the jobs' own ones and the output datasets."""
+        found = self.look_up(given)
+        if not found.faults:
+            self._bind_outputs(found)
+        return found
+
+    def look_up(self, given: Mapping[str, InputValue]) -> Binding:
+        """Bind what is read: all but the output datasets, which are made when missing."""
         found = Binding()
         for name in given:
             if name not in self.spec.inputs:
@@ -54,8 +61,6 @@ class Binder:
                     bound = self._look_up(found, item.type, item.given, path, None)
                     if bound is not None:
                         found.inline[f"{job_name}.{name}"] = bound
-        if not found.faults:
-            self._bind_outputs(found)
         return found
 
     def _bind_input(

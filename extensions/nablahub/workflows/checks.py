@@ -16,6 +16,10 @@ from nablahub.workflows.references import WORKFLOW, UnknownReference, WorkflowVa
 from nablahub.workflows.spec import Job, JobInput, Output, Part, Spec
 
 MAX_JOBS = 1000
+#: Of all jobs together.
+MAX_NEEDS = 10_000
+#: Faults of one kind that get a hint: looking for what was meant takes its time.
+HINTED = 20
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -26,6 +30,7 @@ class _Checker:
     files: Collection[str]
     faults: list[Fault] = field(default_factory=list)
     arguments: dict[str, Part] = field(default_factory=dict)
+    before: dict[str, Collection[str]] = field(default_factory=dict)
 
     def add(self, path: Path, message: str, *, hint: str = "", key: bool = False) -> None:
         self.faults.append(self.source.fault(path, message, hint=hint, key=key))
@@ -41,6 +46,11 @@ class _Checker:
         if len(jobs) > MAX_JOBS:
             self.add(("jobs",), f"A workflow can have {MAX_JOBS} jobs, not {len(jobs)}.")
             return
+        total = sum(len(job.needs) for job in jobs.values())
+        if total > MAX_NEEDS:
+            self.add(("jobs",), f"The jobs of a workflow can have {MAX_NEEDS} needs in all, not "
+                     f"{total}.", hint="Name only what a job needs directly.")  # fmt: skip
+            return
         for name, workflow_input in self.spec.inputs.items():
             self.check_workflow_input(name, workflow_input.type)
         self.check_env(("defaults", "env"), self.spec.defaults.env)
@@ -55,7 +65,9 @@ class _Checker:
                 self.check_output(("jobs", name, "outputs", key), output)
 
     def check_env(self, path: Path, env: Mapping[str, str]) -> None:
-        for key in env:
+        for key, value in env.items():
+            if "\0" in value:
+                self.add((*path, key), f"The variable '{key}' can't hold the character NUL.")
             if not VARIABLE.fullmatch(key):
                 self.add((*path, key), f"'{key}' can't be the name of a variable.", key=True,
                          hint="Use letters, digits and '_', and no digit first.")  # fmt: skip
@@ -69,16 +81,20 @@ class _Checker:
             )
 
     def check_needs(self, needs: Mapping[str, list[str]]) -> None:
+        unknown = 0
         for name, others in needs.items():
+            seen: set[str] = set()
             for index, other in enumerate(others):
                 path = self._need(name, index)
                 if other == name:
                     self.add(path, f"The job '{name}' needs itself.", hint="Remove it.")
                 elif other not in needs:
-                    hint = did_you_mean(other, needs)
+                    unknown += 1
+                    hint = did_you_mean(other, needs) if unknown <= HINTED else ""
                     self.add(path, f"'{name}' needs '{other}', and no job is called so.", hint=hint)
-                elif other in others[:index]:
+                elif other in seen:
                     self.add(path, f"'{other}' stands in `needs` twice.", hint="Remove one.")
+                seen.add(other)
         proper = {n: [o for o in others if o != n] for n, others in needs.items()}
         for cycle in cycles(proper):
             way = " → ".join(cycle)
@@ -224,12 +240,17 @@ class _Checker:
             return
         if target.job == job:
             self.add(path, "A job can't take its own output as an input.")
-        elif target.job not in ancestors(needs, job):
+        elif target.job not in self._ancestors(needs, job):
             self.add(
                 path,
                 f"'{job}' takes an output of '{target.job}' and does not wait for it.",
                 hint=f"Add '{target.job}' to its `needs`.",
             )
+
+    def _ancestors(self, needs: Mapping[str, list[str]], job: str) -> Collection[str]:
+        if job not in self.before:
+            self.before[job] = ancestors(needs, job)
+        return self.before[job]
 
     def check_inline(self, path: Path, item: JobInput) -> None:
         if item.type is None:

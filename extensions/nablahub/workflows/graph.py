@@ -81,15 +81,18 @@ def verdict(states: Mapping[str, str | None], *, cancelled: bool = False) -> str
 
 def order(needs: Needs) -> list[str]:
     """Return the jobs, each after those it needs; jobs on a cycle are left out."""
-    left = {job: {other for other in others if other in needs} for job, others in needs.items()}
-    result: list[str] = []
-    while ready := [job for job, others in left.items() if not others]:
-        result += ready
-        for job in ready:
-            del left[job]
-        done = set(ready)
-        for others in left.values():
-            others -= done
+    missing = {job: sum(other in needs for other in set(needs[job])) for job in needs}
+    followers: dict[str, list[str]] = {job: [] for job in needs}
+    for job, others in needs.items():
+        for other in set(others):
+            if other in followers:
+                followers[other].append(job)
+    result = [job for job, count in missing.items() if count == 0]
+    for job in result:  # It grows while it is walked along.
+        for follower in followers[job]:
+            missing[follower] -= 1
+            if missing[follower] == 0:
+                result.append(follower)
     return result
 
 

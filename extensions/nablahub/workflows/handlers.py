@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from nablahub.core.errors import NotFound
-from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.operations import Call, Preparation, StreamCall, operation, stream
 from nablahub.core.paging import Page
 from nablahub.projects.service import ProjectService
-from nablahub.workflows.runs import KIND, MANY_JOBS
-from nablahub.workflows.service import WorkflowService
+from nablahub.workflows.runs import KIND, MANY_JOBS, Ready
+from nablahub.workflows.service import Sound, WorkflowService
 from nablahub.workflows.store import RunRow, WorkflowRow, runs_of
 from nablahub.workflows.types import (
     ENDED,
@@ -40,16 +42,28 @@ def list_workflows(call: Call) -> Page[Workflow]:
     return Page(items=items, next=following)
 
 
-@operation("POST", "/workflows", scope="workflows:write", status=201)
+def _read_new(call: Preparation, body: WorkflowCreate) -> Sound:
+    call.read(lambda session: call.get(ProjectService).row(session, call.who, body.project))
+    return call.get(WorkflowService).sound(body.spec, body.files)
+
+
+@operation("POST", "/workflows", scope="workflows:write", status=201, prepare=_read_new)
 def create_workflow(call: Call, body: WorkflowCreate) -> WorkflowDetail:
     """Create a workflow from a spec; every fault of it is told, with line and column."""
-    return call.get(WorkflowService).create(call.session, call.who, body)
+    return call.get(WorkflowService).create(call.session, call.who, body, call.prepared)
 
 
-@operation("POST", "/workflow-validations", scope="workflows:write")
+def _validate(call: Preparation, body: ValidationRequest) -> Validation:
+    return call.get(WorkflowService).validate(body.spec, body.files)
+
+
+@operation(
+    "POST", "/workflow-validations", scope="workflows:write", read_only=True, prepare=_validate
+)  # fmt: skip
 def validate_workflow(call: Call, body: ValidationRequest) -> Validation:
     """Look at a spec and tell all that is wrong with it; nothing is stored."""
-    return call.get(WorkflowService).validate(body.spec, body.files)
+    found: Validation = call.prepared
+    return found
 
 
 @operation("GET", "/workflows/{workflow}", scope="workflows:read")
@@ -58,12 +72,23 @@ def get_workflow(call: Call) -> WorkflowDetail:
     return call.get(WorkflowService).get(call.session, call.who, call.path["workflow"])
 
 
-@operation("PATCH", "/workflows/{workflow}", scope="workflows:write")
+def _read_change(call: Preparation, body: WorkflowPatch) -> Sound:
+    service = call.get(WorkflowService)
+
+    def look(session: Session) -> tuple[str | dict[str, Any], Mapping[str, str], int]:
+        row = service.row(session, call.who, call.path["workflow"])
+        call.check_etag(row.revision)
+        return (*service.changed(row, body), row.revision)
+
+    return service.sound(*call.read(look))
+
+
+@operation("PATCH", "/workflows/{workflow}", scope="workflows:write", prepare=_read_change)
 def change_workflow(call: Call, body: WorkflowPatch) -> WorkflowDetail:
     """Change a workflow's name, spec or files."""
     row = _workflow(call)
     call.check_etag(row.revision)
-    return call.get(WorkflowService).change(call.session, row, body)
+    return call.get(WorkflowService).change(call.session, row, body, call.prepared)
 
 
 @operation("DELETE", "/workflows/{workflow}", scope="workflows:write")
@@ -82,11 +107,23 @@ def list_runs(call: Call) -> Page[Run]:
     return Page(items=items, next=following)
 
 
-@operation("POST", "/workflows/{workflow}/runs", scope="runs:write", status=201)
+def _check_run(call: Preparation, body: RunCreate) -> Ready:
+    service = call.get(WorkflowService)
+
+    def look(session: Session) -> Ready:
+        row = service.row(session, call.who, call.path["workflow"])
+        return service.runs.ready(session, call.who, row, body.inputs)
+
+    return call.read(look)
+
+
+@operation(
+    "POST", "/workflows/{workflow}/runs", scope="runs:write", status=201, prepare=_check_run
+)  # fmt: skip
 def start_run(call: Call, body: RunCreate) -> Run:
     """Start a run of a workflow."""
     runs = call.get(WorkflowService).runs
-    return runs.start(call.session, call.who, _workflow(call), body.inputs)
+    return runs.start(call.session, call.who, _workflow(call), body.inputs, call.prepared)
 
 
 @operation("GET", "/workflows/{workflow}/runs/{run}", scope="runs:read")

@@ -5,30 +5,42 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
+from nablahub.core.errors import Conflict
 from nablahub.core.events import Event
 from nablahub.core.ids import new_uuid
 from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
-from nablahub.core.yamlspec import Document, LaterMarks
+from nablahub.core.yamlspec import MAX_CHARACTERS, Document, LaterMarks
 from nablahub.workflows.advancing import CANCELLED, Advancer
 from nablahub.workflows.binding import Binder
 from nablahub.workflows.errors import CannotRunHere, InvalidInputs, NoSuchRun
 from nablahub.workflows.machine import check_here
 from nablahub.workflows.slices import SliceWork
-from nablahub.workflows.spec import restore
+from nablahub.workflows.spec import Spec, restore
 from nablahub.workflows.store import RunJobRow, RunRow, WorkflowRow, jobs_of, unfinished
 from nablahub.workflows.types import ENDED, InputValue, Run, RunJob
 from nablahub.workflows.work import Place
 
 KIND = "run"
 MANY_JOBS = 100
+#: Characters of a text that is read again within a transaction, to name a fault's line.
+SHORT = 20_000
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A workflow that was found able to run, in the revision that was looked at."""
+
+    spec: Spec
+    revision: int
 
 
 class RunKeeper:
@@ -41,14 +53,14 @@ class RunKeeper:
         self._volumes = context.settings.state.volumes
         context.reconciler.register(KIND, self._step)
 
-    def start(
+    def ready(
         self,
         session: Session,
         who: Principal,
         workflow: WorkflowRow,
         given: Mapping[str, InputValue],
-    ) -> Run:
-        """Start a run.
+    ) -> Ready:
+        """Look at a workflow that shall run; it reads only, and takes long when faults have lines.
 
         Raises
         ------
@@ -58,13 +70,41 @@ class RunKeeper:
             An input is missing, unknown, or names what does not exist.
         """
         spec = restore(workflow.spec)
-        source = kept(workflow)
+        source = kept(workflow, longest=MAX_CHARACTERS)
         faults = check_here(source, spec, self._work.machine())
         if faults:
             raise CannotRunHere(faults)
-        uuid = new_uuid()
+        place = Place("", workflow.team_id, workflow.project_id, who.name)
+        found = Binder(session, who, place, self._work, source, spec).look_up(given)
+        if found.faults:
+            raise InvalidInputs(found.faults)
+        return Ready(spec, workflow.revision)
+
+    def start(
+        self,
+        session: Session,
+        who: Principal,
+        workflow: WorkflowRow,
+        given: Mapping[str, InputValue],
+        ready: Ready,
+    ) -> Run:
+        """Start a run.
+
+        Raises
+        ------
+        Conflict
+            The workflow is another one than was found ready.
+        InvalidInputs
+            An input or output names what does not exist, or not any more.
+        """
+        if workflow.revision != ready.revision:
+            raise Conflict(
+                f"The workflow {workflow.name} was changed while a run of it was to start.",
+                hint="Start it again.",
+            )
+        spec, uuid = ready.spec, new_uuid()
         place = Place(uuid, workflow.team_id, workflow.project_id, who.name)
-        found = Binder(session, who, place, self._work, source, spec).bind(given)
+        found = Binder(session, who, place, self._work, kept(workflow), spec).bind(given)
         if found.faults:
             raise InvalidInputs(found.faults)
         workflow.last_number += 1
@@ -169,10 +209,14 @@ class RunKeeper:
         self._context.events.emit(session, event)
 
 
-def kept(workflow: WorkflowRow) -> Document:
-    """Return a workflow's spec with the places of its text, which is read for a fault only."""
+def kept(workflow: WorkflowRow, longest: int = SHORT) -> Document:
+    """Return a workflow's spec with the places of its text, which is read for a fault only.
+
+    Faults of a text of more characters than ``longest`` have pointers, and no lines.
+    """
     text = workflow.source
-    return Document(workflow.spec, {} if text is None else LaterMarks(text))
+    known = text is not None and len(text) <= longest
+    return Document(workflow.spec, LaterMarks(text or "") if known else {})
 
 
 def _remove(folder: Path) -> None:

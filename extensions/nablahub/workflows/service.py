@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
-from nablahub.core.errors import Fault, Invalid, TooLarge
+from nablahub.core.errors import Fault, Invalid
 from nablahub.core.events import Event
 from nablahub.core.ids import new_uuid
+from nablahub.core.operations import check_etag
 from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
@@ -24,6 +26,7 @@ from nablahub.workflows.errors import (
     WorkflowNameTaken,
     WorkflowRuns,
 )
+from nablahub.workflows.files import check_files
 from nablahub.workflows.machine import check_here
 from nablahub.workflows.runs import RunKeeper, kept
 from nablahub.workflows.slices import SliceWork
@@ -50,7 +53,30 @@ from nablahub.workflows.types import (
 )
 
 Faults = list[Fault]
-MAX_FILES_BYTES = 8 * 1024**2
+FaultModels = list[FaultModel]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A spec that has no fault of its own: what is found out before it is stored.
+
+    Parameters
+    ----------
+    text, files
+        As they were sent.
+    spec
+        What was read of it.
+    warnings
+        What keeps it from running here just now.
+    revision
+        Of the workflow that is changed by it; 0 when it makes a new one.
+    """
+
+    text: str | dict[str, Any]
+    files: Mapping[str, str]
+    spec: Spec
+    warnings: list[FaultModel]
+    revision: int = 0
 
 
 class WorkflowService:
@@ -79,15 +105,53 @@ class WorkflowService:
         """Return everything that is wrong with a spec, here included; store nothing."""
         source = document(spec)
         parsed, faults = self._faults(source, files)
+        try:
+            check_files(files)
+        except Invalid as error:
+            faults = [*faults, *error.errors]
         if parsed is not None:
             faults = [*faults, *check_here(source, parsed, self._work.machine())]
         faults = sorted(faults, key=lambda f: (f.line or 0, f.column or 0))
         return Validation(valid=not faults, errors=_models(faults))
 
-    def create(self, session: Session, who: Principal, asked: WorkflowCreate) -> WorkflowDetail:
-        """Make a workflow; InvalidWorkflow tells all that is wrong with its spec."""
+    def sound(
+        self, spec: str | dict[str, Any], files: Mapping[str, str], revision: int = 0
+    ) -> Sound:
+        """Read and check a spec: seconds for a long one, so not in a transaction that writes.
+
+        Raises
+        ------
+        InvalidWorkflow
+            With all that is wrong with it.
+        MalformedSpec
+            It isn't YAML.
+        Invalid, TooLarge
+            The files can't be carried.
+        """
+        check_files(files)
+        source = document(spec)
+        parsed, faults = self._faults(source, files)
+        if faults or parsed is None:
+            raise InvalidWorkflow(faults)
+        warnings = _models(check_here(source, parsed, self._work.machine()))
+        return Sound(spec, files, parsed, warnings, revision)
+
+    def changed(
+        self, row: WorkflowRow, asked: WorkflowPatch
+    ) -> tuple[str | dict[str, Any], Mapping[str, str]]:
+        """Return the spec and files that a patch makes of a workflow's."""
+        text: str | dict[str, Any] = row.source if row.source is not None else row.spec
+        return (
+            text if asked.spec is None else asked.spec,
+            row.files if asked.files is None else asked.files,
+        )
+
+    def create(
+        self, session: Session, who: Principal, asked: WorkflowCreate, sound: Sound
+    ) -> WorkflowDetail:
+        """Make a workflow of a sound spec."""
         project = self._context.get(ProjectService).row(session, who, asked.project)
-        source, spec = self._sound(asked.spec, asked.files)
+        spec = sound.spec
         name = asked.name or spec.name
         if name is None:
             raise Invalid(
@@ -105,7 +169,7 @@ class WorkflowService:
         session.add(row)
         session.flush()
         self._tell(session, row, "created")
-        return self._detail(session, row, source, spec)
+        return self._detail(session, row, spec, sound.warnings)
 
     def row(self, session: Session, who: Principal, workflow_id: str) -> WorkflowRow:
         """Return the row; NoSuchWorkflow unless it is there and the caller's."""
@@ -119,7 +183,9 @@ class WorkflowService:
     def get(self, session: Session, who: Principal, workflow_id: str) -> WorkflowDetail:
         """Return a workflow with its spec, and what keeps it from running here."""
         row = self.row(session, who, workflow_id)
-        return self._detail(session, row, kept(row), restore(row.spec))
+        spec = restore(row.spec)
+        warnings = check_here(kept(row), spec, self._work.machine())
+        return self._detail(session, row, spec, _models(warnings))
 
     def list(
         self, session: Session, who: Principal, asked: WorkflowQuery
@@ -135,25 +201,28 @@ class WorkflowService:
         query = workflows_of(who.team_ids, project, asked.name)
         rows, following = page(session, query, asked, columns=columns, key=WorkflowRow.id)
         latest = latest_runs(session, [row.id for row in rows])
-        items = [Workflow.model_validate(_fields(row, latest.get(row.id))) for row in rows]
+        items = [
+            Workflow.model_validate(_fields(row, restore(row.spec), latest.get(row.id)))
+            for row in rows
+        ]
         return items, following
 
-    def change(self, session: Session, row: WorkflowRow, asked: WorkflowPatch) -> WorkflowDetail:
+    def change(
+        self, session: Session, row: WorkflowRow, asked: WorkflowPatch, sound: Sound
+    ) -> WorkflowDetail:
         """Change name, spec or files; runs go on with what they were started with."""
+        # `If-Match: *` allows every revision, but not one that the spec was not checked with.
+        check_etag(f'"{sound.revision}"', row.revision)
         if asked.name is not None and asked.name != row.name:
             self._check_free(session, row.project_id, asked.name)
             row.name = asked.name
-        text: str | dict[str, Any] = row.source if row.source is not None else row.spec
-        if asked.spec is not None:
-            text = asked.spec
-        files = asked.files if asked.files is not None else row.files
-        source, spec = self._sound(text, files)
+        text, spec = sound.text, sound.spec
         row.spec, row.source = spec.dump(), text if isinstance(text, str) else None
-        row.files, row.file_names = files, sorted(files)
+        row.files, row.file_names = dict(sound.files), sorted(sound.files)
         row.updated_at = now()
         row.revision += 1
         self._tell(session, row, "changed")
-        return self._detail(session, row, source, spec)
+        return self._detail(session, row, spec, sound.warnings)
 
     def delete(self, session: Session, row: WorkflowRow) -> None:
         """Delete a workflow and the record of its runs; WorkflowRuns while one has not ended."""
@@ -178,23 +247,13 @@ class WorkflowService:
             faults = [*faults, *check(source, spec, files)]
         return spec, sorted(faults, key=lambda f: (f.line or 0, f.column or 0))
 
-    def _sound(self, spec: str | dict[str, Any], files: Mapping[str, str]) -> tuple[Document, Spec]:
-        """Return a spec that has no fault of its own; InvalidWorkflow tells all it has."""
-        _check_files(files)
-        source = document(spec)
-        parsed, faults = self._faults(source, files)
-        if faults or parsed is None:
-            raise InvalidWorkflow(faults)
-        return source, parsed
-
     def _detail(
-        self, session: Session, row: WorkflowRow, source: Document, spec: Spec
+        self, session: Session, row: WorkflowRow, spec: Spec, warnings: FaultModels
     ) -> WorkflowDetail:
         latest = latest_runs(session, [row.id]).get(row.id)
-        warnings = check_here(source, spec, self._work.machine())
         return WorkflowDetail.model_validate({
-            **_fields(row, latest), "spec": row.spec, "source": row.source,
-            "warnings": _models(warnings),
+            **_fields(row, spec, latest), "spec": row.spec, "source": row.source,
+            "warnings": warnings,
         })  # fmt: skip
 
     def _check_free(self, session: Session, project_id: str, name: str) -> None:
@@ -207,32 +266,11 @@ class WorkflowService:
         self._context.events.emit(session, event)
 
 
-def _check_files(files: Mapping[str, str]) -> None:
-    for name in files:
-        parts = name.split("/")
-        if not name or "" in parts or ".." in parts or "." in parts or "\0" in name:
-            raise Invalid(
-                f"'{name}' is no name for a file of a workflow.",
-                errors=[Fault("It must be a relative path without '..'.", "/files")],
-            )
-        if parts[0] == ".nablahub":
-            raise Invalid(
-                f"A file can't be called '{name}': the folder .nablahub is ours.",
-                errors=[Fault("Choose another name.", "/files")],
-            )
-    if sum(len(text) for text in files.values()) > MAX_FILES_BYTES:
-        raise TooLarge(
-            f"The workflow's files are larger than {MAX_FILES_BYTES // 1024**2} MiB.",
-            hint="Put them into a dataset and make it an input.",
-        )
-
-
 def _models(faults: list[Fault]) -> list[FaultModel]:
     return [FaultModel.model_validate(fault.as_dict()) for fault in faults]
 
 
-def _fields(row: WorkflowRow, latest: RunRow | None) -> dict[str, Any]:
-    spec = restore(row.spec)
+def _fields(row: WorkflowRow, spec: Spec, latest: RunRow | None) -> dict[str, Any]:
     return {
         **{
             name: getattr(row, name)

@@ -107,8 +107,8 @@ class Work(Protocol):
     def look(self, session: Session, run: str) -> Mapping[str, JobView]:
         """Return what became of a run's jobs so far, by their ids."""
 
-    def cancel(self, session: Session, job_id: str) -> None:
-        """Ask a job to end; nothing happens when it has."""
+    def cancel(self, session: Session, job_id: str) -> bool:
+        """Ask a job to end; return whether that is news: it has not ended, nobody asked before."""
 
     def forget(self, session: Session, run: str) -> None:
         """Delete the jobs of a run that has ended, with their logs."""

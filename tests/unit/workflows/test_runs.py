@@ -21,7 +21,7 @@ from nablahub.core.times import now
 from nablahub.core.yamlspec import Document
 from nablahub.projects.store import ProjectRow
 from nablahub.teams.store import TeamRow
-from nablahub.workflows.advancing import Advancer
+from nablahub.workflows.advancing import Advanced, Advancer
 from nablahub.workflows.binding import Binder, Binding
 from nablahub.workflows.spec import parse
 from nablahub.workflows.store import RunJobRow, RunRow, WorkflowRow, jobs_of
@@ -66,9 +66,11 @@ class Below:
     def look(self, session: Session, run: str) -> Mapping[str, JobView]:
         return self.views
 
-    def cancel(self, session: Session, job_id: str) -> None:
-        if self.views[job_id].state not in ENDED:
-            self.views[job_id] = JobView("Canceled", "cancelled", "It was cancelled.")
+    def cancel(self, session: Session, job_id: str) -> bool:
+        if self.views[job_id].state in ENDED:
+            return False
+        self.views[job_id] = JobView("Canceled", "cancelled", "It was cancelled.")
+        return True
 
     def forget(self, session: Session, run: str) -> None:
         self.views.clear()
@@ -383,3 +385,26 @@ def _crash(house: House, below: Below, uuid: str) -> None:
         raise Crash
 
     house.database.write_sync(work)
+
+
+def test_a_wide_run_is_started_and_ended_in_steps(house: House) -> None:
+    jobs = {f"j{n}": {"uses": "script@v1", "with": {"script": "true"}} for n in range(100)}
+    below = Below()
+    uuid = house.start(below, {"jobs": jobs})
+
+    def step() -> Advanced:
+        return house.database.write_sync(lambda s: house.advancer(below).step(s, uuid))
+
+    seen = [(step().again, below.submitted) for _ in range(3)]
+    assert seen == [(0.0, 40), (0.0, 80), (None, 100)]
+
+    def cancel(session: Session) -> None:
+        session.get_one(RunRow, uuid).cancel_asked = True
+
+    house.database.write_sync(cancel)
+    ended = 0
+    for left in (60, 20, 0):
+        ended += step().ended
+        assert sum(view.state == "Pending" for view in below.views.values()) == left
+    assert step().ended
+    assert house.run(uuid)[0].state == "Canceled"

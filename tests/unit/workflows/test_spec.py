@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from nablahub.core.errors import Fault
-from nablahub.core.yamlspec import MalformedSpec, document, load
+from nablahub.core.errors import Fault, Invalid
+from nablahub.core.yamlspec import Document, MalformedSpec, document, load
 from nablahub.workflows.checks import check
+from nablahub.workflows.files import check_files
 from nablahub.workflows.machine import Machine, check_here
 from nablahub.workflows.spec import Spec, parse, restore
 
@@ -262,3 +263,33 @@ def test_aliases_and_merges_are_read_and_bounded() -> None:
         load(bomb)
     with pytest.raises(MalformedSpec, match="nested"):
         load("[" * 2000)
+
+
+def test_needs_are_limited_in_all() -> None:
+    job = {"uses": "script@v1", "with": {"script": "true"}}
+    jobs = {f"a{n}": job for n in range(101)}
+    jobs |= {f"b{n}": {**job, "needs": [f"a{m}" for m in range(101)]} for n in range(100)}
+    source = Document({"jobs": jobs})
+    spec, faults = parse(source)
+    assert spec is not None
+    assert faults == []
+    (fault,) = check(source, spec)
+    assert "10000 needs in all, not 10100" in fault.message
+    assert fault.pointer == "/jobs"
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ({"a": "", "a/b": ""}, "/files/a~1b"),
+        ({"x": "", "x/y/z": "", "x/y": ""}, "/files/x~1y~1z"),
+        ({"a\r\nb": ""}, "/files/a\r\nb"),
+        ({"../a": ""}, "/files/..~1a"),
+        ({".nablahub/script": ""}, "/files/.nablahub~1script"),
+    ],
+)
+def test_files_that_no_folder_can_hold(files: dict[str, str], named: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        check_files(files)
+    assert named in [fault.pointer for fault in caught.value.errors]
+    check_files({"a": "", "b/c": "", "b/d": "", "ab/c": ""})
