@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
-from nablahub.core.errors import NotFound
+from nablahub.core.errors import Forbidden, NotFound
 from nablahub.core.events import Event
 from nablahub.core.ids import new_id
 from nablahub.core.paging import page
@@ -35,7 +35,15 @@ class ProjectService:
         self._context = context
 
     def create(self, session: Session, who: Principal, asked: ProjectCreate) -> Project:
-        """Make a project; ProjectNameTaken when its team has one of that name."""
+        """Make a project; ProjectNameTaken when its team has one of that name.
+
+        Forbidden when a run asks, which would never see it.
+        """
+        if who.project_id is not None:
+            raise Forbidden(
+                "A run belongs to its project and can't make another one.",
+                hint="Make it yourself, and start a run in it.",
+            )
         team_id = self._context.get(TeamService).pick(session, who, asked.team)
         self._check_free(session, team_id, asked.name)
         at = now()
