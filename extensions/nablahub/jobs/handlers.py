@@ -8,13 +8,14 @@ import contextlib
 
 from nablahub.core.environments import TABLE, has_kernel, packages
 from nablahub.core.instances import CATALOGUE
-from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.operations import Call, StreamCall, last_event_id, operation, stream
 from nablahub.core.paging import Page
 from nablahub.jobs.artifacts import listed, opened
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.service import JobService, as_wire
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.types import (
+    LONGEST_LOG,
     Artifacts,
     EnvironmentInfo,
     EnvironmentList,
@@ -71,8 +72,8 @@ async def get_log(call: StreamCall) -> None:
     service = call.get(JobService)
     row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
     if call.query.follow:
-        resumed = call.request_headers.get("Last-Event-ID", "")
-        offset = int(resumed) if resumed.isdigit() else call.query.offset
+        resumed = last_event_id(call.request_headers)
+        offset = call.query.offset if resumed is None else min(resumed, LONGEST_LOG)
         await _follow(call, service, row, offset)
         return
     call.set_header("Content-Type", "text/plain; charset=utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, StringConstraints
+from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
 
 from nablahub.core.paging import PageQuery
 from nablahub.core.wire import Body, Resource, Revision, Timestamp
@@ -24,7 +24,19 @@ PartName = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"),
     Field(description="The last part of its path, such as `data` in /inputs/data"),
 ]
+#: No log is that long, and every file can be read at that place.
+LONGEST_LOG = 2**40
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("It may not hold the character NUL, which ends a text for the kernel")
+    return text
+
+
+#: What goes to the kernel as a command, variable or file name.
+KernelText = Annotated[str, AfterValidator(_without_nul)]
 
 
 class Input(Body):
@@ -64,14 +76,14 @@ class JobSpec(Body):
     project_id: str = Field(validation_alias=AliasChoices("project", "project_id"))
     name: str = Field(default="job", min_length=1, max_length=255)
     kind: Kind = "task"
-    command: list[str] = Field(min_length=1, max_length=1000)
+    command: list[KernelText] = Field(min_length=1, max_length=1000)
     environment: str = Field(default="default", max_length=255)
     tools: list[str] = Field(default=[], max_length=4, description="More environments, for tools")
     instance_type: str = Field(default="C4", max_length=255)
-    env: dict[VariableName, str] = Field(default={}, max_length=1000)
+    env: dict[VariableName, KernelText] = Field(default={}, max_length=1000)
     inputs: list[Input] = Field(default=[], max_length=100)
     outputs: list[Output] = Field(default=[], max_length=100)
-    files: dict[str, str] = Field(
+    files: dict[KernelText, KernelText] = Field(
         default={}, max_length=1000, description="Laid into /work: relative path → text"
     )
     timeout_seconds: float | None = Field(default=None, gt=0, le=366 * 86400)
@@ -136,7 +148,9 @@ class JobQuery(PageQuery):
 class LogQuery(Body):
     """Which part of a log, and whether to wait for more."""
 
-    offset: int = Field(default=0, ge=0, description="Bytes to leave out at the beginning")
+    offset: int = Field(
+        default=0, ge=0, le=LONGEST_LOG, description="Bytes to leave out at the beginning"
+    )
     follow: bool = Field(default=False, description="As server-sent events, until the job's end")
 
 

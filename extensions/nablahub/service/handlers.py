@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from nablahub.core.events import Event
-from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.operations import Call, StreamCall, last_event_id, operation, stream
 from nablahub.projects.service import ProjectService
 from nablahub.service.openapi import release
 from nablahub.service.types import EventQuery, Health, WhoAmI
@@ -41,8 +41,8 @@ async def events(call: StreamCall) -> None:
     if asked.project is not None:
         project = asked.project
         await call.db_read(lambda s: call.get(ProjectService).row(s, call.who, project))
-    given = call.request_headers.get("Last-Event-ID", "")
-    after = int(given) if given.isdigit() else asked.after
+    resumed = last_event_id(call.request_headers)
+    after = asked.after if resumed is None else resumed
     bus = call.context.events
     if after is None:
         after = await bus.last_seq()

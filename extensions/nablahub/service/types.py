@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nablahub.core.wire import Resource
+from nablahub.core.wire import LARGEST, Resource
 
 
 class WhoAmI(Resource):
@@ -31,5 +31,8 @@ class EventQuery(BaseModel):
 
     project: str | None = Field(default=None, description="Only those of this project")
     after: int | None = Field(
-        default=None, ge=0, description="Like Last-Event-ID, for clients that cannot set headers"
+        default=None,
+        ge=0,
+        le=LARGEST,
+        description="Like Last-Event-ID, for clients that cannot set headers",
     )

@@ -11,6 +11,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from nablahub.core import errors
+from nablahub.core.operations import last_event_id
 from nablahub.service.problems import STATUS
 from tests.support.service import RunningService, running
 
@@ -169,3 +170,61 @@ def test_a_refusal_before_the_body_ends_the_connection(http: httpx.Client) -> No
     headers = {"Authorization": "Bearer token-of-alice"}
     answer = http.get("/services/nablahub/api/v1/projects?limit=%ff", headers=headers)
     assert (answer.status_code, answer.headers["Connection"]) == (400, "close")
+
+
+@pytest.mark.parametrize("given", ["9" * 26, "²", "-1", "1e3", "٣", "9223372036854775808"])
+def test_a_made_up_last_event_id_is_none(http: httpx.Client, given: str) -> None:
+    headers = [
+        (b"Authorization", b"Bearer token-of-alice"),
+        (b"Last-Event-ID", given.encode("utf-8")),
+    ]
+    with http.stream("GET", "/services/nablahub/api/v1/events", headers=headers) as answer:
+        assert answer.status_code == 200
+        assert next(answer.iter_text()).startswith(": listening after ")
+    assert last_event_id({"Last-Event-ID": given}) is None
+    assert last_event_id({"Last-Event-ID": "17"}) == 17
+
+
+@pytest.mark.parametrize("path", ["events?after", "jobs/jnone/logs?offset"])
+def test_a_number_beyond_all_is_refused(http: httpx.Client, path: str) -> None:
+    headers = {"Authorization": "Bearer token-of-alice"}
+    answer = http.get(f"/services/nablahub/api/v1/{path}=9999999999999999999", headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/" + path.partition("?")[2]
+
+
+@pytest.mark.parametrize("spec", [r'jobs: "\ud800"', r'"\udfff": 1'])
+@pytest.mark.parametrize("path", ["workflow-validations", "workflows", "deployments"])
+def test_half_a_character_in_a_spec_is_refused(
+    service: RunningService, http: httpx.Client, path: str, spec: str
+) -> None:
+    headers = {"Authorization": "Bearer token-of-alice"}
+    body = {"spec": spec}
+    if path != "workflow-validations":
+        projects = list(service.hub("alice").projects.list())
+        made = projects or [service.hub("alice").projects.create("halves")]
+        body["project" if path == "workflows" else "project_id"] = made[0].id
+    answer = http.post(f"/services/nablahub/api/v1/{path}", json=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_spec")
+    raw = json.dumps(body).replace(json.dumps(spec), r'"jobs: \ud800"')
+    answer = http.post(f"/services/nablahub/api/v1/{path}", content=raw, headers=headers)
+    assert answer.status_code in (400, 422)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"command": ["a", "b\0"]}, "/command/1"),
+        ({"env": {"A": "\0"}}, "/env/A"),
+        ({"files": {"a": "\0"}}, "/files/a"),
+        ({"files": {"a\0": ""}}, "/files/a\0/[key]"),
+    ],
+)
+def test_nul_in_a_job_names_the_field(
+    http: httpx.Client, fields: dict[str, object], pointer: str
+) -> None:
+    headers = {"Authorization": "Bearer token-of-alice"}
+    body = {"project": "p", "command": ["true"], **fields}
+    answer = http.post("/services/nablahub/api/v1/jobs", json=body, headers=headers)
+    assert answer.status_code == 422
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
