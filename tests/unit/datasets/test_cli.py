@@ -87,6 +87,26 @@ def test_put_creates_only_when_asked(shell: Shell, tmp_path: Path) -> None:
     assert shell.json(datasets, "put", "new", str(tree / "a.csv"), "--create")["files"] == 1
 
 
+def test_put_adds_nothing_to_a_dataset_of_another_project(
+    shell: Shell, service: RunningService, tmp_path: Path
+) -> None:
+    for name in ("mine", "other"):
+        ProjectsAPI(service.transport()).create(name)
+    tree = str(write(tmp_path / "tree", FILES))
+    to_mine = ("put", "same", tree, "--create", "--project", "mine")
+    assert [shell.json(datasets, *to_mine)["number"] for _ in range(2)] == [1, 2]
+    to_other = ("put", "same", tree, "--create", "--project", "other")
+    refused = shell(datasets, *to_other, code=1).stderr
+    assert "same is there already and belongs to the project mine, not to other" in refused
+    assert len(shell.json(datasets, "versions", "same")) == 2
+    assert shell.json(datasets, "put", "same", tree, "--create")["number"] == 3
+    shell.json(datasets, "create", "alone")
+    refused = shell(datasets, "put", "alone", *to_other[2:], code=1).stderr
+    assert "belongs to no project, not to other" in refused
+    shell.json(datasets, "delete", "same")
+    shell.json(datasets, "delete", "alone")
+
+
 def test_errors_have_words_and_codes(shell: Shell, tmp_path: Path) -> None:
     assert shell.json(datasets, "show", "nothing", code=1)["error"]["code"] == "no_such_dataset"
     assert shell.json(datasets, "create", "a/b", code=1)["error"]["errors"][0]["pointer"] == "/name"
