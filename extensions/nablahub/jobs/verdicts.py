@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from nablahub.jobs.runners.contract import TaskStatus
@@ -9,6 +10,7 @@ from nablahub.jobs.store import JobRow
 from nablahub.jobs.types import State
 
 _LONGEST = 2000
+_NOT_FOUND = 127  # What shells say of a command that is not there.
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ def ending(job: JobRow, status: TaskStatus) -> Ending:
     match status.verdict:
         case "code" if status.exit_code == 0:
             return Ending("Succeeded", None, "")
+        case "code" if status.exit_code == _NOT_FOUND and _is_missing(job, words):
+            name, where = job.spec["command"][0], job.spec["environment"]
+            told = f"The command '{name}' was not found in the environment '{where}'."
+            return Ending("Failed", "code", told)
         case "code":
             plain = f"Its command ended with exit code {status.exit_code}."
             return Ending("Failed", "code", f"{plain[:-1]}: {words}" if words else plain)
@@ -43,6 +49,16 @@ def ending(job: JobRow, status: TaskStatus) -> Ending:
             return Ending("Error", "start", status.message)
         case _:
             return Ending("Error", "lost", _joined(status.message, words))
+
+
+def _is_missing(job: JobRow, words: str) -> bool:
+    """Whether what starts the command said that it is not there: a shell's words, or the kernel's.
+
+    A command's own 127, such as that of a script that calls what is not there, is another matter.
+    """
+    name = re.escape(job.spec["command"][0])
+    said = rf"nablahub: (.* )?{name}: (not found|No such file or directory)"
+    return re.fullmatch(said, words) is not None
 
 
 def _joined(message: str, words: str) -> str:

@@ -31,6 +31,15 @@ def test_running_prints_the_log_and_passes_the_exit_code_on() -> None:
     assert "exit code 7" in done.stderr
 
 
+def test_a_command_that_is_not_there_is_called_by_its_name() -> None:
+    done = run("run", "--project", "work", "--", "nosuchcmd", "x")
+    assert done.exit_code == 127
+    assert "The command 'nosuchcmd' was not found in the environment 'default'." in done.stderr
+    done = run("run", "--project", "work", "--", "sh", "-c", "nosuchcmd")
+    assert done.exit_code == 127
+    assert "Its command ended with exit code 127" in done.stderr
+
+
 def test_running_with_json_leaves_stdout_to_the_json() -> None:
     done = run("run", "--project", "work", "--json", "--", "sh", "-c", "echo hello")
     job = Job.model_validate(json.loads(done.stdout))
