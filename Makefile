@@ -11,13 +11,16 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE ?= copy
-export NABLAHUB_ENVIRONMENTS_DIR ?= $(CURDIR)/.build/environments
 
 PYTHON := .venv/bin/python
 UV := .build/bootstrap/bin/uv
 ARGS ?=
 
 .PHONY: help demo up test test-slow lint format docs bench lab wheel clean
+
+# Hubs of a test have states that come and go: the environments of their jobs are built once, here.
+# `demo` and `up` build them in the state directory, where `nablahub up` looks for them as well.
+test test-slow bench: export NABLAHUB_ENVIRONMENTS_DIR ?= $(CURDIR)/.build/environments
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
