@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nablahub.core.sandbox import Bind, Sandbox, write_identity
+from nablahub.core.sandbox import Bind, Sandbox, base_prefixes, write_identity
 
 OPT = "/opt/nablahub"
 #: Where code that runs in other environments finds our package, and nothing else.
@@ -28,6 +29,8 @@ BIN = f"{OPT}/bin"
 PROGRAMS = ("nablahub", "jupyter", "uv")
 DATASETS = "/datasets"
 CACHE = f"{OPT}/cache"
+#: Where homes lie inside when ``/home/<user>`` contains the hub's own environment.
+HOMES_ELSEWHERE = "/homes"
 #: Packages that a server or its terminals import; shown one by one when outside its environment.
 PACKAGES = ("nablahub", "nablahub_spawner", "nablahub_hub", "nablahub_server")
 
@@ -84,8 +87,14 @@ class Server:
 
     @property
     def home_inside(self) -> str:
-        """The home as the server sees it."""
-        return f"/home/{self.user}"
+        """The home as the server sees it.
+
+        What is shown below the home at its own path needs a folder to be mounted on, which would
+        stay in the home. So it lies elsewhere when we are installed in a real home of that name.
+        """
+        usual = Path("/home", self.user)
+        below = any(path.is_relative_to(usual) for path in _at_own_path(self.environment))
+        return f"{HOMES_ELSEWHERE}/{self.user}" if below else str(usual)
 
 
 def prepare(server: Server) -> None:
@@ -243,6 +252,20 @@ def package_folder(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(name)
     return Path(spec.origin).parent
+
+
+@functools.lru_cache(maxsize=16)
+def _at_own_path(environment: Path | None) -> tuple[Path, ...]:
+    """What a server is shown at the path that it has on the host."""
+    prefixes = [Path(sys.prefix), *_base()]
+    bases = [
+        base for prefix in (*prefixes, environment) if prefix for base in base_prefixes(prefix)
+    ]
+    return (
+        *prefixes,
+        *bases,
+        *(b.source for b in (*_outside_packages(), *_linked_labextensions())),
+    )
 
 
 def _base() -> tuple[Path, ...]:

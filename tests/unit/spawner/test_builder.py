@@ -88,3 +88,19 @@ def test_the_server_itself_runs_from_the_hubs_environment(server: builder.Server
     python = shlex.quote(sys.executable)
     printed = inside(server, f"{python} -c 'import jupyterlab, nablahub_server; print(1)'")
     assert printed == "1\n"
+
+
+def test_nothing_is_mounted_in_the_home_when_the_hub_lies_in_a_home_of_that_name(
+    server: builder.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path("/home/ada/my work/spawner/nablahub_spawner")
+    monkeypatch.setattr(builder, "package_folder", lambda _: package)
+    builder._at_own_path.cache_clear()
+    try:
+        assert server.home_inside == "/homes/ada"
+        shown = [bind.target for bind in builder.sandbox(server).binds]
+        assert "/homes/ada" in shown
+        assert "/home/ada" not in shown
+        assert builder.variables(server)["HOME"] == "/homes/ada"
+    finally:
+        builder._at_own_path.cache_clear()
