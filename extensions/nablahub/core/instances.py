@@ -203,9 +203,14 @@ def catalogue(
 def suggestion(
     machine: Machine, types: Mapping[str, InstanceType] = CATALOGUE
 ) -> InstanceType | None:
-    """Return the biggest type without GPU that fits a machine, for messages that refuse one."""
+    """Return the biggest type without GPU that fits a machine, for messages that refuse one.
+
+    Of several that are as big it is the default one.
+    """
     fitting = [t for t in types.values() if t.fits(machine) is None and t.gpu is None]
-    return max(fitting, key=lambda t: (t.cpus, t.memory_gib), default=None)
+    return max(
+        fitting, key=lambda t: (t.cpus, t.memory_gib, t.name == DEFAULT_INSTANCE), default=None
+    )
 
 
 def _same_model(wanted: str, driver_name: str) -> bool:

@@ -9,7 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nablahub.core import console, sandbox
+from rich.console import Console
+
+from nablahub.core import sandbox
 from nablahub.core.errors import NablaError
 from nablahub.core.instances import Machine, suggestion
 from nablahub.core.state import StateDir
@@ -58,13 +60,14 @@ def examine(state: StateDir, port: int | None) -> list[Check]:
 
 
 def show(found: list[Check]) -> None:
-    """Print it for people."""
+    """Print it for people, on stdout: it is what they asked for."""
+    out = Console(highlight=False, soft_wrap=True)
     for check in found:
         mark = "✓" if check.ok else "✗"
         line = f"{mark} {check.name}: {check.detail}"
-        console.stderr().print(line, markup=False, style=None if check.ok else "red")
+        out.print(line, markup=False, style=None if check.ok else "red")
         if not check.ok and check.hint:
-            console.stderr().print(f"  → {check.hint}", markup=False)
+            out.print(f"  → {check.hint}", markup=False)
 
 
 def _python() -> Check:

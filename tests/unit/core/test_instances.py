@@ -65,6 +65,12 @@ def test_a_suggestion_fits() -> None:
     assert suggestion(Machine(1, 0.5)) is None
 
 
+def test_of_types_of_the_same_size_the_default_one_is_suggested() -> None:
+    found = suggestion(SMALL)
+    assert found is not None
+    assert found.name == "C4"
+
+
 def test_this_machine_is_seen() -> None:
     machine = Machine.detect()
     assert machine.cpus >= 1
