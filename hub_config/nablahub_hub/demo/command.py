@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -14,12 +15,13 @@ import click
 from nablahub.client import connect
 from nablahub.core import console
 from nablahub.core.errors import NablaError
-from nablahub.core.state import StateDir
+from nablahub.core.state import StateDir, default_state_dir
 from nablahub_hub import links
 from nablahub_hub.demo.report import Report
 from nablahub_hub.demo.showcase import Result, Showcase
 from nablahub_hub.local import lock
 from nablahub_hub.local.commands import (
+    Voice,
     attach,
     make,
     port_option,
@@ -28,6 +30,7 @@ from nablahub_hub.local.commands import (
     unsandboxed_option,
 )
 from nablahub_hub.local.config import LocalConfig
+from nablahub_hub.local.place import refuse_inside_server
 from nablahub_hub.local.supervisor import Options, Supervisor, until_told
 
 
@@ -49,6 +52,7 @@ def demo(
 
     A second demo goes on where the first left off. The hub stays up until Ctrl-C.
     """
+    refuse_inside_server(state)
     make(state)
     options = Options(port=port, next_free=True, unsandboxed=unsandboxed)
     with lock.held(state) as mine:
@@ -61,9 +65,9 @@ def demo(
 
 async def _own_hub(state: StateDir, options: Options, *, leave: bool, as_json: bool) -> int:
     """Bring a hub up, run the showcase on it, and stay."""
-    out = console.stderr()
+    out = Voice()
     report = Report(out)
-    supervisor = Supervisor(state, options, say=lambda text: out.print(text, markup=False))
+    supervisor = Supervisor(state, options, say=out.say)
     told = asyncio.create_task(until_told())
     await asyncio.sleep(0)  # the signal handlers are set before anything is started
     try:
@@ -73,6 +77,7 @@ async def _own_hub(state: StateDir, options: Options, *, leave: bool, as_json: b
         _show_link(supervisor.config.public_url, supervisor.sign_in_link())
         code = await _unless(told, _show(state, supervisor.config.public_url, report, as_json))
         if not leave:
+            _show_ways_in(state, supervisor.config.owner, supervisor.sign_in_link())
             out.print("The hub stays up until Ctrl-C.")
             await told
     except Interrupted:
@@ -88,12 +93,18 @@ async def _running_hub(state: StateDir, *, as_json: bool) -> int:
     """Run the showcase on the hub that another ``up`` or ``demo`` keeps."""
     holder = await attach(state)
     local = LocalConfig.load(state)
-    link = links.make(state, holder["url"], local.owner) if local and holder["links"] else None
-    _show_link(holder["url"], link)
+
+    def link() -> str | None:
+        return links.make(state, holder["url"], local.owner) if local and holder["links"] else None
+
+    _show_link(holder["url"], link())
     told = asyncio.create_task(until_told())
     await asyncio.sleep(0)
     try:
-        return await _unless(told, _show(state, holder["url"], Report(console.stderr()), as_json))
+        code = await _unless(told, _show(state, holder["url"], Report(console.stderr()), as_json))
+        if local is not None:
+            _show_ways_in(state, local.owner, link())
+        return code
     except Interrupted:
         return console.EXIT_INTERRUPTED
     finally:
@@ -168,3 +179,20 @@ def _show_link(url: str, link: str | None) -> None:
         return
     out.print("Sign in by this link (works once, for ten minutes):", markup=False)
     out.print(link, markup=False, soft_wrap=True)
+
+
+def _show_ways_in(state: StateDir, owner: str, link: str | None) -> None:
+    """Say how to sign in, after all the links that need it: the first one may be spent or old."""
+    if link is None:
+        return
+    out = console.stderr()
+    where = (
+        "" if state.root == default_state_dir() else f" --state-dir {shlex.quote(str(state.root))}"
+    )
+    for line in (
+        "To open these, sign in first by this link (works once, for ten minutes):",
+        link,
+        f"Another one: `{shlex.join(words)}` in another shell. Or sign in as {owner}",
+        f"with the password in {state.secrets / 'admin_password'}.",
+    ):
+        out.print(line, markup=False, soft_wrap=True)

@@ -22,6 +22,7 @@ from nablahub_hub import links
 from nablahub_hub.local import doctor as checks
 from nablahub_hub.local import leftovers, lock, overview, procfs
 from nablahub_hub.local.config import LocalConfig
+from nablahub_hub.local.place import refuse_inside_server
 from nablahub_hub.local.supervisor import Options, Supervisor, end_orphans, until_told
 
 #: Seconds a second ``up`` waits for the first to be ready, and ``down`` for it to end.
@@ -100,6 +101,7 @@ def up(
 
     A second `up` of the same state directory prints a sign-in link to the first.
     """
+    refuse_inside_server(state)
     options = Options(port=port, unsandboxed=unsandboxed, config=config)
     make(state)
     with lock.held(state) as mine:
@@ -120,6 +122,7 @@ def up(
 @console.guarded
 def down(state: StateDir, *, as_json: bool) -> None:
     """End every process of the hub: its own, its users' servers and its jobs."""
+    refuse_inside_server(state)
     ended = asyncio.run(_down(state))
     if as_json:
         console.emit_json({"state_dir": str(state.root), "was_running": ended})
@@ -133,6 +136,7 @@ def down(state: StateDir, *, as_json: bool) -> None:
 @console.guarded
 def status(state: StateDir, *, as_json: bool) -> None:
     """Show what of the hub runs (exit code 1 when it is not up)."""
+    refuse_inside_server(state)
     found = overview.look(state)
     if as_json:
         console.emit_json(found)
@@ -149,6 +153,7 @@ def status(state: StateDir, *, as_json: bool) -> None:
 @console.guarded
 def doctor(state: StateDir, port: int | None, *, as_json: bool) -> None:
     """Look for what is missing on this machine, and say what to do about it."""
+    refuse_inside_server(state)
     found = checks.examine(state, port)
     if as_json:
         console.emit_json({"ok": all(c.ok for c in found), "checks": [vars(c) for c in found]})
