@@ -77,7 +77,8 @@ async def _own_hub(state: StateDir, options: Options, *, leave: bool, as_json: b
         _show_link(supervisor.config.public_url, supervisor.sign_in_link())
         code = await _unless(told, _show(state, supervisor.config.public_url, report, as_json))
         if not leave:
-            _show_ways_in(state, supervisor.config.owner, supervisor.sign_in_link())
+            if code == 0:
+                _show_ways_in(state, supervisor.config.owner, supervisor.sign_in_link())
             out.print("The hub stays up until Ctrl-C.")
             await told
     except Interrupted:
@@ -102,7 +103,7 @@ async def _running_hub(state: StateDir, *, as_json: bool) -> int:
     await asyncio.sleep(0)
     try:
         code = await _unless(told, _show(state, holder["url"], Report(console.stderr()), as_json))
-        if local is not None:
+        if local is not None and code == 0:
             _show_ways_in(state, local.owner, link())
         return code
     except Interrupted:
@@ -186,9 +187,9 @@ def _show_ways_in(state: StateDir, owner: str, link: str | None) -> None:
     if link is None:
         return
     out = console.stderr()
-    where = (
-        "" if state.root == default_state_dir() else f" --state-dir {shlex.quote(str(state.root))}"
-    )
+    words = ["nablahub", "up"]
+    if state.root != default_state_dir():
+        words += ["--state-dir", str(state.root)]
     for line in (
         "To open these, sign in first by this link (works once, for ten minutes):",
         link,
