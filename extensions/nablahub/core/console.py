@@ -150,6 +150,23 @@ def json_option[F: Callable[..., Any]](function: F) -> F:
     return option(function)
 
 
+def yes_option[F: Callable[..., Any]](function: F) -> F:
+    """Add ``--yes`` to a command that deletes, handed over as ``yes``."""
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask.")(function)
+
+
+def confirm_deletion(what: str, *, yes: bool) -> None:
+    """Ask whoever sits at a terminal whether that shall go; a script is not asked.
+
+    Raises
+    ------
+    click.Abort
+        When the answer is no.
+    """
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Delete {what} for good?", abort=True, err=True)
+
+
 def guarded[F: Callable[..., Any]](function: F) -> F:
     """Turn errors and Ctrl-C of a command into words and exit codes."""
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import NameTaken, NoSuchFile
-from nablahub.datasets.fetching import Fetcher
+from nablahub.datasets.fetching import Fetcher, refuse_others
 from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry
 from nablahub.datasets.patience import patiently
 from nablahub.datasets.sending import Progress, Sender, silent
@@ -108,24 +108,34 @@ class DatasetsAPI:
         return DatasetVersion.model_validate(found)
 
     def download(
-        self, ref: str, target: Path | str, *, path: str | None = None, progress: Progress = silent
+        self,
+        ref: str,
+        target: Path | str,
+        *,
+        path: str | None = None,
+        progress: Progress = silent,
+        overwrite: bool = True,
     ) -> DatasetVersion:
         """Get a whole version into a folder, or one file of it to a file name.
 
         Raises
         ------
+        WouldOverwrite
+            When a file is there with other bytes and ``overwrite`` is false.
         NoSuchFile
             When ``path`` is not in the version.
         """
         version = self.version(ref)
         fetcher = Fetcher(self._hub, version.dataset_id, version.version, progress)
         if path is None:
-            fetcher.fetch(Path(target))
+            fetcher.fetch(Path(target), overwrite=overwrite)
             return version
         for file in self.files(version.id, prefix=path):
             if file.path == path:
                 kind = KIND_EXECUTABLE if file.kind == "executable" else "f"
                 entry = Entry(file.path, kind, file.size, file.md5, file.sha256)
+                if not overwrite:
+                    refuse_others({Path(target): entry})
                 Path(target).parent.mkdir(parents=True, exist_ok=True)
                 fetcher.large(entry, Path(target))
                 return version

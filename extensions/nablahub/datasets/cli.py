@@ -12,12 +12,14 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from nablahub.core.console import (
+    confirm_deletion,
     emit_fields,
     emit_json,
     emit_table,
     hub_command,
     size_text,
     stderr,
+    yes_option,
 )
 from nablahub.core.errors import Conflict, NotFound
 from nablahub.core.transport import Transport
@@ -166,14 +168,20 @@ def put(
 @click.argument("ref")
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @click.option("--path", help="Only this file.")
+@click.option("--force", is_flag=True, help="Overwrite files that differ.")
 @hub_command
-def get(hub: Transport, ref: str, target: Path | None, path: str | None, *, as_json: bool) -> None:
-    """Download a version into a folder (default: one of the dataset's name)."""
+def get(
+    hub: Transport, ref: str, target: Path | None, path: str | None, force: bool, *, as_json: bool
+) -> None:
+    """Download a version into a folder (default: one of the dataset's name).
+
+    Files that are there already and differ are left alone: nothing is downloaded then.
+    """
     api = DatasetsAPI(hub)
     name = path.rpartition("/")[2] if path else api.get(ref).name
     target = target or Path(name)
     with _bar(f"Downloading {ref}") as report:
-        version = api.download(ref, target, path=path, progress=report)
+        version = api.download(ref, target, path=path, progress=report, overwrite=force)
     if as_json:
         emit_json({"version": version.id, "target": str(target.absolute())})
     else:
@@ -230,11 +238,13 @@ def versions(hub: Transport, dataset: str, *, as_json: bool) -> None:
 
 @datasets.command("delete")
 @click.argument("dataset")
+@yes_option
 @hub_command
-def delete(hub: Transport, dataset: str, *, as_json: bool) -> None:
+def delete(hub: Transport, dataset: str, yes: bool, *, as_json: bool) -> None:
     """Delete a dataset with all its versions."""
     api = DatasetsAPI(hub)
     found = api.get(dataset)
+    confirm_deletion(f"the dataset {found.name} with all its versions", yes=yes)
     api.delete(found.id)
     if as_json:
         emit_json({"deleted": found.id})

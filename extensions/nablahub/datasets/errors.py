@@ -56,6 +56,23 @@ class BadObject(Invalid):
     code = "bad_object"
 
 
+class WouldOverwrite(Conflict):
+    """Files that a download would replace have other bytes."""
+
+    code = "would_overwrite"
+    _MOST = 20
+
+    def __init__(self, files: Sequence[str]) -> None:
+        more = len(files) - self._MOST
+        shown = [Fault(file) for file in files[: self._MOST]]
+        super().__init__(
+            f"{len(files)} {'file differs' if len(files) == 1 else 'files differ'} from what would "
+            "be downloaded over it, so nothing was downloaded.",
+            hint="Choose another target, or overwrite with --force (overwrite=True in Python).",
+            errors=[*shown, Fault(f"… and {more} more")] if more > 0 else shown,
+        )
+
+
 class ChangedWhileRead(Conflict):
     """A file grew or changed under the hands of whoever hashed it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +15,7 @@ from urllib.parse import quote
 from nablahub.core.errors import Invalid
 from nablahub.core.objects import full_storage
 from nablahub.core.transport import Transport
-from nablahub.datasets.errors import BadObject
+from nablahub.datasets.errors import BadObject, WouldOverwrite
 from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry, Parser
 from nablahub.datasets.packs import PACK_BYTES, SMALL, PackChecker
 from nablahub.datasets.paths import case_twins, check_path, show
@@ -61,11 +61,13 @@ class Fetcher:
                 yield from parser.feed(data)
         parser.close()
 
-    def fetch(self, target: Path) -> int:
+    def fetch(self, target: Path, *, overwrite: bool = True) -> int:
         """Download everything and return the number of files.
 
         Raises
         ------
+        WouldOverwrite
+            When a file is there with other bytes and ``overwrite`` is false.
         Invalid
             When two files would be one on a file system that compares names without case.
         BadObject
@@ -74,6 +76,8 @@ class Fetcher:
         with full_storage(target):
             entries = patiently(lambda: list(self.manifest()))
             fresh = not target.exists()
+            if not fresh and not overwrite:
+                refuse_others({target / entry.path: entry for entry in entries})
             root = target.with_name(f".{target.name}.{self._name}{PARTIAL}") if fresh else target
             root.mkdir(parents=True, exist_ok=True)
             _check_case(root, entries)
@@ -148,6 +152,17 @@ def save(hub: Transport, path: str, file: File, target: Path) -> None:
         _save(hub, path, entry, target, lambda _: None)
 
 
+def refuse_others(entries: Mapping[Path, Entry]) -> None:
+    """Raise WouldOverwrite if one of these files is there with other bytes."""
+    others = [
+        show(str(file))
+        for file, entry in entries.items()
+        if os.path.lexists(file) and not _is_there(file, entry)
+    ]
+    if others:
+        raise WouldOverwrite(others)
+
+
 def _save(
     hub: Transport, path: str, entry: Entry, target: Path, report: Callable[[int], None]
 ) -> None:
@@ -202,7 +217,7 @@ def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 def _is_there(file: Path, entry: Entry) -> bool:
     """Whether a file has an entry's bytes already."""
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
         if file.stat().st_size != entry.size:
             return False
         with file.open("rb") as opened:

@@ -10,12 +10,14 @@ import click
 
 from nablahub.core.console import (
     EXIT_FAILED,
+    confirm_deletion,
     emit_fields,
     emit_json,
     emit_table,
     hub_command,
     progress,
     state_text,
+    yes_option,
 )
 from nablahub.core.transport import Transport
 from nablahub.deployments.api import DeploymentsAPI
@@ -132,11 +134,13 @@ def show_deployment(hub: Transport, deployment: str, *, as_json: bool) -> None:
 
 @deployments.command("delete")
 @click.argument("deployment")
+@yes_option
 @hub_command
-def delete_deployment(hub: Transport, deployment: str, *, as_json: bool) -> None:
+def delete_deployment(hub: Transport, deployment: str, yes: bool, *, as_json: bool) -> None:
     """Delete a deployment and its keys."""
     api = DeploymentsAPI(hub)
     found = api.get(deployment)
+    confirm_deletion(f"the deployment {found.name} and its keys", yes=yes)
     api.delete(found.id)
     if as_json:
         emit_json({"deleted": found.id})
@@ -146,7 +150,13 @@ def delete_deployment(hub: Transport, deployment: str, *, as_json: bool) -> None
 
 @deployments.command("predict")
 @click.argument("deployment")
-@click.option("--key", required=True, envvar="NABLAHUB_PREDICTION_KEY", help="An API key of it.")
+@click.option(
+    "--key",
+    required=True,
+    envvar="NABLAHUB_PREDICTION_KEY",
+    show_envvar=True,
+    help="An API key of it (`nablahub deployments keys create DEPLOYMENT` makes one).",
+)
 @click.option(
     "--data",
     type=click.File("rb"),

@@ -7,7 +7,15 @@ from typing import cast
 
 import click
 
-from nablahub.core.console import emit_fields, emit_json, emit_table, hub_command, size_text
+from nablahub.core.console import (
+    confirm_deletion,
+    emit_fields,
+    emit_json,
+    emit_table,
+    hub_command,
+    size_text,
+    yes_option,
+)
 from nablahub.core.transport import Transport
 from nablahub.models.api import ModelsAPI
 from nablahub.models.types import FORMATS, Format, Model, ModelVersion
@@ -143,11 +151,13 @@ def get(hub: Transport, ref: str, target: Path | None, *, as_json: bool) -> None
 
 @models.command("delete")
 @click.argument("model")
+@yes_option
 @hub_command
-def delete(hub: Transport, model: str, *, as_json: bool) -> None:
+def delete(hub: Transport, model: str, yes: bool, *, as_json: bool) -> None:
     """Delete a model with its versions; the files stay in their datasets."""
     api = ModelsAPI(hub)
     found = api.get(model)
+    confirm_deletion(f"the model {found.name} with all its versions", yes=yes)
     api.delete(found.id)
     if as_json:
         emit_json({"deleted": found.id})

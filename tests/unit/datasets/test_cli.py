@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +72,16 @@ def test_a_dataset_from_put_to_delete(
     target = tmp_path / "back"
     assert shell.json(datasets, "get", "data", str(target))["version"] == version["id"]
     assert read(target) == FILES
+    shell(datasets, "get", "data", str(target))
+    (target / "a.csv").write_text("mine")
+    (target / "sub/model.onnx").unlink()
+    for where in ((str(target),), (str(target / "a.csv"), "--path", "a.csv")):
+        refused = shell(datasets, "get", "data", *where, code=1)
+        assert str(target / "a.csv") in refused.stderr
+        assert "--force" in refused.stderr
+    assert read(target) == {"a.csv": b"mine"}
+    shell(datasets, "get", "data", str(target), "--force")
+    assert read(target) == FILES
     shell(datasets, "get", "data", str(tmp_path / "one.csv"), "--path", "a.csv")
     assert (tmp_path / "one.csv").read_bytes() == FILES["a.csv"]
     assert [v["number"] for v in shell.json(datasets, "versions", "data")] == [1]
@@ -76,6 +90,32 @@ def test_a_dataset_from_put_to_delete(
         assert version["version"] in said
     assert shell.json(datasets, "delete", "data") == {"deleted": made["id"]}
     assert shell.json(datasets, "list", "--project", "p1") == []
+
+
+def test_who_deletes_at_a_terminal_is_asked(shell: Shell, service: RunningService) -> None:
+    ProjectsAPI(service.transport()).create("p9")
+    shell(datasets, "create", "asked", "--project", "p9")
+    env = {**os.environ, "NABLAHUB_URL": service.url, "NABLAHUB_TOKEN": "token-of-alice"}
+
+    def delete(answer: bytes, *more: str) -> tuple[int, str]:
+        ours, theirs = pty.openpty()
+        try:
+            os.write(ours, answer)
+            done = subprocess.run(
+                [sys.executable, "-m", "nablahub", "datasets", "delete", "asked", *more],
+                stdin=theirs, env=env, capture_output=True, text=True, check=False, timeout=60,
+            )  # fmt: skip
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        return done.returncode, done.stderr
+
+    code, said = delete(b"n\n")
+    assert code == 1
+    assert "Delete the dataset asked with all its versions for good?" in said
+    assert shell.json(datasets, "show", "asked")["name"] == "asked"
+    assert delete(b"", "--yes") == (0, "")
+    shell(datasets, "show", "asked", code=1)
 
 
 def test_put_creates_only_when_asked(shell: Shell, tmp_path: Path) -> None:
