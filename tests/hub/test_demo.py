@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -99,8 +100,11 @@ def test_a_second_demo_makes_nothing_twice(alone: tuple[RunningHub, dict[str, An
     hub, first = alone
     with connect(state=hub.state) as client:
         before = counts(client)
-        second, _ = demo(hub.state.root)
+        second, said = demo(hub.state.root)
         assert counts(client) == before
+    assert str(hub.state.secrets / "admin_password") in said
+    [early, late] = re.findall(r"^http.*/hub/nablahub/sign-in/\S+$", said, re.MULTILINE)
+    assert [httpx.get(link).status_code for link in (early, late, late)] == [302, 302, 403]
     assert {**second, "seconds": 0} == {**first, "seconds": 0}
 
 

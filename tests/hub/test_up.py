@@ -102,6 +102,10 @@ def test_doctor_finds_nothing_missing(alone: RunningHub) -> None:
     found = run("doctor", "--json", "--state-dir", str(alone.state.root))
     checks = json.loads(found.stdout)
     assert checks["ok"], checks
+    told = run("doctor", "--state-dir", str(alone.state.root))
+    assert not told.stderr
+    assert [line for line in told.stdout.splitlines() if line.startswith("✓ Port: ")]
+    assert len(told.stdout.splitlines()) == len(checks["checks"])
 
 
 def test_a_taken_port_is_refused_in_one_sentence(tmp_path: Path) -> None:
