@@ -16,6 +16,7 @@ from nablahub.client import Hub, connect
 from nablahub.core.console import size_text, state_text
 from nablahub.core.errors import NablaError
 from nablahub.jobs.types import JobSpec
+from nablahub.magics.short import show_shortly
 from nablahub.magics.tables import Table
 
 DATASETS = Path("/datasets")
@@ -38,6 +39,8 @@ class NablaMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped he
         self, shell: Any = None, connecting: Callable[[], Hub] = connect, **kwargs: Any
     ) -> None:
         super().__init__(shell, **kwargs)
+        if shell is not None:
+            show_shortly(shell)
         self._connecting = connecting
         self._hub: Hub | None = None
         # A job or a server knows its project; a name is looked up at its first use.
@@ -52,11 +55,14 @@ class NablaMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped he
         except ValueError as error:
             raise UsageError(f"The line can't be read: {error}.") from None
         verb, rest = (words[0], words[1:]) if words else ("help", [])
+        if verb in ("help", "--help", "-h"):
+            return self.help(rest)
         table = _CELL_WORDS if cell is not None else _LINE_WORDS
         if verb not in table:
             near = difflib.get_close_matches(verb, table, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise UsageError(f"%nabla knows no '{verb}'.{hint}\n{HELP}")
+            mark = "%nabla" if cell is None else "%%nabla"
+            raise UsageError(f"{mark} knows no '{verb}'.{hint} `%nabla help` lists the words.")
         try:
             return table[verb](self, rest) if cell is None else table[verb](self, rest, cell)
         except NablaError as error:

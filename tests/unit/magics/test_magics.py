@@ -86,7 +86,17 @@ jobs:
     assert made.name == "echo"
     ended = run(shell, "run = %nabla run echo word='good day'\nrun")
     assert ended.outputs["say.said"].value == "good day"
-    assert "✓ Succeeded  say" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "✓ Succeeded  say" in told
+    assert told.splitlines()[-2:] == [
+        "JOB  STATE        OUTPUTS         MESSAGE",
+        "say  ✓ Succeeded  said: good day  –",
+    ]
+    html = shell.display_formatter.format(ended)[0]["text/html"]
+    assert "<td>said: good day</td>" in html
+    for line in ("%nabla --help", "%nabla help", "%%nabla help\nx"):
+        run(shell, line)
+        assert capsys.readouterr().out.startswith("%nabla projects ")
 
 
 def test_a_job_written_in_a_cell_runs_and_its_failure_fails_the_cell(
@@ -104,6 +114,8 @@ def test_a_job_written_in_a_cell_runs_and_its_failure_fails_the_cell(
     ("cell", "words"),
     [
         ("%nabla dataset", "Did you mean 'datasets'"),
+        ("%nabla nonsense", r"^%nabla knows no 'nonsense'. `%nabla help` lists the words.$"),
+        ("%%nabla nonsense\nx", "^%%nabla knows no 'nonsense'. `%nabla help` lists the words.$"),
         ("%nabla run", "Say which workflow"),
         ("%nabla run nothing", "was not found"),
         ("%nabla projects all", "Nothing may follow"),
