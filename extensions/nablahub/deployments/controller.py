@@ -20,7 +20,6 @@ from nablahub.deployments.rollout import PROBING, Place, Rollout, View, route_of
 from nablahub.deployments.servers import KIND, Servers
 from nablahub.deployments.store import DeploymentRow, ServerRow, servers, spec
 from nablahub.deployments.store import keys as keys_of
-from nablahub.jobs.service import JobService
 
 log = logging.getLogger(__name__)
 KEYS_KIND: Final = "deployment-keys"
@@ -95,9 +94,7 @@ class Controller:
         if view.gone:
             self._written.discard(deployment_id)
             await asyncio.to_thread(keys.remove, self._state.keys / deployment_id)
-            await self._database.write(
-                lambda s: _forget(s, self._context.get(JobService), deployment_id)
-            )
+            await self._database.write(lambda s: _forget(s, self._jobs, deployment_id))
             return None
         if view.starting and await self._ask_ready(view):
             return 0.0
@@ -221,10 +218,10 @@ def _record(session: Session, row: DeploymentRow, view: View, outcome: Outcome) 
             row.previous_version = None
 
 
-def _forget(session: Session, jobs: JobService, deployment_id: str) -> None:
+def _forget(session: Session, jobs: Servers, deployment_id: str) -> None:
     """Remove the rows of a deployment whose servers have all ended."""
     row = session.get(DeploymentRow, deployment_id)
     ended = all(server.state == "gone" for server in servers(session, deployment_id))
     if row is not None and row.deleted and ended:
-        jobs.forget_of_owner(session, KIND, deployment_id)
+        jobs.forget(session, deployment_id)
         session.delete(row)

@@ -44,9 +44,9 @@ class Look:
 
 
 class Servers(Protocol):
-    """Starts, looks at and stops the processes of servers.
+    """Starts, looks at, stops and forgets the processes of servers.
 
-    All three are called in a write transaction and act once it is committed.
+    All of these are called in a write transaction and act once it is committed.
     """
 
     def start(
@@ -65,6 +65,9 @@ class Servers(Protocol):
 
     def stop(self, session: Session, job_id: str) -> None:
         """Ask a server to drain and end; nothing happens when it has ended."""
+
+    def forget(self, session: Session, deployment_id: str) -> None:
+        """Delete what is kept of a deployment's servers, which have all ended."""
 
 
 class ModelServers:
@@ -132,3 +135,7 @@ class ModelServers:
         job = service.find(session, job_id)
         if job is not None and job.state not in FINISHED:
             service.cancel(session, job)
+
+    def forget(self, session: Session, deployment_id: str) -> None:
+        """Delete the jobs of a deployment's servers, with their logs."""
+        self._context.get(JobService).forget_of_owner(session, KIND, deployment_id)

@@ -130,6 +130,9 @@ class World:
         process = self.processes[job_id]
         after_commit(session, process.terminate)
 
+    def forget(self, session: Session, deployment_id: str) -> None:
+        """Keep nothing."""
+
     def alive(self) -> list[str]:
         """Return the servers that run."""
         return [name for name, process in self.processes.items() if process.poll() is None]
