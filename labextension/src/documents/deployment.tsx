@@ -55,8 +55,8 @@ function DeploymentView(props: { deployment: Deployment }): JSX.Element {
             {deployment.enabled ? trans.__('Stop') : trans.__('Start')}
           </button>
         }
-        cli={`nablahub deployments predict ${deployment.name} --data request.json`}
-        python={pythonOf(url)}
+        cli={cliOf(deployment)}
+        python={pythonOf(deployment, url)}
       />
       {toggle.error && <ProblemBox error={toggle.error} />}
       {deployment.message && (
@@ -204,16 +204,50 @@ function curlOf(url: string, body: string): string {
   );
 }
 
-function pythonOf(url: string): string {
+/** How to get the key that the copied forms take from the environment. */
+function keyOf(deployment: Deployment): string {
+  return `export NABLAHUB_PREDICTION_KEY=$(nablahub deployments keys create ${deployment.id})`;
+}
+
+/** Without a sample a request is needed, so that its place is shown. */
+function cliOf(deployment: Deployment): string {
+  const command = `nablahub deployments predict ${deployment.id}`;
   return [
+    keyOf(deployment),
+    deployment.sample ? command : `echo '${JSON.stringify(OUTLINE)}' | ${command} --data -`
+  ].join('\n');
+}
+
+/** A request whose values are still to be filled in. */
+const OUTLINE = { inputs: [{ name: 'X', shape: [1, 1], datatype: 'FP32', data: [0] }] };
+
+function pythonOf(deployment: Deployment, url: string): string {
+  return [
+    `# First, in a terminal: ${keyOf(deployment)}`,
     'import os',
     'import httpx',
     '',
+    `request = ${literalOf(deployment.sample ?? OUTLINE)}`,
     'answer = httpx.post(',
-    `    "${url}",`,
+    `    ${JSON.stringify(url)},`,
     '    headers={"Authorization": f"Bearer {os.environ[\'NABLAHUB_PREDICTION_KEY\']}"},',
     '    json=request,',
     ')',
     'print(answer.json())'
   ].join('\n');
+}
+
+/** JSON as Python writes it: that has other words for true, false and null. */
+function literalOf(value: unknown): string {
+  if (Array.isArray(value)) {
+    return `[${value.map(literalOf).join(', ')}]`;
+  }
+  if (typeof value === 'object' && value !== null) {
+    const fields = Object.entries(value).map(([name, held]) => `${JSON.stringify(name)}: ${literalOf(held)}`);
+    return `{${fields.join(', ')}}`;
+  }
+  if (typeof value === 'boolean') {
+    return value ? 'True' : 'False';
+  }
+  return value === null ? 'None' : JSON.stringify(value);
 }
