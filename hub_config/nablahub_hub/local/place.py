@@ -41,14 +41,14 @@ def refuse_inside_server(state: StateDir) -> None:
     if hub is None or "NABLAHUB_STATE_DIR" in os.environ or state.config.exists():
         return
     raise InsideServer(
-        f"This terminal belongs to a server of the hub at {hub}, which runs; "
+        f"This terminal belongs to a server of a hub ({hub}); "
         f"`nablahub {context.info_name}` is for a terminal of the hub's own machine.",
         hint="Here, use the other commands (`nablahub --help`): they talk to that hub.",
     )
 
 
 def hub_of_server(environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the hub whose server has this environment; None when none has."""
+    """Return the URL of the hub, else of its service, whose server has this environment."""
     service = environment.get("NABLAHUB_URL")
     if not service or not environment.get("JUPYTERHUB_API_TOKEN"):
         return None

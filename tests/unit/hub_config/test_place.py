@@ -32,7 +32,7 @@ def test_it_is_said_that_this_is_a_server(server: Path, command: click.Command) 
     assert done.exit_code == 1
     error = json.loads(done.stdout)["error"]
     assert error["code"] == "inside_server"
-    assert error["detail"].startswith(f"This terminal belongs to a server of the hub at {URL}")
+    assert error["detail"].startswith(f"This terminal belongs to a server of a hub ({URL});")
     assert f"`nablahub {command.name}` is for" in error["detail"]
     assert not list(server.iterdir())
 
