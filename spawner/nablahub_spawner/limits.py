@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import psutil
 from tornado.ioloop import PeriodicCallback
 
-from nablahub_spawner.process import Identity, descendants, send
+from nablahub.core.pids import send
+from nablahub_spawner.process import Identity, descendants
 
 _turn = itertools.count()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from nablahub.core import pids
 
 #: Environment variable by which a server is found when nothing about it was written down.
 MARK = "NABLAHUB_SERVER"
@@ -107,41 +108,10 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-async def gone(pids: Iterable[int], seconds: float) -> bool:
+async def all_gone(wanted: Iterable[int], seconds: float) -> bool:
     """Wait until all of them have ended; False when the seconds were not enough."""
-    results = await asyncio.gather(*(_gone(pid, seconds) for pid in pids))
+    results = await asyncio.gather(*(pids.gone(pid, seconds) for pid in wanted))
     return all(results)
-
-
-async def _gone(pid: int, seconds: float) -> bool:
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def end() -> None:
-        if not ended.done():
-            ended.set_result(None)
-
-    loop.add_reader(handle, end)
-    try:
-        await asyncio.wait_for(ended, seconds)
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(handle)
-        os.close(handle)
-    return True
-
-
-def send(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process that may be gone."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
 
 
 async def stop(identity: Identity, *, patience: float) -> None:
@@ -159,16 +129,16 @@ async def stop(identity: Identity, *, patience: float) -> None:
     below = descendants(identity.pid)
     servers = [p.pid for p in below if not _is_wrapper(p)][:1]
     for pid in servers:
-        send(pid, signal.SIGTERM)
-    if not (servers and await _gone(identity.pid, patience)):
-        send(identity.pid, signal.SIGKILL)
-        await _gone(identity.pid, 5)
+        pids.send(pid, signal.SIGTERM)
+    if not (servers and await pids.gone(identity.pid, patience)):
+        pids.send(identity.pid, signal.SIGKILL)
+        await pids.gone(identity.pid, 5)
     everything = {p.pid for p in below}
-    if not await gone(everything, 2):
+    if not await all_gone(everything, 2):
         for process in below:
             if process.is_running():  # the same process, not a new one with its pid
-                send(process.pid, signal.SIGKILL)
-        await gone(everything, 5)
+                pids.send(process.pid, signal.SIGKILL)
+        await all_gone(everything, 5)
 
 
 def _is_wrapper(process: psutil.Process) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nablahub.core.pids import gone
 from nablahub_hub.local import procfs, sockets, web
 
 #: Seconds between a death and the restart: doubled at each, forgotten after a quiet while.
@@ -185,7 +186,7 @@ class Child:
         while True:
             born = time.monotonic()
             assert self.pid is not None
-            await procfs.gone(self.pid)
+            await gone(self.pid)
             code = self._reap()
             self.deaths += 1
             if time.monotonic() - born > QUIET:

@@ -17,10 +17,11 @@ from rich.console import Console
 
 from nablahub.core import console
 from nablahub.core.errors import NablaError
+from nablahub.core.pids import gone, send
 from nablahub.core.state import StateDir, default_state_dir
 from nablahub_hub import links
 from nablahub_hub.local import doctor as checks
-from nablahub_hub.local import leftovers, lock, overview, procfs
+from nablahub_hub.local import leftovers, lock, overview
 from nablahub_hub.local.config import LocalConfig
 from nablahub_hub.local.place import refuse_inside_server
 from nablahub_hub.local.supervisor import Options, Supervisor, end_orphans, until_told
@@ -284,8 +285,8 @@ def _tell(url: str, link: str | None, state: StateDir, *, as_json: bool, **more:
 async def _down(state: StateDir) -> bool:
     holder = lock.holder(state)
     if holder is not None:
-        procfs.send(holder["pid"], signal.SIGTERM)
-        if not await procfs.gone(holder["pid"], DOWN_PATIENCE):
+        send(holder["pid"], signal.SIGTERM)
+        if not await gone(holder["pid"], DOWN_PATIENCE):
             raise NablaError(
                 f"`nablahub up` (process {holder['pid']}) did not end within "
                 f"{DOWN_PATIENCE:.0f} seconds.",

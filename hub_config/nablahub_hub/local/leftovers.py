@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 
+from nablahub.core.pids import send
 from nablahub.core.state import StateDir
 from nablahub.jobs.runners.process.shutdown import end_all as end_jobs
 from nablahub_hub.local import procfs
@@ -32,7 +33,7 @@ async def end_all(state: StateDir, session: str, *, patience: float = 3.0) -> in
         await procfs.end(pids, patience=patience if attempt == 0 else 0.1)
     else:
         for pid in _marked_and_below(session):
-            procfs.send(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         await asyncio.sleep(0)
     return total
 

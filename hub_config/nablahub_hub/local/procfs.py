@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nablahub.core.pids import gone, send
+
 #: Marks every process of one state directory.
 SESSION = "NABLAHUB_SESSION"
 #: Names the supervised process; its value is the name and a fingerprint of how it was started.
@@ -111,41 +113,6 @@ def descriptors(pid: int, inodes: set[int]) -> list[int]:
 def holds(pid: int, inodes: set[int]) -> bool:
     """Whether a process has one of those sockets open."""
     return bool(descriptors(pid, inodes))
-
-
-async def gone(pid: int, timeout: float | None = None) -> bool:
-    """Wait until a process has ended; False when it has not within the seconds given.
-
-    Works for processes that are not our children (pidfd_open(2)).
-    """
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def end() -> None:
-        if not ended.done():
-            ended.set_result(None)
-
-    loop.add_reader(handle, end)
-    try:
-        await asyncio.wait_for(ended, timeout)
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(handle)
-        os.close(handle)
-    return True
-
-
-def send(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process that may have ended meanwhile."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
 
 
 async def end(pids: Iterable[int], *, patience: float) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nablahub.core.errors import NablaError
+from nablahub.core.pids import gone, send
 from nablahub.core.state import StateDir
 from nablahub_hub import links
 from nablahub_hub.local import files, leftovers, lock, procfs, web
@@ -152,8 +153,8 @@ class Supervisor:
         if pid is None:
             return
         if not await _ask_to_shut_down(self.state, self.config):
-            procfs.send(pid, signal.SIGTERM)
-        if not await procfs.gone(pid, SERVERS_PATIENCE):
+            send(pid, signal.SIGTERM)
+        if not await gone(pid, SERVERS_PATIENCE):
             await procfs.end([pid], patience=0.5)
 
     def _ours(self, port: int) -> bool:
@@ -255,7 +256,7 @@ async def end_orphans(state: StateDir, config: LocalConfig) -> bool:
     parts = procfs.parts(procfs.processes(config.session))
     if "hub" in parts:
         await _ask_to_shut_down(state, config)
-        await procfs.gone(parts["hub"], SERVERS_PATIENCE)
+        await gone(parts["hub"], SERVERS_PATIENCE)
     await procfs.end(parts.values(), patience=PATIENCE)
     return bool(parts)
 

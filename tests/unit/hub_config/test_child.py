@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from nablahub.core.pids import gone
 from nablahub_hub.local import procfs
 from nablahub_hub.local.child import Child, Spec
 from nablahub_hub.local.config import free_ports, is_free
@@ -55,7 +56,7 @@ async def test_a_killed_process_is_started_again(tmp_path: Path, session: str) -
         first = child.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        await procfs.gone(first)
+        await gone(first)
         await child.ready()
         assert child.pid != first
         assert said == ["The server ended (signal 9); starting it again."]
@@ -159,7 +160,7 @@ async def test_requests_wait_while_a_process_with_a_socket_is_away(
         first = child.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        await procfs.gone(first)
+        await gone(first)
         assert not is_free(port)
         said = (await asyncio.to_thread(httpx.get, child.spec.ready_url, timeout=30)).text
         assert child.pid != first
@@ -187,7 +188,7 @@ async def test_the_next_supervisor_takes_the_sockets_too(
         assert second.adopted is (settings == "old settings")
         assert second.pid is not None
         os.kill(second.pid, signal.SIGKILL)
-        await procfs.gone(second.pid)
+        await gone(second.pid)
         assert not is_free(port)
         await second.ready()
     finally:
