@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 
 import httpx
 import pytest
@@ -103,6 +104,29 @@ async def test_following_the_log_gives_what_is_written_and_ends_with_the_task(pl
     parts = [part async for part in place.runner.follow(task, 5)]
     assert b"".join(parts) == b"1\nline 2\nline 3\nline 4\nline 5\nlast"
     assert (await place.runner.look(task)).phase == "ended"
+
+
+async def test_many_may_follow_at_once(place: Place) -> None:
+    task = shell(
+        "echo one; while [ ! -e /data/go ]; do sleep 0.02; done; echo two", mounts=(data(),)
+    )
+    await place.runner.start(task)
+
+    async def follow() -> str:
+        said = b""
+        async for part in place.runner.follow(task, 0):
+            said += part
+            if said == b"one\n":
+                (place.volume("v") / f"seen-{secrets.token_hex(8)}").touch()
+        return said.decode()
+
+    async def let_go() -> None:
+        while len(list(place.volume("v").glob("seen-*"))) < 150:
+            await asyncio.sleep(0.01)
+        (place.volume("v") / "go").touch()
+
+    said, _ = await asyncio.gather(asyncio.gather(*(follow() for _ in range(150))), let_go())
+    assert set(said) == {"one\ntwo\n"}
 
 
 async def test_starting_twice_starts_once(place: Place) -> None:

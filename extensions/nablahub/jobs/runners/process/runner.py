@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nablahub.core.sandbox import write_identity
 from nablahub.jobs.runners.contract import (
@@ -20,7 +21,7 @@ from nablahub.jobs.runners.contract import (
 )
 from nablahub.jobs.runners.process import folder as files
 from nablahub.jobs.runners.process.client import LauncherClient
-from nablahub.jobs.runners.process.inotify import Watch
+from nablahub.jobs.runners.process.inotify import Inotify, Watch
 from nablahub.jobs.runners.process.launch import (
     Launcher,
     Layout,
@@ -73,6 +74,7 @@ class ProcessRunner:
     def __init__(self, jobs: Path, run: Path, layout: Layout, *, unsandboxed: bool = False) -> None:
         self._jobs = jobs
         self._memory = _Memory()
+        self._inotify = Inotify()
         self.client = LauncherClient(run)
         self._launch = Launcher(
             layout=layout,
@@ -98,14 +100,15 @@ class ProcessRunner:
             await asyncio.to_thread(self._prepare, task, folder, cpus)
             if cpus is not None:
                 self._memory.cpus[task.name] = cpus
-            await self.client.start(folder)
+            self._watch(task, await self.client.start(folder))
 
     async def look(self, task: TaskSpec) -> TaskStatus:
         """See `Runner.look`."""
         name = task.name
         folder = self._folder(name)
         status = await asyncio.to_thread(read_status, folder)
-        if status.phase == "running" and not self._watch(task, folder):
+        mark = files.read(folder, files.STARTED) if status.phase == "running" else None
+        if status.phase == "running" and not self._watch(task, mark):
             status = await asyncio.to_thread(read_status, folder)
             if status.phase == "running":
                 # The shim is gone and its sandbox about to be: see to the last of it.
@@ -135,16 +138,19 @@ class ProcessRunner:
         if not folder.is_dir():
             return
         followers = self._memory.followers.setdefault(task.name, set())
-        with Watch(folder, files.LOG) as watch:
+        with self._inotify.watch(folder, files.LOG) as watch:
             followers.add(watch)
             try:
-                running = (await self.look(task)).phase == "running"
+                running = (
+                    task.name in self._memory.watched or (await self.look(task)).phase == "running"
+                )
                 while True:
                     # Asked before reading: what was written before the end is then read.
                     last = not running or watch.done
                     if offset > files.LOG_KEPT:  # It may have been cut since.
                         offset = min(offset, _log_size(folder))
-                    while data := await self.logs(task.name, offset, _CHUNK):
+                    while _log_size(folder) > offset:
+                        data = await self.logs(task.name, offset, _CHUNK)
                         offset += len(data)
                         yield data
                     if last:
@@ -152,6 +158,8 @@ class ProcessRunner:
                     await watch.changed()
             finally:
                 followers.discard(watch)
+                if not followers:
+                    self._memory.followers.pop(task.name, None)
 
     async def forget(self, name: TaskName) -> None:
         """See `Runner.forget`."""
@@ -186,6 +194,7 @@ class ProcessRunner:
         """See `Runner.close`."""
         for name in list(self._memory.watched):
             self._unwatch(name)
+        self._inotify.close()
 
     def _folder(self, name: TaskName) -> Path:
         if not name or "/" in name or name.startswith("."):
@@ -196,11 +205,10 @@ class ProcessRunner:
         launch = self._launch.prepare(task, folder, cpus)
         files.write(folder, files.LAUNCH, launch)
 
-    def _watch(self, task: TaskSpec, folder: Path) -> bool:
+    def _watch(self, task: TaskSpec, mark: dict[str, Any] | None) -> bool:
         """Be woken when the task ends; False when its shim is gone already."""
         if task.name in self._memory.watched:
             return True
-        mark = files.read(folder, files.STARTED)
         pidfd = shim_of(mark)
         if mark is None or pidfd is None:
             return False
