@@ -202,7 +202,9 @@ class Transport:
     def events(
         self, path: str = "/events", *, last_id: str | None = None, **params: Any
     ) -> Generator[ServerEvent]:
-        """Yield server-sent events; connects again where it was cut, and misses none.
+        """Yield server-sent events up to one named `end`; connects again where it was cut.
+
+        None is missed.
 
         Raises
         ------
@@ -210,6 +212,7 @@ class Transport:
             When the hub stays away for longer than the retries.
         """
         failures = 0
+        ended = False
         while True:
             headers = {"Accept": "text/event-stream"}
             if last_id is not None:
@@ -222,9 +225,10 @@ class Transport:
                     failures = 0
                     for event in parse_sse(response.iter_lines()):
                         last_id = event.id or last_id
-                        if event.event == "end":
-                            return
+                        ended = event.event == "end"
                         yield event
+                    if ended:  # Read to its end: the connection can then be used again.
+                        return
             except errors.Unavailable:
                 failures += 1
                 if failures >= self._tries + 4:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from nablahub.core.transport import Transport
+from nablahub.core.transport import ServerEvent, Transport
 from nablahub.jobs.types import Artifact, Job, JobSpec
 
 
@@ -42,15 +42,17 @@ class JobsAPI:
 
     def follow(self, job_id: str, *, offset: int = 0) -> Generator[str]:
         """Yield what a job writes, as it writes, until it has ended."""
-        path = f"/jobs/{job_id}/logs"
-        for event in self._hub.events(path, follow="true", offset=offset):
-            yield event.data["text"]
+        for event in self._follow(job_id, offset):
+            if event.event == "log":
+                yield event.data["text"]
 
     def wait(self, job_id: str) -> Job:
         """Return the job once it has ended."""
-        for _ in self.follow(job_id):
-            pass
-        return self.get(job_id)
+        *_, end = self._follow(job_id)
+        return Job.model_validate(end.data)
+
+    def _follow(self, job_id: str, offset: int = 0) -> Generator[ServerEvent]:
+        return self._hub.events(f"/jobs/{job_id}/logs", follow="true", offset=offset)
 
     def artifacts(self, job_id: str) -> tuple[Artifact, ...]:
         """Return the files in the job's /artifacts."""

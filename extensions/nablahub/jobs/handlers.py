@@ -13,7 +13,6 @@ from nablahub.core.paging import Page
 from nablahub.jobs.artifacts import listed, opened
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.service import JobService, as_wire
-from nablahub.jobs.store import JobRow
 from nablahub.jobs.types import (
     LONGEST_LOG,
     Artifacts,
@@ -68,14 +67,12 @@ def cancel_job(call: Call) -> Job:
     "GET", "/jobs/{job}/logs", scope="jobs:read", query=LogQuery, produces="text/plain"
 )  # fmt: skip
 async def get_log(call: StreamCall) -> None:
-    """Get what a job wrote; with `follow`, as events `log` until the event `end`."""
+    """Get what a job wrote; with `follow`, as events `log` until the event `end`: the job."""
+    if call.query.follow:
+        await _follow(call)
+        return
     service = call.get(JobService)
     row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
-    if call.query.follow:
-        resumed = last_event_id(call.request_headers)
-        offset = call.query.offset if resumed is None else min(resumed, LONGEST_LOG)
-        await _follow(call, service, row, offset)
-        return
     call.set_header("Content-Type", "text/plain; charset=utf-8")
     offset = call.query.offset
     while part := await service.runner.logs(TaskName(row.id), offset, _CHUNK):
@@ -83,17 +80,24 @@ async def get_log(call: StreamCall) -> None:
         await call.write(part)
 
 
-async def _follow(call: StreamCall, service: JobService, row: JobRow, offset: int) -> None:
-    call.set_header("Content-Type", "text/event-stream")
+async def _follow(call: StreamCall) -> None:
+    service = call.get(JobService)
+    resumed = last_event_id(call.request_headers)
+    offset = call.query.offset if resumed is None else min(resumed, LONGEST_LOG)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    async with contextlib.aclosing(service.follow_log(row, offset)) as parts:
-        async for part in parts:
-            offset += len(part)
-            text = decoder.decode(part)
-            # Where a character is cut in two, a client that resumes must get it whole.
-            whole = offset - len(decoder.getstate()[0])
-            await call.sse({"offset": whole, "text": text}, event="log", seq=str(whole))
-    await call.sse({"state": await service.end_of(row)}, event="end")
+    with service.changes(call.path["job"]) as changes:
+        row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
+        call.set_header("Content-Type", "text/event-stream")
+        async with contextlib.aclosing(service.follow(row, changes, offset)) as parts:
+            async for part in parts:
+                if not isinstance(part, bytes):
+                    await call.sse(part.model_dump(mode="json"), event="end")
+                    return
+                offset += len(part)
+                text = decoder.decode(part)
+                # Where a character is cut in two, a client that resumes must get it whole.
+                whole = offset - len(decoder.getstate()[0])
+                await call.sse({"offset": whole, "text": text}, event="log", seq=str(whole))
 
 
 @stream("GET", "/jobs/{job}/artifacts", scope="jobs:read", produces="application/json")

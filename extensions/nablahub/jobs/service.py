@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +24,18 @@ from nablahub.core.times import now
 from nablahub.datasets.service import DatasetService
 from nablahub.jobs import tokens
 from nablahub.jobs.capacity import Capacity
+from nablahub.jobs.changing import announce
 from nablahub.jobs.data import Materialiser
 from nablahub.jobs.errors import JobOwned, JobRuns, NoSuchJob, SandboxUnavailable
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.runners.process import procfs
 from nablahub.jobs.runners.process.runner import ProcessRunner
-from nablahub.jobs.steps import Machinery, Steps, announce, instance_of
+from nablahub.jobs.steps import Machinery, Steps, instance_of
 from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfinished
 from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import task_of
-from nablahub.jobs.types import FINISHED, Job, JobQuery, JobSpec, Owner
+from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService
 
@@ -43,14 +44,14 @@ CANCELLED = "It was cancelled."
 
 @dataclass
 class Waiters:
-    """Those that wait for a change of a job's state; used on the event loop only."""
+    """Those that wait for changes of a job; used on the event loop only."""
 
-    queues: dict[str, set[asyncio.Queue[str]]]
+    queues: dict[str, set[asyncio.Queue[JobRow]]]
 
     @contextmanager
-    def of(self, job_id: str) -> Iterator[asyncio.Queue[str]]:
-        """Give a queue that gets the state at each change from now on."""
-        queue: asyncio.Queue[str] = asyncio.Queue()
+    def of(self, job_id: str) -> Iterator[asyncio.Queue[JobRow]]:
+        """Give a queue that gets the job's row after each change from now on."""
+        queue: asyncio.Queue[JobRow] = asyncio.Queue()
         self.queues.setdefault(job_id, set()).add(queue)
         try:
             yield queue
@@ -60,10 +61,10 @@ class Waiters:
             if not rest:
                 del self.queues[job_id]
 
-    def tell(self, job_id: str, state: str) -> None:
-        """Tell a new state to those that wait."""
-        for queue in self.queues.get(job_id, ()):
-            queue.put_nowait(state)
+    def tell(self, row: JobRow) -> None:
+        """Tell a change to those that wait."""
+        for queue in self.queues.get(row.id, ()):
+            queue.put_nowait(row)
 
 
 class JobService:
@@ -266,37 +267,26 @@ class JobService:
         """Return the runner's task of a job, to look at and to follow."""
         return task_of(row, CATALOGUE[row.spec["instance_type"]], self._context.settings, "")
 
-    async def states(self, job_id: str) -> AsyncGenerator[str]:
-        """Yield a job's state now and after each change, until it has ended."""
-        with self._waiters.of(job_id) as queue:
-            row = await self._context.database.read(lambda s: s.get(JobRow, job_id))
-            if row is None:
-                return
-            state = row.state
-            yield state
-            while state not in FINISHED:
-                state = await queue.get()
-                yield state
+    def changes(self, job_id: str) -> AbstractContextManager[asyncio.Queue[JobRow]]:
+        """Give a queue of a job's changes; who reads the job after that misses none."""
+        return self._waiters.of(job_id)
 
-    async def end_of(self, row: JobRow) -> str:
-        """Return the state in which a job ends, once it has."""
-        seen = [row.state]
-        async with contextlib.aclosing(self.states(row.id)) as states:
-            async for state in states:
-                seen.append(state)
-        return seen[-1]
-
-    async def follow_log(self, row: JobRow, offset: int) -> AsyncGenerator[bytes]:
-        """Yield what a job writes from a byte on, until it has ended; waits for its start."""
+    async def follow(
+        self, row: JobRow, changes: asyncio.Queue[JobRow], offset: int
+    ) -> AsyncGenerator[bytes | Job]:
+        """Yield what a job writes from a byte on, as it does, and at last the job, ended."""
         task = self.task(row)
-        async with contextlib.aclosing(self.states(row.id)) as states:
-            async for state in states:
-                # Provisioned is told twice: when it is stored, and when the task has begun.
-                if state != "Pending" and (await self.runner.look(task)).phase != "absent":
-                    break
-        async with contextlib.aclosing(self.runner.follow(task, offset)) as parts:
-            async for part in parts:
-                yield part
+        while True:
+            if row.state != "Pending":
+                async with contextlib.aclosing(self.runner.follow(task, offset)) as parts:
+                    async for part in parts:
+                        offset += len(part)
+                        yield part
+            if row.finished:
+                break
+            # Provisioned comes twice, when it is stored and when the task has begun.
+            row = await changes.get()
+        yield as_wire(row)
 
 
 def as_wire(row: JobRow) -> Job:

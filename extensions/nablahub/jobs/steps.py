@@ -9,25 +9,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
-from nablahub.core.database import after_commit
 from nablahub.core.environments import resolve
 from nablahub.core.errors import NablaError
-from nablahub.core.events import Event
 from nablahub.core.instances import CATALOGUE, InstanceType
 from nablahub.core.times import now
 from nablahub.jobs import tokens
 from nablahub.jobs.capacity import Capacity
+from nablahub.jobs.changing import Changed, advance, announce
 from nablahub.jobs.collect import collect
 from nablahub.jobs.data import Committer
 from nablahub.jobs.layout import LocalLayout
-from nablahub.jobs.rules import Change, move, objection
+from nablahub.jobs.rules import Change, objection
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskRefused, TaskSpec, TaskStatus
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.tasks import spec_of, task_of
@@ -43,9 +41,6 @@ log = logging.getLogger(__name__)
 
 #: A job is stored as running when it has run for so long.
 SETTLE_SECONDS = 0.03
-
-#: Told the id and the state of a job after each change of it.
-Changed = Callable[[str, str], None]
 
 
 @dataclass
@@ -92,10 +87,9 @@ class Steps:
             if not await self._start(job):
                 return None
             self._m.started.add(job.id)
-            self._m.changed(job.id, job.state)
-            if (await self._m.runner.look(self._task(job))).phase == "running":
-                # Most commands that end at once end within this: two stores and two wakes saved.
-                return SETTLE_SECONDS
+            self._m.changed(job)
+            # Most commands that end at once end within this: two stores and two wakes saved.
+            return SETTLE_SECONDS
         await self._look(job)
         return None
 
@@ -116,24 +110,22 @@ class Steps:
             await self._finish(job, Ending("Error", "environment", str(error)))
             return None
 
+        change = Change("Provisioned", boot=self._m.boot)
+        if objection(job, change) is not None:
+            self._read_again(job)
+            return None
+
         def store(session: Session) -> tuple[JobRow, str] | None:
-            row = session.get_one(JobRow, job.id)
-            change = Change("Provisioned", boot=self._m.boot)
-            if objection(row, change) is not None:
+            row = advance(session, job, change, message="")
+            if row is None:
                 return None  # Cancelled meanwhile; that woke us, so the next step sees to it.
-            move(row, change)
-            if row.message:
-                row.message = ""
-                self._touch(session, row)
-            else:  # In 30 ms it runs or has ended: nobody needs to be told before that.
-                row.revision += 1
-                row.updated_at = now()
+            if job.message:  # Else in 30 ms it runs or has ended: nobody need be told before that.
+                self._announce(session, row)
             return row, tokens.issue(session, row)
 
         stored = await self._m.context.database.write(store)
         if stored is None:
-            self._m.recent.pop(job.id, None)
-            self._m.context.reconciler.wake_now("job", job.id)
+            self._read_again(job)
             return None
         row, self._m.tokens[job.id] = stored
         self._m.recent[job.id] = row
@@ -221,18 +213,13 @@ class Steps:
         if known == ("Running", status.ready, status.address):
             return
 
-        def store(session: Session) -> None:
-            row = session.get_one(JobRow, job.id)
-            change = Change("Running")
-            if objection(row, change) is None:
-                move(row, change)
-                row.started_at = status.started_at
-                row.ready = status.ready
-                row.address = status.address
-                self._touch(session, row)
-
+        change = Change("Running")
+        fields = {
+            "started_at": status.started_at, "ready": status.ready, "address": status.address
+        }  # fmt: skip
+        if objection(job, change) is None and await self._store(job, change, fields) is None:
+            return
         self._m.recent.pop(job.id, None)
-        await self._m.context.database.write(store)
         self._m.started.discard(job.id)
 
     async def _finish(
@@ -244,23 +231,17 @@ class Steps:
     ) -> None:
         """Store the end, once, and let go of what the job held."""
 
-        def store(session: Session) -> None:
-            row = session.get_one(JobRow, job.id)
-            change = Change(end.state, end.reason, exit_known=status is not None)
-            if objection(row, change) is not None:
-                return
-            move(row, change)
-            row.message = end.message
-            row.outputs = outputs or {}
-            row.ready = False
-            row.finished_at = now()
-            if status is not None:
-                row.exit_code = status.exit_code
-                row.started_at = status.started_at
-                row.finished_at = status.finished_at
-            self._touch(session, row)
-
-        await self._m.context.database.write(store)
+        change = Change(end.state, end.reason, exit_known=status is not None)
+        fields: dict[str, Any] = {
+            "message": end.message, "outputs": outputs or {}, "ready": False, "finished_at": now()
+        }  # fmt: skip
+        if status is not None:
+            fields |= {
+                "exit_code": status.exit_code, "started_at": status.started_at,
+                "finished_at": status.finished_at,
+            }  # fmt: skip
+        if objection(job, change) is None and await self._store(job, change, fields) is None:
+            return
         self._m.started.discard(job.id)
         self._m.recent.pop(job.id, None)
         self._m.tokens.pop(job.id, None)
@@ -273,18 +254,30 @@ class Steps:
         if job.message == message:
             return
 
-        def store(session: Session) -> None:
-            row = session.get_one(JobRow, job.id)
-            if row.state == "Pending" and row.message != message:
-                row.message = message
-                self._touch(session, row)
-
+        await self._store(job, None, {"message": message})
         self._m.recent.pop(job.id, None)
-        await self._m.context.database.write(store)
 
-    def _touch(self, session: Session, row: JobRow) -> None:
-        row.revision += 1
-        row.updated_at = now()
+    async def _store(
+        self, job: JobRow, change: Change | None, fields: dict[str, Any]
+    ) -> JobRow | None:
+        """Store and tell a change; None when somebody wrote the job since it was read."""
+
+        def store(session: Session) -> JobRow | None:
+            row = advance(session, job, change, **fields)
+            if row is not None:
+                self._announce(session, row)
+            return row
+
+        row = await self._m.context.database.write(store)
+        if row is None:
+            self._read_again(job)
+        return row
+
+    def _read_again(self, job: JobRow) -> None:
+        self._m.recent.pop(job.id, None)
+        self._m.context.reconciler.wake_now("job", job.id)
+
+    def _announce(self, session: Session, row: JobRow) -> None:
         announce(self._m.context, session, row, self._m.changed)
 
     def _task(self, job: JobRow) -> TaskSpec:
@@ -295,15 +288,3 @@ class Steps:
 def instance_of(job: JobRow) -> InstanceType:
     """Return the instance type a job was submitted with."""
     return CATALOGUE[job.spec["instance_type"]]
-
-
-def announce(context: Context, session: Session, row: JobRow, changed: Changed) -> None:
-    """Tell listeners, the job's owner and those that wait of a change, after the commit."""
-    data = {"name": row.name, "state": row.state, "reason": row.reason}
-    kind = "created" if row.revision == 1 else "changed"
-    context.events.emit(session, Event("job", row.id, kind, row.team_id, row.project_id, data))
-    if row.owner_kind is not None and row.owner_id is not None and row.revision > 1:
-        context.reconciler.wake(session, row.owner_kind, row.owner_id)
-
-    state = row.state
-    after_commit(session, lambda: changed(row.id, state))

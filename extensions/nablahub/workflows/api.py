@@ -8,7 +8,7 @@ from typing import Any
 from nablahub.core.errors import NotFound
 from nablahub.core.transport import Transport
 from nablahub.workflows.errors import WorkflowNameTaken
-from nablahub.workflows.types import ENDED, Run, Validation, Workflow, WorkflowDetail
+from nablahub.workflows.types import Run, Validation, Workflow, WorkflowDetail
 
 Spec = str | dict[str, Any]
 #: What may be given for an input: text (a string's value or a dataset's name), or the long form.
@@ -152,10 +152,8 @@ class WorkflowsAPI:
         """Yield the run as it is now and after each change, until it has ended."""
         path = f"/workflows/{run.workflow_id}/runs/{run.uuid}/changes"
         for event in self._hub.events(path):
-            now = Run.model_validate(event.data)
-            yield now
-            if now.state in ENDED:
-                return
+            if event.event != "end":
+                yield Run.model_validate(event.data)
 
     def wait(self, run: Run, told: Callable[[Run], None] | None = None) -> Run:
         """Return the run once it has ended; ``told`` hears of each change."""

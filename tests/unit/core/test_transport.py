@@ -104,7 +104,8 @@ def test_no_hub_known_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.Mo
 def test_events_of_a_long_quiet_time_outlive_any_number_of_cuts() -> None:
     Restless.calls = 0
     with serving(Restless) as url, Transport(url, "t", tries=1) as hub:
-        assert [event.data for event in hub.events()] == [{"a": 1}]
+        found = [(event.event, event.data) for event in hub.events()]
+    assert found == [("message", {"a": 1}), ("end", {})]
 
 
 def test_events_are_read_as_the_standard_says() -> None:

@@ -68,6 +68,7 @@ def test_following_gives_the_whole_log_and_the_end(jobs: Jobs) -> None:
     submitted = jobs.submit("sh", "-c", "for i in 1 2 3; do echo é$i; sleep 0.05; done")
     assert "".join(jobs.api.follow(submitted.id)) == "é1\né2\né3\n"
     assert jobs.api.get(submitted.id).state == "Succeeded"
+    assert jobs.api.wait(submitted.id) == jobs.api.get(submitted.id)
 
 
 def test_artifacts_and_what_may_not_be_read_through_them(jobs: Jobs) -> None:
