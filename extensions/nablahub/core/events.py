@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Integer, String, Text, delete, func, select
+from sqlalchemy import (
+    CursorResult,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base, Database, after_commit
@@ -32,6 +42,9 @@ class EventRow(Base):
     subject: Mapped[str] = mapped_column(String(128))
     type: Mapped[str] = mapped_column(String(32))
     data: Mapped[str] = mapped_column(Text, default="{}")
+
+
+_EVENTS = cast("Table", EventRow.__table__)
 
 
 @dataclass(frozen=True)
@@ -85,15 +98,19 @@ class EventBus:
 
     def emit(self, session: Session, event: Event) -> None:
         """Store the event in the session's transaction and tell it after the commit."""
-        row = EventRow(
-            at=now(), team_id=event.team_id, project_id=event.project_id, kind=event.kind,
-            subject=event.id, type=event.type, data=json.dumps(event.data, default=str),
-        )  # fmt: skip
-        session.add(row)
         session.flush()
-        if row.seq % 1000 == 0:
-            session.execute(delete(EventRow).where(EventRow.seq <= row.seq - self._keep))
-        after_commit(session, lambda: self._tell(_from_row(row)))
+        at = now()
+        fields = {
+            "at": at, "team_id": event.team_id, "project_id": event.project_id,
+            "kind": event.kind, "subject": event.id, "type": event.type,
+            "data": json.dumps(event.data, default=str),
+        }  # fmt: skip
+        # Not by the unit of work: every change of anything comes by here.
+        done = cast("CursorResult[Any]", session.execute(insert(_EVENTS), fields))
+        seq = int(done.inserted_primary_key[0])  # type: ignore[index]  # one row was inserted
+        if seq % 1000 == 0:
+            session.execute(delete(EventRow).where(EventRow.seq <= seq - self._keep))
+        after_commit(session, lambda: self._tell(replace(event, seq=seq, at=at)))
 
     def _tell(self, event: Event) -> None:
         for queue in list(self._listeners):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 from http import HTTPStatus
@@ -33,6 +34,8 @@ from nablahub.service.problems import (
 )
 
 log = logging.getLogger(__name__)
+
+_adapter = functools.cache(TypeAdapter)
 
 #: Status, body and headers.
 type Answer = tuple[int, str, dict[str, str]]
@@ -216,7 +219,7 @@ class EdgeHandler(web.RequestHandler):
         except RecursionError as error:
             raise Malformed("The body is nested too deeply.") from error
         try:
-            return TypeAdapter(operation.body).validate_json(raw, strict=True)
+            return _adapter(operation.body).validate_json(raw, strict=True)
         except ValidationError as error:
             raise from_validation(error, "body") from error
 
