@@ -16,7 +16,7 @@ PYTHON := .venv/bin/python
 UV := .build/bootstrap/bin/uv
 ARGS ?=
 
-.PHONY: help demo up test test-slow lint format docs bench lab wheel clean
+.PHONY: help demo up test test-slow test-cluster images lint format docs bench lab wheel clean
 
 # Hubs of a test have states that come and go: the environments of their jobs are built once, here.
 # `demo` and `up` build them in the state directory, where `nablahub up` looks for them as well.
@@ -53,10 +53,16 @@ up: .build/lab.done ## Bring a hub up and keep it up until Ctrl-C
 	@$(PYTHON) -m nablahub up $(ARGS)
 
 test: .build/lab.done ## Run the tests, those in the browser included
-	@$(PYTHON) -m pytest -m 'not slow' $(ARGS)
+	@$(PYTHON) -m pytest -m 'not slow' --ignore=tests/cluster $(ARGS)
 
 test-slow: .build/lab.done ## Run the long soaks
-	@$(PYTHON) -m pytest -m slow $(ARGS)
+	@$(PYTHON) -m pytest -m slow --ignore=tests/cluster $(ARGS)
+
+test-cluster: .build/lab.done images ## Run the tests on the Kubernetes that KUBECONFIG names
+	@$(PYTHON) -m pytest -m 'not slow' tests/cluster $(ARGS)
+
+images: wheel ## Build the container images (tools/build-images says how they are named and loaded)
+	@tools/build-images
 
 lint: .build/venv.done ## Check types, style and the order of imports
 	@$(PYTHON) -m ruff check .

