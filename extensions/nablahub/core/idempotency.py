@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
-from sqlalchemy import Integer, String, Text, delete
+from sqlalchemy import Integer, String, Table, Text, delete, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base
@@ -31,6 +32,10 @@ class IdempotencyRow(Base):
     request: Mapped[str] = mapped_column(String(64))
     status: Mapped[int] = mapped_column(Integer)
     answer: Mapped[str] = mapped_column(Text)
+
+
+#: Without the unit of work, since each POST comes by here.
+_ANSWERS = cast("Table", IdempotencyRow.__table__)
 
 
 class KeyReused(Conflict):
@@ -59,7 +64,8 @@ def fingerprint(method: str, path: str, body: bytes) -> str:
 
 def recall(session: Session, who: str, key: str, request: str) -> Remembered | None:
     """Return the answer given for this key; KeyReused when the request differs."""
-    row = session.get(IdempotencyRow, (who, key))
+    asked = (_ANSWERS.c.who == who) & (_ANSWERS.c.key == key)
+    row = session.execute(select(_ANSWERS).where(asked)).first()
     if row is None:
         return None
     if row.request != request:
@@ -70,7 +76,9 @@ def recall(session: Session, who: str, key: str, request: str) -> Remembered | N
     return Remembered(row.status, row.answer)
 
 
-def remember(session: Session, row: IdempotencyRow) -> None:
+def remember(session: Session, who: str, key: str, request: str, given: Remembered) -> None:
     """Keep an answer, in the transaction that made it, and forget those of other days."""
-    session.execute(delete(IdempotencyRow).where(IdempotencyRow.at < now() - KEPT))
-    session.add(row)
+    at = now()
+    session.execute(delete(_ANSWERS).where(_ANSWERS.c.at < at - KEPT))
+    fields = {"who": who, "key": key, "at": at, "request": request}
+    session.execute(insert(_ANSWERS), fields | {"status": given.status, "answer": given.answer})

@@ -17,10 +17,9 @@ from tornado.iostream import StreamClosedError
 
 from nablahub.core.context import Context
 from nablahub.core.errors import Malformed, NablaError
-from nablahub.core.idempotency import IdempotencyRow, fingerprint, owner, recall, remember
+from nablahub.core.idempotency import Remembered, fingerprint, owner, recall, remember
 from nablahub.core.operations import Call, Operation, Preparation
 from nablahub.core.permissions import Principal
-from nablahub.core.times import now
 from nablahub.service.auth import Authenticator, token_of
 from nablahub.service.calls import HttpCall, body_too_large
 from nablahub.service.preparing import Preparer
@@ -259,13 +258,8 @@ class EdgeHandler(web.RequestHandler):
         answer, headers = _answer(result)
         headers.update(call.headers)
         if key is not None:
-            remember(
-                session,
-                IdempotencyRow(
-                    who=owner(self._who), key=key, at=now(), request=self._asked(),
-                    status=operation.status, answer=answer,
-                ),
-            )  # fmt: skip
+            given = Remembered(operation.status, answer)
+            remember(session, owner(self._who), key, self._asked(), given)
         return operation.status, answer, headers
 
     async def _run_stream(self, operation: Operation, call: HttpCall) -> None:
