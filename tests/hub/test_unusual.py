@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,26 +9,9 @@ import pytest
 
 from tests.support.hub import CONFIG, running
 from tests.support.kernel import code
+from tests.support.namespaces import NO_NAMESPACES, needs_unshare
 
 pytestmark = pytest.mark.hub
-
-#: A user namespace in which no other one can be made: there bubblewrap cannot run.
-NO_NAMESPACES = (
-    *("unshare", "--user", "--map-root-user", "sh", "-c"),
-    'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"',
-    "sh",
-)
-
-
-def _possible() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    return (
-        subprocess.run([*NO_NAMESPACES, "true"], check=False, capture_output=True).returncode == 0
-    )
-
-
-needs_unshare = pytest.mark.skipif(not _possible(), reason="unshare(1) cannot be used here")
 
 
 @needs_unshare
