@@ -13,7 +13,6 @@ from traitlets.config import Configurable
 from docs._ext import markdown as md
 from nablahub.core.environments import TABLE, has_kernel, packages
 from nablahub.core.instances import CATALOGUE
-from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir
 
 #: What stands for the state directory in the page.
@@ -60,18 +59,12 @@ def _facts(trait: TraitType[Any, Any]) -> str:
     kind = type(trait).__name__
     if isinstance(values, list | tuple):
         kind += " of " + ", ".join(md.code(value) for value in values)
-    default = trait.default()
-    return f"{kind}, default {md.code(repr(default))}."
-
-
-def service_settings() -> str:
-    """Return a table of the service's settings."""
-    rows = []
-    for name, field in Settings.model_fields.items():
-        default = "required" if field.is_required() else md.code(field.default)
-        kind = getattr(field.annotation, "__name__", str(field.annotation))
-        rows.append((md.code(name), md.code(kind), default, field.description or ""))
-    return md.table(("setting", "type", "default", "about"), rows)
+    if unit := trait.metadata.get("unit"):
+        kind += f", in {unit}"
+    low, high = getattr(trait, "min", None), getattr(trait, "max", None)
+    bounds = [f"{word} {edge:g}" for word, edge in (("at least", low), ("at most", high))
+              if edge is not None]  # fmt: skip
+    return ", ".join([kind, *bounds, f"default {md.code(repr(trait.default()))}"]) + "."
 
 
 def state_paths() -> dict[str, tuple[str, str]]:

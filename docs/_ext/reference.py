@@ -21,7 +21,6 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "operations": rest.reference,
     "permissions": rest.permissions,
     "scopes": rest.scopes,
-    "service settings": config.service_settings,
     "settings": config.traits,
     "state directory": config.state,
     "types": rest.types,

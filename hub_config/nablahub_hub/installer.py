@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import URL
 from traitlets.config import Config
-from traitlets.config.loader import LazyConfigValue
 
 from nablahub.core.state import StateDir
 from nablahub_hub import links
 from nablahub_hub.auth import LocalAuthenticator
 from nablahub_hub.local import procfs
 from nablahub_hub.local.config import LocalConfig, choose, ensure_secrets
+from nablahub_hub.local.files import environment, service_command, write_service_settings
 from nablahub_hub.scopes import (
     CULLER,
     CUSTOM_SCOPES,
@@ -25,7 +25,7 @@ from nablahub_hub.scopes import (
     merge,
     roles,
 )
-from nablahub_hub.settings import NablaHub
+from nablahub_hub.settings import NablaHub, given
 from nablahub_spawner.spawner import SandboxedSpawner
 
 
@@ -51,18 +51,26 @@ def install(c: Config) -> NablaHub:
 
     Raises
     ------
+    BadSetting
+        When a setting has a value that it cannot have.
     nablahub.core.errors.NablaError
         When the state directory cannot be used.
     """
-    settings = NablaHub(config=c)
+    settings = NablaHub.read(c)
     state = settings.state.make()
     ensure_secrets(state)
-    local = LocalConfig.load(state) or choose(
-        state, port=settings.port or None, next_free=False, ours=lambda _port: True, say=_ignore
+    local = choose(
+        state,
+        port=settings.port or None,
+        next_free=False,
+        ours=lambda _port: True,  # they are taken when they are bound, not here
+        say=_ignore,
+        service=(settings.service_host, settings.service_port),
     )
+    write_service_settings(state, local, settings)
     _hub(c, settings, state, local)
     if settings.proxy == "traefik":
-        _proxy(c, settings, state, local)
+        _proxy(c, state, local)
     owner = _authentication(c, settings, state, local)
     _services(c, settings, state, local, owner)
     if settings.sandboxed_servers:
@@ -74,12 +82,8 @@ def _ignore(_sentence: str) -> None:
     """Nobody has to be told about ports that are chosen for the first time."""
 
 
-def _given(section: Config, name: str) -> bool:
-    return name in section and not isinstance(section[name], LazyConfigValue)
-
-
 def _extend(section: Config, name: str, items: list[Any]) -> None:
-    before = list(section[name]) if _given(section, name) else []
+    before = list(section[name]) if given(section, name) else []
     section[name] = before + items
 
 
@@ -87,6 +91,8 @@ def _hub(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> 
     hub = c.JupyterHub
     hub.hub_bind_url = local.hub_url
     hub.hub_connect_url = local.hub_url
+    if settings.public_url and not given(hub, "public_url"):
+        hub.public_url = f"{settings.public_url}/"
     database = URL.create("sqlite", database=str(state.hub / "jupyterhub.sqlite"))
     hub.db_url = database.render_as_string(hide_password=False)
     hub.cookie_secret_file = str(state.secrets / "cookie_secret")
@@ -95,13 +101,12 @@ def _hub(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> 
     hub.cleanup_servers = False
     hub.cleanup_proxy = False
     _extend(hub, "template_paths", [str(files("nablahub_hub") / "templates")])
-    custom = dict(hub.custom_scopes) if _given(hub, "custom_scopes") else {}
+    custom = dict(hub.custom_scopes) if given(hub, "custom_scopes") else {}
     hub.custom_scopes = {**CUSTOM_SCOPES, **custom}
 
 
-def _proxy(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> None:
-    port = settings.port or local.port
-    c.JupyterHub.bind_url = f"http://127.0.0.1:{port}"
+def _proxy(c: Config, state: StateDir, local: LocalConfig) -> None:
+    c.JupyterHub.bind_url = local.proxy_url
     c.JupyterHub.proxy_class = "traefik_file"
     proxy = c.TraefikFileProviderProxy
     # Started by the supervisor: a Traefik that is the hub's child would hold the ports after the
@@ -138,9 +143,8 @@ def _services(
             "url": local.service_url,
             "api_token": state.secret("service_token"),
             "oauth_no_confirm": True,
-            # The hub starts beside the service and must not wait for it.
-            "timeout": 1,
             "display": False,
+            **(_managed(state, local) if settings.service == "managed" else _EXTERNAL),
         },
     ]
     if settings.idle_culler:
@@ -158,13 +162,26 @@ def _services(
         )
     services.append({"name": SUPERVISOR, "api_token": state.secret("up_token"), "display": False})
     _extend(hub, "services", services)
-    specs = list(hub.load_roles) if _given(hub, "load_roles") else []
+    specs = list(hub.load_roles) if given(hub, "load_roles") else []
     if not merge(specs, "user", USER_SCOPES):
-        given = set(hub.extra_user_scopes) if _given(hub, "extra_user_scopes") else set()
-        hub.extra_user_scopes = given | set(USER_SCOPES)
+        before = set(hub.extra_user_scopes) if given(hub, "extra_user_scopes") else set()
+        hub.extra_user_scopes = before | set(USER_SCOPES)
     if not merge(specs, "server", SERVER_SCOPES):
         specs.append({"name": "server", "scopes": list(SERVER_SCOPES)})
     hub.load_roles = specs + roles(owner, culler=settings.idle_culler)
+
+
+#: The hub starts beside a service that something else keeps alive, and must not wait for it.
+_EXTERNAL: dict[str, Any] = {"timeout": 1}
+
+
+def _managed(state: StateDir, local: LocalConfig) -> dict[str, Any]:
+    """Return what lets the hub itself keep the service alive."""
+    return {
+        "command": list(service_command(state)),
+        "cwd": str(state.service),
+        "environment": {**environment(), procfs.SESSION: local.session},
+    }
 
 
 def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> None:
@@ -172,6 +189,7 @@ def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig)
     spawner = c.SandboxedSpawner
     spawner.state_dir = str(state.root)
     spawner.service_url = f"{local.service_url}/services/{SERVICE}"
+    spawner.environments_dir = settings.environments_dir
     spawner.unsandboxed = settings.unsandboxed
     spawner.default_instance_type = settings.default_instance_type
     spawner.instance_types = list(settings.instance_types)

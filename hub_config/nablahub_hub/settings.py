@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from traitlets import Bool, Dict, Enum, Float, Integer, List, Unicode, default
-from traitlets.config import Configurable
+from traitlets import (
+    Bool,
+    Dict,
+    Enum,
+    Float,
+    Integer,
+    List,
+    TraitError,
+    Unicode,
+    default,
+    validate,
+)
+from traitlets.config import Config, Configurable
+from traitlets.config.loader import LazyConfigValue
 
-from nablahub.core.instances import DEFAULT_INSTANCE
+from nablahub.core.errors import NablaError
+from nablahub.core.instances import DEFAULT_INSTANCE, catalogue
+from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir, default_state_dir
+from nablahub_hub.local.config import LocalConfig
+from nablahub_hub.traits import of_service
+
+#: What `nablahub up` says to this process by its flags; it wins over every configuration file.
+_FLAGS: dict[str, Any] = {}
+
+
+class BadSetting(NablaError, TraitError):
+    """A setting of ``jupyterhub_config.py`` has a value it cannot have, or does not exist."""
+
+    code = "bad_setting"
+    title = "A setting is wrong"
+
+
+def overrule(**flags: Any) -> None:
+    """Let settings have these values in this process, whatever a configuration file says."""
+    _FLAGS.update(flags)
+
+
+def given(section: Config, name: str) -> bool:
+    """Whether a configuration sets an option outright, and not only adds to it."""
+    return name in section and not isinstance(section[name], LazyConfigValue)
 
 
 class NablaHub(Configurable):
@@ -28,9 +68,34 @@ class NablaHub(Configurable):
 
     port = Integer(
         0,
+        min=0,
+        max=65535,
         help="""
-        Public port on the loopback address; 0 takes the one of the state directory's
-        ``config.json``, which ``nablahub up --port`` chooses.
+        Public port on the loopback address; 0 takes the one used before, else 8000.
+        ``nablahub up --port`` wins over it.
+        """,
+    ).tag(config=True)
+
+    public_url = Unicode(
+        help="""
+        What people type when a web server stands in front of the hub, such as
+        ``https://hub.example.org``: links, addresses of deployments and what the API tells begin
+        with it. The hub then believes the ``X-Forwarded-`` headers that come from this machine.
+
+        Default: ``c.JupyterHub.public_url``, else ``http://127.0.0.1:<port>``.
+        """
+    ).tag(config=True)
+
+    service_host = of_service("service_host")
+    service_port = of_service("service_port")
+
+    service = Enum(
+        ["managed", "external"],
+        default_value="managed",
+        help="""
+        ``managed``: the hub starts the service and keeps it alive. ``external``: something else
+        does (``python -m nablahub.service --state-dir DIR``); under ``nablahub up`` it always is
+        that one.
         """,
     ).tag(config=True)
 
@@ -63,14 +128,14 @@ class NablaHub(Configurable):
         """,
     ).tag(config=True)
 
-    unsandboxed = Bool(
-        False,
-        help="""
-        Accept, knowingly, that servers run without a sandbox where bubblewrap cannot run: they
-        then see the files of the hub and of all other users. ``nablahub up --unsandboxed`` accepts
-        it for jobs as well.
-        """,
-    ).tag(config=True)
+    unsandboxed = of_service("unsandboxed")
+    environments_dir = of_service("environments_dir")
+    dataset_quota_bytes = of_service("dataset_quota_bytes")
+    max_upload_bytes = of_service("max_upload_bytes")
+    max_body_bytes = of_service("max_body_bytes")
+    min_free_bytes = of_service("min_free_bytes")
+    event_retention = of_service("event_retention")
+    introspection_seconds = of_service("introspection_seconds")
 
     default_instance_type = Unicode(
         DEFAULT_INSTANCE, help="Instance type that is chosen on a user's first visit."
@@ -91,16 +156,122 @@ class NablaHub(Configurable):
     idle_culler = Bool(True, help="Stop servers that nobody uses.").tag(config=True)
 
     idle_timeout = Integer(
-        6 * 3600, help="Seconds without activity after which a server is stopped."
-    ).tag(config=True)
+        6 * 3600, min=1, help="Time without activity after which a server is stopped."
+    ).tag(config=True, unit="seconds")
 
     idle_check_interval = Integer(
-        600, help="Seconds between two looks at idle servers (at most a tenth of the timeout)."
-    ).tag(config=True)
+        600, min=1, help="Time between two looks at idle servers (at most a tenth of the timeout)."
+    ).tag(config=True, unit="seconds")
 
-    cookie_days = Float(7.0, help="Days until a sign-in ends.").tag(config=True)
+    cookie_days = Float(7.0, min=0, help="Time until a sign-in ends.").tag(config=True, unit="days")
+
+    @classmethod
+    def read(cls, c: Config) -> NablaHub:
+        """Return the settings that a configuration makes, with what `overrule` was told.
+
+        Parameters
+        ----------
+        c : traitlets.config.Config
+            The configuration object of ``jupyterhub_config.py``.
+
+        Raises
+        ------
+        BadSetting
+            In one sentence that names the setting.
+        """
+        section = Config({**c.NablaHub, **_FLAGS})
+        for name in section:
+            if name not in cls.class_trait_names(config=True):
+                raise BadSetting(f"There is no setting c.NablaHub.{name}.", hint=_meant(cls, name))
+        if not section.get("public_url"):
+            section.public_url = _url_of_hub(c.JupyterHub, section.get("proxy") == "keep")
+        try:
+            return cls(config=Config({cls.__name__: section}))
+        except TraitError as error:
+            said = str(error).replace("trait of a NablaHub instance", "setting of c.NablaHub")
+            raise BadSetting(said if said.endswith(".") else f"{said}.") from error
+
+    @validate("public_url")
+    def _check_public_url(self, proposal: Any) -> str:
+        url = str(proposal["value"]).rstrip("/")
+        parts = urlsplit(url)
+        bare = not (parts.path or parts.query or parts.fragment or parts.username)
+        if url and not (parts.scheme in ("http", "https") and parts.hostname and bare):
+            raise TraitError(
+                "The 'public_url' trait of a NablaHub instance is a scheme and a host, such as "
+                f"https://hub.example.org, without a path; not {url!r}"
+            )
+        return url
+
+    @validate("service_host")
+    def _check_service_host(self, proposal: Any) -> str:
+        try:
+            return str(IPv4Address(proposal["value"]))
+        except AddressValueError as error:
+            raise TraitError(
+                "The 'service_host' trait of a NablaHub instance is an IPv4 address, "
+                f"not {proposal['value']!r}"
+            ) from error
+
+    @validate("environments_dir")
+    def _check_environments_dir(self, proposal: Any) -> str:
+        if not proposal["value"]:
+            return ""
+        path = Path(proposal["value"]).expanduser()
+        if not path.is_absolute():
+            raise TraitError(
+                "The 'environments_dir' trait of a NablaHub instance is an absolute path, "
+                f"not {proposal['value']!r}"
+            )
+        return str(path)
+
+    @validate("custom_instance_types")
+    def _check_custom_instance_types(self, proposal: Any) -> Any:
+        try:
+            catalogue(proposal["value"])
+        except TypeError as error:
+            raise TraitError(
+                "The 'custom_instance_types' trait of a NablaHub instance holds an instance type "
+                f"that is not one: {error}"
+            ) from error
+        return proposal["value"]
 
     @property
     def state(self) -> StateDir:
         """The state directory."""
         return StateDir(Path(self.state_dir).expanduser().absolute())
+
+    def public(self, local: LocalConfig) -> str:
+        """Return what people type, given the ports of this machine."""
+        return self.public_url or local.proxy_url
+
+    def for_service(self, local: LocalConfig) -> Settings:
+        """Return what the service is told: the settings of the same name, and where things are."""
+        same = {name: getattr(self, name) for name in Settings.model_fields if self.has_trait(name)}
+        return Settings.model_validate(
+            {
+                **same,
+                "environments_dir": self.environments_dir or None,
+                "state_dir": self.state.root,
+                "public_url": self.public(local),
+                "proxy_url": local.proxy_url if self.proxy == "traefik" else "",
+                "hub_api_url": f"{local.hub_url}/hub/api",
+                "service_port": local.service_port,
+            }
+        )
+
+
+def _meant(cls: type[NablaHub], name: str) -> str:
+    close = get_close_matches(name, cls.class_trait_names(config=True), n=1)
+    return f"Did you mean {close[0]}?" if close else "The reference of settings lists all."
+
+
+def _url_of_hub(hub: Config, own_proxy: bool) -> str:
+    """Return what the hub's own options say people type; empty when they do not."""
+    if given(hub, "public_url"):
+        return str(hub.public_url)
+    if not (own_proxy and given(hub, "bind_url")):
+        return ""
+    parts = urlsplit(str(hub.bind_url))
+    host = parts.hostname if parts.hostname not in (None, "*", "0.0.0.0") else "127.0.0.1"
+    return f"{parts.scheme or 'http'}://{host}" + (f":{parts.port}" if parts.port else "")

@@ -7,17 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nablahub.core.environments import Environments
-from nablahub.core.state import StateDir
 
 NAME = "default"
 
 
-async def default_environment(state: StateDir, tell: Callable[[str], None]) -> Path:
+async def default_environment(folder: Path, tell: Callable[[str], None]) -> Path:
     """Return the prefix of the ``default`` environment, built first when it is not there.
 
     Parameters
     ----------
-    state : StateDir
+    folder : pathlib.Path
         Where environments are kept.
     tell : callable
         Told in sentences what takes time.
@@ -27,7 +26,7 @@ async def default_environment(state: StateDir, tell: Callable[[str], None]) -> P
     nablahub.core.errors.NablaError
         When it cannot be built.
     """
-    environments = Environments(state.environments)
+    environments = Environments(folder)
     found = environments.find(NAME)
     if found is None:
         loop = asyncio.get_running_loop()

@@ -43,6 +43,10 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
 
     state_dir = Unicode(config=True, help="The hub's state directory.")
     service_url = Unicode(config=True, help="Where the hub service listens, with its prefix.")
+    environments_dir = Unicode(
+        config=True,
+        help="Folder of the Python environments; empty: the state directory's own.",
+    )
     unsandboxed = Bool(
         False,
         config=True,
@@ -199,7 +203,9 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
     async def _describe(self, *, sandboxed: bool) -> builder.Server:
         team = await self._team()
         try:
-            environment = await default_environment(self.state, self._tell)
+            built = Path(self.environments_dir) if self.environments_dir else None
+            folder = built or self.state.environments
+            environment = await default_environment(folder, self._tell)
         except NablaError as error:
             raise SpawnException(str(error), reason="environment", status_code=503) from error
         return builder.Server(

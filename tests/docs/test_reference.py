@@ -41,7 +41,12 @@ def test_every_setting_is_in_its_page() -> None:
     own = config.own_traits(NablaHub)
     assert {"state_dir", "port", "unsandboxed"} <= set(own)
     assert not [name for name in own if f"### c.NablaHub.{name}\n" not in text]
-    assert not [name for name in Settings.model_fields if f"| `{name}` |" not in text]
+    # Where the parts of one machine find each other is not for people to set.
+    assert set(Settings.model_fields) - set(own) == {"hub_api_url", "proxy_url", "service_prefix"}
+    quota = text.partition("### c.NablaHub.dataset_quota_bytes\n")[2].splitlines()[1]
+    assert quota == "Int, in bytes, at least 0, default `107374182400`."
+    sizes = [name for name in own if name.endswith(("_bytes", "_seconds", "_timeout", "_days"))]
+    assert not [name for name in sizes if not own[name].metadata.get("unit")]
     undescribed = [name for name, trait in own.items() if not trait.help]
     assert not undescribed
 

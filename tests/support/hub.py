@@ -19,6 +19,7 @@ import psutil
 from nablahub.client import Hub
 from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
+from nablahub_hub.local.config import LocalConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path(__file__).with_name("jupyterhub_config.py")
@@ -129,8 +130,10 @@ class RunningHub:
 
     @property
     def url(self) -> str:
-        """What people type."""
-        return str(self.told["url"])
+        """Where its proxy listens."""
+        local = LocalConfig.load(self.state)
+        assert local is not None
+        return local.proxy_url
 
     @property
     def service_url(self) -> str:

@@ -39,8 +39,8 @@ __all__ = [
 ]
 
 ACCEPT_HINT = (
-    "To run users' code without a sandbox, knowingly, start with `nablahub up --unsandboxed` "
-    "(for single-user servers alone: c.NablaHub.unsandboxed = True)."
+    "To run servers and jobs without a sandbox, knowingly, set c.NablaHub.unsandboxed = True in "
+    "jupyterhub_config.py, or start with `nablahub up --unsandboxed`."
 )
 
 # What glibc itself ignores in set-uid programs (sysdeps/generic/unsecvars.h): a job's environment

@@ -1,14 +1,25 @@
-"""What the hub service is told at its start; nothing else configures it."""
+"""What the hub service is told at its start; nothing else configures it.
+
+People set these as traitlets: ``nablahub_hub.settings.NablaHub`` takes name, type, default, bounds,
+unit and words of each from here.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from nablahub.core.state import StateDir
 
 GIB = 1024**3
+MIB = 1024**2
+
+
+def _in(unit: str) -> dict[str, Any]:
+    """Return what names the unit of a field."""
+    return {"unit": unit}
 
 
 class Settings(BaseModel):
@@ -20,19 +31,86 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     state_dir: Path
-    public_url: str = Field(description="What people type, such as http://127.0.0.1:8000")
-    hub_api_url: str = Field(description="The hub's API, such as http://127.0.0.1:8081/hub/api")
-    service_host: str = "127.0.0.1"
-    service_port: int = 0
+    public_url: str = Field(description="What people type, such as http://127.0.0.1:8000.")
+    hub_api_url: str = Field(description="The hub's API, such as http://127.0.0.1:8081/hub/api.")
+    proxy_url: str = Field(
+        default="",
+        description="Where the proxy listens on this machine; empty: at the public URL.",
+    )
+    service_host: str = Field(
+        default="127.0.0.1",
+        description=(
+            "IPv4 address that the service listens on. Any other than a loopback address sends "
+            "tokens over the network in the clear."
+        ),
+    )
+    service_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description=(
+            "Port that the service listens on; 0 takes a free one, which stays the same from then "
+            "on."
+        ),
+    )
     service_prefix: str = "/services/nablahub/"
-    environments_dir: Path | None = Field(default=None, description="Default: in the state folder")
-    unsandboxed: bool = Field(default=False, description="Run jobs without bubblewrap, knowingly")
-    introspection_seconds: float = Field(default=10.0, ge=0, le=10)
-    max_body_bytes: int = Field(default=8 * 1024**2, description="Of a JSON request")
-    max_upload_bytes: int = Field(default=64 * 1024**3, description="Of one uploaded object")
-    dataset_quota_bytes: int = Field(default=100 * GIB, description="Stored by one team")
-    min_free_bytes: int = Field(default=16 * 1024**2, description="Left free on the disk")
-    event_retention: int = Field(default=100_000, description="Events kept for resuming streams")
+    environments_dir: Path | None = Field(
+        default=None,
+        description=(
+            "Folder in which the environments of jobs and notebooks are built (an absolute path, "
+            "or one that begins with `~`); several hubs of one user may share it. "
+            "Empty: `$NABLAHUB_ENVIRONMENTS_DIR`, else `environments` in the state directory."
+        ),
+    )
+    unsandboxed: bool = Field(
+        default=False,
+        description=(
+            "Accept, knowingly, that servers and jobs run without a sandbox where bubblewrap "
+            "cannot run: they then see the files of the hub and of all other users. "
+            "`nablahub up --unsandboxed` says the same."
+        ),
+    )
+    introspection_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        le=10,
+        description=(
+            "How long the hub's answer about a token is believed: a revoked token works that "
+            "much longer."
+        ),
+        json_schema_extra=_in("seconds"),
+    )
+    max_body_bytes: int = Field(
+        default=8 * MIB,
+        ge=1024,
+        description="Largest JSON body of a request to the service.",
+        json_schema_extra=_in("bytes"),
+    )
+    max_upload_bytes: int = Field(
+        default=64 * GIB,
+        ge=1,
+        description="Largest file that is uploaded in one request.",
+        json_schema_extra=_in("bytes"),
+    )
+    dataset_quota_bytes: int = Field(
+        default=100 * GIB,
+        ge=0,
+        description="What one team may store in datasets, all versions together.",
+        json_schema_extra=_in("bytes"),
+    )
+    min_free_bytes: int = Field(
+        default=16 * MIB,
+        ge=0,
+        description="Space left free on the disk of the state directory; data that would take it "
+        "is refused.",
+        json_schema_extra=_in("bytes"),
+    )
+    event_retention: int = Field(
+        default=100_000,
+        ge=1,
+        description="Number of newest events kept, so that live streams can be resumed.",
+        json_schema_extra=_in("events"),
+    )
 
     @property
     def state(self) -> StateDir:
@@ -48,6 +126,11 @@ class Settings(BaseModel):
     def api_url(self) -> str:
         """The service's public root, such as http://127.0.0.1:8000/services/nablahub."""
         return self.public_url.rstrip("/") + self.service_prefix.rstrip("/")
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine reaches the proxy, with no web server before it in between."""
+        return self.proxy_url or self.public_url
 
     @classmethod
     def load(cls, path: Path) -> Settings:

@@ -169,8 +169,8 @@ class Controller:
         self._context.reconciler.wake(session, KIND, deployment_id)
 
     async def _try(self, view: View) -> float | None:
-        """Try a sample through the public address, and store what came of it."""
-        address = routes.endpoint(self._context.settings.public_url, view.deployment_id)
+        """Try a sample through the proxy, and store what came of it."""
+        address = routes.endpoint(self._context.settings.local_url, view.deployment_id)
         outcome = await self.prober.sample(
             address, view.name, view.version, canary=view.probe == "canary", given=view.sample
         )

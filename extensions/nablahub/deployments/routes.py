@@ -62,9 +62,9 @@ class Route:
     canary_secret: str = ""
 
 
-def endpoint(public_url: str, deployment_id: str) -> str:
-    """Return the public address of a deployment."""
-    return f"{public_url.rstrip('/')}{PREFIX}/{deployment_id}"
+def endpoint(url: str, deployment_id: str) -> str:
+    """Return the address of a deployment below the URL of the proxy, or of what is before it."""
+    return f"{url.rstrip('/')}{PREFIX}/{deployment_id}"
 
 
 def build(routes: Iterable[Route]) -> dict[str, Any]:

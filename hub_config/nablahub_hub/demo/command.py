@@ -74,8 +74,8 @@ async def _own_hub(state: StateDir, options: Options, *, leave: bool, as_json: b
         with starting(out) as started:
             await _unless(told, supervisor.start(started))
         report.seconds["up"] = round(supervisor.seconds, 3)
-        _show_link(supervisor.config.public_url, supervisor.sign_in_link())
-        code = await _unless(told, _show(state, supervisor.config.public_url, report, as_json))
+        _show_link(supervisor.public_url, supervisor.sign_in_link())
+        code = await _unless(told, _show(state, supervisor.public_url, report, as_json))
         if not leave:
             if code == 0:
                 _show_ways_in(state, supervisor.config.owner, supervisor.sign_in_link())

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nablahub.core.pids import gone
 from nablahub_hub.local import procfs, sockets, web
+from nablahub_hub.local.config import HOST
 
 #: Seconds between a death and the restart: doubled at each, forgotten after a quiet while.
 FIRST_PAUSE = 0.1
@@ -43,7 +44,9 @@ class Spec:
     depends : tuple of str
         Contents of files it reads only at its start: another content means another process.
     ports : mapping of str to int
-        Ports of the loopback address that it is handed sockets for, at most two, by their names.
+        Ports that it is handed sockets for, at most two, by their names.
+    host : str
+        The address of those ports.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Spec:
     ready_url: str
     depends: tuple[str, ...] = ()
     ports: Mapping[str, int] = field(default_factory=dict)
+    host: str = HOST
 
     @property
     def role(self) -> str:
@@ -139,7 +143,7 @@ class Child:
                 others.append(found.pid)
         holders = others if self.pid is None else [self.pid, *others]
         for name, port in self.spec.ports.items():
-            copy = sockets.taken(holders, port)
+            copy = sockets.taken(holders, port, self.spec.host)
             if copy is not None:
                 self._sockets[name] = copy
         await procfs.end(others, patience=5)
@@ -170,7 +174,7 @@ class Child:
         """Bind what is not bound yet; a port that another program has is left to the process."""
         for name, port in self.spec.ports.items():
             if name not in self._sockets:
-                made = sockets.bind(port)
+                made = sockets.bind(port, self.spec.host)
                 if made is not None:
                     self._sockets[name] = made
         return self._sockets

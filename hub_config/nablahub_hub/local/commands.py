@@ -23,7 +23,7 @@ from nablahub_hub import links
 from nablahub_hub.local import doctor as checks
 from nablahub_hub.local import leftovers, lock, overview
 from nablahub_hub.local.config import LocalConfig
-from nablahub_hub.local.place import refuse_inside_server
+from nablahub_hub.local.place import is_named, refuse_inside_server
 from nablahub_hub.local.supervisor import Options, Supervisor, end_orphans, until_told
 
 #: Seconds a second ``up`` waits for the first to be ready, and ``down`` for it to end.
@@ -58,7 +58,8 @@ def port_option[F: Callable[..., Any]](function: F) -> F:
         "--port",
         type=click.IntRange(0, 65535),
         default=None,
-        help="Public port; 0 takes any free one.  [default: the last one, else 8000]",
+        help="Public port; 0 takes any free one.  "
+        "[default: the configuration's, else the last one, else 8000]",
     )(function)
 
 
@@ -103,7 +104,7 @@ def up(
     A second `up` of the same state directory prints a sign-in link to the first.
     """
     refuse_inside_server(state)
-    options = Options(port=port, unsandboxed=unsandboxed, config=config)
+    options = Options(port=port, unsandboxed=unsandboxed, config=config, named=is_named())
     make(state)
     with lock.held(state) as mine:
         if mine:
@@ -247,7 +248,7 @@ async def _supervise(
             await start
         link = supervisor.sign_in_link()
         _tell(
-            supervisor.config.public_url,
+            supervisor.public_url,
             link,
             state,
             as_json=as_json,
@@ -255,7 +256,7 @@ async def _supervise(
             seconds=supervisor.seconds,
         )
         if open_browser:
-            webbrowser.open(link or supervisor.config.public_url)
+            webbrowser.open(link or supervisor.public_url)
         await told
         out.say("Ending everything …")
     finally:

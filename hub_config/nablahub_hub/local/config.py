@@ -18,13 +18,15 @@ from nablahub.core.errors import NablaError
 from nablahub.core.state import StateDir
 
 HOST = "127.0.0.1"
+#: All addresses of this machine.
+ANY = "0.0.0.0"
 DEFAULT_PORT = 8000
 #: Next free port is looked for among this many.
 PORT_RANGE = 100
 
 
 class PortTaken(NablaError):
-    """The public port belongs to another program."""
+    """A port that was asked for belongs to another program."""
 
     code = "port_taken"
     title = "The port is taken"
@@ -41,6 +43,8 @@ class LocalConfig(BaseModel):
         The operating system's user, who is the hub's only one and its administrator.
     port : int
         The public port; the other ports are internal.
+    service_host : str
+        Address that the service listens on; everything else listens on the loopback address.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -51,10 +55,11 @@ class LocalConfig(BaseModel):
     hub_port: int
     traefik_port: int
     service_port: int
+    service_host: str = HOST
 
     @property
-    def public_url(self) -> str:
-        """What people type."""
+    def proxy_url(self) -> str:
+        """Where Traefik listens: what people type where no web server stands in front of it."""
         return f"http://{HOST}:{self.port}"
 
     @property
@@ -70,7 +75,8 @@ class LocalConfig(BaseModel):
     @property
     def service_url(self) -> str:
         """Where the hub service itself listens."""
-        return f"http://{HOST}:{self.service_port}"
+        host = HOST if self.service_host == ANY else self.service_host
+        return f"http://{host}:{self.service_port}"
 
     @classmethod
     def load(cls, state: StateDir) -> LocalConfig | None:
@@ -110,12 +116,12 @@ def owner_name() -> str:
     return name.lower()
 
 
-def is_free(port: int) -> bool:
-    """Whether nobody listens on that port of the loopback address."""
+def is_free(port: int, host: str = HOST) -> bool:
+    """Whether nobody listens on that port of an address, the loopback's if none is named."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True
@@ -142,6 +148,7 @@ def choose(
     next_free: bool,
     ours: Callable[[int], bool],
     say: Callable[[str], None],
+    service: tuple[str, int] = (HOST, 0),
 ) -> LocalConfig:
     """Return the configuration of a state directory, made or mended where that is due.
 
@@ -157,6 +164,8 @@ def choose(
         Whether a port is held by a process of this state directory, left by a killed ``up``.
     say : callable
         Told in a sentence what was chosen otherwise than before.
+    service : tuple of str and int
+        Address and port asked for the service; 0 is what was used before, else a free one.
 
     Raises
     ------
@@ -169,9 +178,18 @@ def choose(
         return is_free(candidate) or ours(candidate)
 
     chosen = _public_port(old, port, next_free=next_free, usable=usable, say=say)
+    host, wanted = service
     internal = {"hub_port": "hub", "traefik_port": "Traefik", "service_port": "service"}
     ports: dict[str, int] = {}
     fresh = iter(free_ports(len(internal)))
+    if wanted:
+        if not (is_free(wanted, host) or ours(wanted)):
+            raise PortTaken(
+                f"Port {wanted}, which c.NablaHub.service_port names, is held by another program.",
+                hint="Choose another one there, or 0 for any free one.",
+            )
+        ports["service_port"] = wanted
+        del internal["service_port"]
     for field, what in internal.items():
         before = getattr(old, field) if old else None
         if before is not None and before != chosen and usable(before):
@@ -187,6 +205,7 @@ def choose(
         session=old.session if old else uuid.uuid4().hex,
         owner=old.owner if old else owner_name(),
         port=chosen,
+        service_host=host,
         **ports,
     )
     if config != old:

@@ -7,12 +7,13 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from nablahub.core.errors import NablaError
-from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir
 from nablahub_hub.local.child import Spec
 from nablahub_hub.local.config import LocalConfig, write_private
+from nablahub_hub.settings import NablaHub
 
 #: What children inherit; everything else in a shell's environment is the shell's business.
 INHERITED = (
@@ -31,17 +32,21 @@ ENCODED = (
 HUB_CONFIG = """\
 # Written by `nablahub up` at each start. To change it, give a file of your own:
 # `nablahub up --config my_jupyterhub_config.py`.
+from nablahub_hub.settings import overrule
+
 c = get_config()  # noqa
 c.NablaHub.state_dir = {state!r}
-c.NablaHub.port = {port!r}
-c.NablaHub.unsandboxed = {unsandboxed!r}
+overrule(**{flags!r})
 """
 #: Not load_subconfig: that would start with an empty `c`, without what was asked for above.
 OWN = """\
+from functools import partial
 from pathlib import Path
 
 own = Path({path!r})
-exec(compile(own.read_text(), str(own), "exec"), {{**globals(), "__file__": str(own)}})
+beside = partial(load_subconfig, path=str(own.parent))  # noqa
+known = {{**globals(), "load_subconfig": beside, "__file__": str(own)}}
+exec(compile(own.read_text(), str(own), "exec"), known)
 """
 INSTALL = """\
 import nablahub_hub
@@ -86,9 +91,19 @@ def _toml(value: str) -> str:
     return json.dumps(value)  # a JSON string is a TOML basic string
 
 
-def traefik_config(state: StateDir, config: LocalConfig) -> str:
-    """Return Traefik's static configuration."""
+def traefik_config(state: StateDir, config: LocalConfig, *, behind: bool = False) -> str:
+    """Return Traefik's static configuration.
+
+    Parameters
+    ----------
+    state, config : StateDir, LocalConfig
+        Of this machine.
+    behind : bool
+        Whether a web server of this machine stands in front, whose ``X-Forwarded-`` headers say
+        who asked, and by which scheme.
+    """
     encoded = "\n".join(f"{name} = true" for name in ENCODED)
+    trusted = '["127.0.0.0/8", "::1/128"]' if behind else "[]"
     return f"""\
 # Written by `nablahub up` at each start.
 [global]
@@ -97,6 +112,9 @@ sendAnonymousUsage = false
 
 [entryPoints.http]
 address = {_toml(f"127.0.0.1:{config.port}")}
+
+[entryPoints.http.forwardedHeaders]
+trustedIPs = {trusted}
 
 [entryPoints.http.http.encodedCharacters]
 {encoded}
@@ -130,9 +148,9 @@ watch = true
 """
 
 
-def traefik_spec(state: StateDir, config: LocalConfig) -> Spec:
+def traefik_spec(state: StateDir, config: LocalConfig, settings: NablaHub) -> Spec:
     """Write Traefik's configuration and say how to start it."""
-    text = traefik_config(state, config)
+    text = traefik_config(state, config, behind=bool(settings.public_url))
     path = state.traefik / "traefik.toml"
     write_private(path, text)
     return Spec(
@@ -147,7 +165,14 @@ def traefik_spec(state: StateDir, config: LocalConfig) -> Spec:
     )
 
 
-def hub_spec(state: StateDir, config: LocalConfig, own: Path | None, *, unsandboxed: bool) -> Spec:
+def hub_environment(state: StateDir) -> dict[str, str]:
+    """Return the environment that the hub runs in."""
+    return {**environment(), "NABLAHUB_STATE_DIR": str(state.root)}
+
+
+def hub_spec(
+    state: StateDir, config: LocalConfig, own: Path | None, settings: NablaHub, **flags: Any
+) -> Spec:
     """Write the hub's configuration and say how to start it.
 
     Parameters
@@ -156,10 +181,13 @@ def hub_spec(state: StateDir, config: LocalConfig, own: Path | None, *, unsandbo
         Of this machine.
     own : pathlib.Path or None
         The user's ``jupyterhub_config.py``, which calls ``install`` itself.
-    unsandboxed : bool
-        Whether servers may run without a sandbox.
+    settings : NablaHub
+        What that file, if any, and the flags make.
+    flags : JSON
+        Settings that win over those of the file.
     """
-    text = HUB_CONFIG.format(state=str(state.root), port=config.port, unsandboxed=unsandboxed)
+    told = {**flags, "state_dir": str(state.root), "port": config.port, "service": "external"}
+    text = HUB_CONFIG.format(state=str(state.root), flags=told)
     if own is None:
         text += INSTALL
     else:
@@ -169,13 +197,14 @@ def hub_spec(state: StateDir, config: LocalConfig, own: Path | None, *, unsandbo
     return Spec(
         name="hub",
         argv=(sys.executable, "-m", "nablahub_hub.local.hub", f"--config={path}"),
-        env={**environment(), "NABLAHUB_STATE_DIR": str(state.root)},
+        env=hub_environment(state),
         cwd=state.hub,
         log=state.logs / "hub.log",
-        ready_url=f"{config.public_url}/hub/api/",
+        ready_url=f"{config.proxy_url}/hub/api/",
         depends=(
             text,
             own.read_text() if own else "",
+            repr(sorted(settings.trait_values(config=True).items())),
             config.model_dump_json(),
             version("nablahub"),
         ),
@@ -183,34 +212,30 @@ def hub_spec(state: StateDir, config: LocalConfig, own: Path | None, *, unsandbo
     )
 
 
-def service_spec(state: StateDir, config: LocalConfig, *, unsandboxed: bool) -> Spec:
+def service_spec(state: StateDir, config: LocalConfig, settings: NablaHub) -> Spec:
     """Write the service's settings and say how to start it."""
-    settings = service_settings(state, config, unsandboxed=unsandboxed)
-    write_private(state.settings, settings)
+    text = write_service_settings(state, config, settings)
     return Spec(
         name="service",
-        argv=(sys.executable, "-m", "nablahub.service", "--state-dir", str(state.root)),
+        argv=service_command(state),
         env=environment(),
         cwd=state.service,
         log=state.logs / "service.log",
         ready_url=f"{config.service_url}/services/nablahub/health",
-        depends=(settings, version("nablahub")),
+        depends=(text, version("nablahub")),
         ports={"service": config.service_port},
+        host=config.service_host,
     )
 
 
-def service_settings(state: StateDir, config: LocalConfig, *, unsandboxed: bool) -> str:
-    """Return ``settings.json``; what an administrator added to the file before is kept."""
-    try:
-        kept = json.loads(state.settings.read_text())
-    except (FileNotFoundError, ValueError):
-        kept = {}
-    ours = {
-        "state_dir": str(state.root),
-        "public_url": config.public_url,
-        "hub_api_url": f"{config.hub_url}/hub/api",
-        "service_port": config.service_port,
-        "unsandboxed": unsandboxed,
-    }
-    known = {k: v for k, v in {**kept, **ours}.items() if k in Settings.model_fields}
-    return json.dumps(known, indent=1) + "\n"
+def service_command(state: StateDir) -> tuple[str, ...]:
+    """Return what starts the service of a state directory."""
+    return (sys.executable, "-m", "nablahub.service", "--state-dir", str(state.root))
+
+
+def write_service_settings(state: StateDir, config: LocalConfig, settings: NablaHub) -> str:
+    """Write ``settings.json``, if it says something else, and return what it says."""
+    text = settings.for_service(config).model_dump_json(indent=1) + "\n"
+    if not state.settings.exists() or state.settings.read_text() != text:
+        write_private(state.settings, text)
+    return text

@@ -20,7 +20,7 @@ def look(state: StateDir) -> dict[str, Any]:
     found: dict[str, Any] = {
         "running": False,
         "state_dir": str(state.root),
-        "url": config.public_url if config else None,
+        "url": (holder or {}).get("url") or (config.proxy_url if config else None),
         "pid": holder["pid"] if holder else None,
         "parts": [],
         "other_processes": 0,

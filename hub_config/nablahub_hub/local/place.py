@@ -34,17 +34,24 @@ def refuse_inside_server(state: StateDir) -> None:
     InsideServer
         Naming the hub whose server this is.
     """
-    context = click.get_current_context()
-    if context.get_parameter_source("state") is ParameterSource.COMMANDLINE:
+    if is_named():
         return
     hub = hub_of_server(os.environ)
-    if hub is None or "NABLAHUB_STATE_DIR" in os.environ or state.config.exists():
+    if hub is None or state.config.exists():
         return
+    context = click.get_current_context()
     raise InsideServer(
         f"This terminal belongs to a server of a hub ({hub}); "
         f"`nablahub {context.info_name}` is for a terminal of the hub's own machine.",
         hint="Here, use the other commands (`nablahub --help`): they talk to that hub.",
     )
+
+
+def is_named() -> bool:
+    """Whether the running command's state directory was named, by a flag or by the environment."""
+    context = click.get_current_context()
+    flag = context.get_parameter_source("state") is ParameterSource.COMMANDLINE
+    return flag or "NABLAHUB_STATE_DIR" in os.environ
 
 
 def hub_of_server(environment: Mapping[str, str]) -> str | None:

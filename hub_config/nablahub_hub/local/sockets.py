@@ -25,12 +25,12 @@ _HAND_OVER = {
 }
 
 
-def bind(port: int) -> socket.socket | None:
-    """Return a socket that listens on the loopback address; None when the port is taken."""
+def bind(port: int, host: str = HOST) -> socket.socket | None:
+    """Return a socket that listens on an address; None when the port is taken."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        made.bind((HOST, port))
+        made.bind((host, port))
         made.listen(BACKLOG)
     except OSError:
         made.close()
@@ -39,7 +39,7 @@ def bind(port: int) -> socket.socket | None:
     return made
 
 
-def taken(pids: Iterable[int], port: int) -> socket.socket | None:
+def taken(pids: Iterable[int], port: int, host: str = HOST) -> socket.socket | None:
     """Return a copy of the socket of one of those processes that listens on a port.
 
     None when none of them does, or the system does not permit it (ptrace(2) tells when).
@@ -50,7 +50,7 @@ def taken(pids: Iterable[int], port: int) -> socket.socket | None:
             copy = _copy(pid, number)
             if copy is None:
                 continue
-            if copy.getsockname() == (HOST, port):
+            if copy.getsockname() == (host, port):
                 return copy
             copy.close()
     return None

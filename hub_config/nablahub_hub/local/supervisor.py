@@ -15,9 +15,10 @@ from nablahub.core.errors import NablaError
 from nablahub.core.pids import gone, send
 from nablahub.core.state import StateDir
 from nablahub_hub import links
-from nablahub_hub.local import files, leftovers, lock, procfs, web
+from nablahub_hub.local import files, leftovers, lock, procfs, reading, web
 from nablahub_hub.local.child import Child
 from nablahub_hub.local.config import LocalConfig, choose, ensure_secrets, write_private
+from nablahub_hub.settings import NablaHub
 
 #: Deaths before it ever answered, after which starting is given up.
 HOPELESS = 3
@@ -47,15 +48,18 @@ class Options:
     next_free : bool
         Whether the next free port will do when it is taken.
     unsandboxed : bool
-        Whether servers and jobs may run without a sandbox.
+        Whether servers and jobs may run without a sandbox, whatever the configuration says.
     config : pathlib.Path or None
         The user's own ``jupyterhub_config.py``.
+    named : bool
+        Whether the user named the state directory, so that the configuration need not agree.
     """
 
     port: int | None = None
     next_free: bool = False
     unsandboxed: bool = False
     config: Path | None = None
+    named: bool = False
 
 
 @dataclass
@@ -77,6 +81,7 @@ class Supervisor:
     say: Callable[[str], None]
     children: dict[str, Child] = field(default_factory=dict)
     config: LocalConfig = field(init=False)
+    public_url: str = ""
     seconds: float = 0.0
     links: bool = True
 
@@ -92,23 +97,29 @@ class Supervisor:
         ------
         PortTaken
             When the public port belongs to another program.
+        BadConfiguration, BadSetting
+            When the user's own configuration cannot be used.
         StartFailed
             When a part ends again and again before it answers.
         """
         begun = time.monotonic()
-        options, unsandboxed = self.options, self.options.unsandboxed
+        options = self.options
+        flags = {"unsandboxed": True} if options.unsandboxed else {}
+        settings = await self._settings(flags)
         ensure_secrets(self.state)
         self.config = choose(
             self.state,
-            port=self.options.port,
-            next_free=self.options.next_free,
+            port=settings.port or None if options.port is None else options.port,
+            next_free=options.next_free,
             ours=self._ours,
             say=self.say,
+            service=(settings.service_host, settings.service_port),
         )
+        self.public_url = settings.public(self.config)
         for spec in (
-            files.traefik_spec(self.state, self.config),
-            files.hub_spec(self.state, self.config, options.config, unsandboxed=unsandboxed),
-            files.service_spec(self.state, self.config, unsandboxed=unsandboxed),
+            files.traefik_spec(self.state, self.config, settings),
+            files.hub_spec(self.state, self.config, options.config, settings, **flags),
+            files.service_spec(self.state, self.config, settings),
         ):
             self.children[spec.name] = Child(spec, self.config.session, self.say)
         await asyncio.gather(*(child.start() for child in self.children.values()))
@@ -117,14 +128,29 @@ class Supervisor:
         await asyncio.to_thread(self._write_client)
         self.seconds = time.monotonic() - begun
         self.links = await asyncio.to_thread(self._has_links)
-        told = {"url": self.config.public_url, "seconds": self.seconds, "links": self.links}
+        told = {"url": self.public_url, "seconds": self.seconds, "links": self.links}
         lock.publish(self.state, told)
+
+    async def _settings(self, flags: dict[str, Any]) -> NablaHub:
+        """Return what the user's configuration, if any, and the flags make."""
+        options, env = self.options, files.hub_environment(self.state)
+        if options.config is None or options.named:
+            flags = {**flags, "state_dir": str(self.state.root)}
+        settings = await reading.read(options.config, flags, cwd=self.state.hub, env=env)
+        if settings.state != self.state:
+            raise reading.BadConfiguration(
+                f"{options.config} sets c.NablaHub.state_dir to {settings.state.root}, "
+                f"and this command uses {self.state.root}.",
+                hint=f"Name it with --state-dir {settings.state.root}, as for `nablahub status` "
+                "and `down`.",
+            )
+        return settings
 
     def sign_in_link(self) -> str | None:
         """Return a fresh one-time link; None when the hub signs people in otherwise."""
         if not self.links:
             return None
-        return links.make(self.state, self.config.public_url, self.config.owner)
+        return links.make(self.state, self.public_url, self.config.owner)
 
     def _has_links(self) -> bool:
         """Whether the hub knows one-time links: a configuration of one's own may not."""
@@ -179,7 +205,7 @@ class Supervisor:
 
     async def _routed(self) -> None:
         """Wait for the service's route: the hub gives it to Traefik a moment after it answers."""
-        url = f"{self.config.public_url}/services/nablahub/health"
+        url = f"{self.config.proxy_url}/services/nablahub/health"
         try:
             async with asyncio.timeout(ROUTE_PATIENCE):
                 await web.until_answers(url)
@@ -202,7 +228,7 @@ class Supervisor:
             token = fresh
             write_private(kept, token + "\n")
         content = {
-            "url": f"{self.config.public_url}/services/nablahub",
+            "url": f"{self.config.proxy_url}/services/nablahub",
             "token": token,
             "user": self.config.owner,
         }
