@@ -179,28 +179,14 @@ def choose(
 
     chosen = _public_port(old, port, next_free=next_free, usable=usable, say=say)
     host, wanted = service
-    internal = {"hub_port": "hub", "traefik_port": "Traefik", "service_port": "service"}
-    ports: dict[str, int] = {}
-    fresh = iter(free_ports(len(internal)))
-    if wanted:
-        if not (is_free(wanted, host) or ours(wanted)):
-            raise PortTaken(
-                f"Port {wanted}, which c.NablaHub.service_port names, is held by another program.",
-                hint="Choose another one there, or 0 for any free one.",
-            )
-        ports["service_port"] = wanted
-        del internal["service_port"]
-    for field, what in internal.items():
-        before = getattr(old, field) if old else None
-        if before is not None and before != chosen and usable(before):
-            ports[field] = before
-            continue
-        ports[field] = next(fresh)
-        if before is not None:
-            say(
-                f"Another program holds port {before}, where the {what} listened: "
-                f"it moves to {ports[field]}."
-            )
+    if wanted and (wanted == chosen or not (is_free(wanted, host) or ours(wanted))):
+        raise PortTaken(
+            f"Port {wanted}, which c.NablaHub.service_port names, is the public one, or held by "
+            "another program.",
+            hint="Choose another one there, or 0 for any free one.",
+        )
+    asked = {"service_port": wanted} if wanted else {}
+    ports = _internal_ports(old, asked, chosen, usable=usable, say=say)
     config = LocalConfig(
         session=old.session if old else uuid.uuid4().hex,
         owner=old.owner if old else owner_name(),
@@ -211,6 +197,34 @@ def choose(
     if config != old:
         config.save(state)
     return config
+
+
+def _internal_ports(
+    old: LocalConfig | None,
+    asked: dict[str, int],
+    public: int,
+    *,
+    usable: Callable[[int], bool],
+    say: Callable[[str], None],
+) -> dict[str, int]:
+    """Return the ports behind the public one: asked for, used before, or free."""
+    ports = dict(asked)
+    names = {"hub_port": "hub", "traefik_port": "Traefik", "service_port": "service"}
+    fresh = iter(free_ports(len(names)))
+    for field, what in names.items():
+        if field in asked:
+            continue
+        before = getattr(old, field) if old else None
+        if before is not None and before not in (public, *asked.values()) and usable(before):
+            ports[field] = before
+            continue
+        ports[field] = next(fresh)
+        if before is not None:
+            say(
+                f"Another program holds port {before}, where the {what} listened: "
+                f"it moves to {ports[field]}."
+            )
+    return ports
 
 
 def _public_port(

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from nablahub.core.state import StateDir
-from nablahub_hub.local.config import LocalConfig, PortTaken, choose, ensure_secrets, free_ports
+from nablahub_hub.local.config import (
+    HOST,
+    LocalConfig,
+    PortTaken,
+    choose,
+    ensure_secrets,
+    free_ports,
+)
 
 
 def nobodys(_port: int) -> bool:
@@ -74,6 +81,27 @@ def test_another_port_may_be_asked_for_later(tmp_path: Path) -> None:
     config, _ = chosen(tmp_path, port)
     assert config.port == port
     assert LocalConfig.load(StateDir(tmp_path)) == config
+
+
+def test_the_port_asked_for_the_service_is_its_own(tmp_path: Path) -> None:
+    config, _ = chosen(tmp_path)
+    state = StateDir(tmp_path)
+
+    def ask(port: int) -> LocalConfig:
+        return choose(
+            state, port=None, next_free=False, ours=nobodys, say=print, service=(HOST, port)
+        )
+
+    with socket.create_server((HOST, 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"Port {port}, which c\.NablaHub\.service_port"):
+            ask(port)
+    with pytest.raises(PortTaken, match=f"Port {config.port}"):
+        ask(config.port)
+    moved = ask(config.hub_port)
+    assert moved.service_port == config.hub_port
+    assert moved.hub_port != config.hub_port
+    assert ask(0) == moved
 
 
 def test_secrets_are_long_private_and_kept(tmp_path: Path) -> None:
