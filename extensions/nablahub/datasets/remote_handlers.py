@@ -24,7 +24,7 @@ from nablahub.datasets.manifests import ManifestReader
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import LinkRow, VersionRow, pack_names
 from nablahub.datasets.threads import blocking, entered
-from nablahub.datasets.upload_handlers import heard, large_chunks
+from nablahub.datasets.upload_handlers import large_chunks
 
 #: A ``.dir`` of a million files has 100 MB.
 LARGEST_DIR: Final = 256 * 1024**2
@@ -119,10 +119,6 @@ async def look_at_dvc_object(call: StreamCall) -> None:
 )
 async def put_dvc_object(call: StreamCall) -> None:
     """Push an object, as `dvc push` does; the `.dir`, which comes last, makes a version."""
-    await heard(call, _take(call))
-
-
-async def _take(call: StreamCall) -> None:
     service, who = call.get(DatasetService), call.who
     parsed = parse_object(call.path["object"])
     if parsed is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from pydantic import ValidationError
 
-from nablahub.core.errors import Fault, Invalid, Malformed, NablaError, StorageFull, TooLarge
+from nablahub.core.errors import Fault, Invalid, Malformed, StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, full_storage
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.datasets import uploads
@@ -32,8 +32,6 @@ from nablahub.datasets.types import (
 
 #: A manifest of a million files has 150 MB.
 LARGEST_MANIFEST: Final = 4 * 1024**3
-#: After an error the rest of a body is read, up to this, so that the client gets to hear of it.
-DRAINED: Final = 128 * 1024**2
 
 
 def _wire(row: UploadRow) -> Upload:
@@ -123,10 +121,6 @@ def _parse(body: bytes) -> Missing:
 )
 async def put_pack(call: StreamCall) -> None:
     """Send a pack of small objects, named by the sha256 of its bytes."""
-    await heard(call, _take_pack(call))
-
-
-async def _take_pack(call: StreamCall) -> None:
     service = call.get(DatasetService)
     pack = call.path["pack"]
     if len(pack) != 64 or not set(pack) <= set("0123456789abcdef"):
@@ -162,10 +156,6 @@ async def look_at_object(call: StreamCall) -> None:
 )
 async def put_object(call: StreamCall) -> PartAnswer:
     """Send a large object, or the next piece of one; pieces survive a restart of the hub."""
-    return await heard(call, _take_piece(call))
-
-
-async def _take_piece(call: StreamCall) -> PartAnswer:
     service = call.get(DatasetService)
     asked: PartQuery = call.query
     md5 = _md5(call)
@@ -223,10 +213,6 @@ async def commit_upload(call: StreamCall) -> DatasetVersion:
     A line for each file, sorted by the bytes of the paths: `<md5> <sha256> f|x <size> <path>`.
     Sent again after it worked, it answers with the same version.
     """
-    return await heard(call, _commit(call))
-
-
-async def _commit(call: StreamCall) -> DatasetVersion:
     service, who = call.get(DatasetService), call.who
     dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
     name = call.path["upload"].removeprefix(f"{dataset.id}:")
@@ -280,16 +266,3 @@ async def large_chunks(call: StreamCall, limit: int | None = None) -> AsyncItera
             gathered, size = [], 0
     if gathered:
         yield b"".join(gathered)
-
-
-async def heard[T](call: StreamCall, work: Awaitable[T]) -> T:
-    """Await work; when it fails read on for a while, else the client hears of no answer."""
-    try:
-        return await work
-    except NablaError:
-        left = DRAINED
-        async for data in call.chunks():
-            left -= len(data)
-            if left < 0:
-                break
-        raise

@@ -40,8 +40,9 @@ _adapter = functools.cache(TypeAdapter)
 type Answer = tuple[int, str, dict[str, str]]
 
 NOBODY = Principal("", scopes=frozenset())
-#: Bytes of a body that are read and dropped before its refusal is told.
-DRAINED = 16 * 1024**2
+#: Bytes of a refused body that are read and dropped, so that the client, which may listen only
+#: after it has sent all, gets to hear why.
+DRAINED = 128 * 1024**2
 EDGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
@@ -76,6 +77,7 @@ class EdgeHandler(web.RequestHandler):
         self._who = NOBODY
         self._body_arrived = False
         self._refusal: NablaError | None = None
+        self._arrived = 0
         self._drained = 0
 
     def set_default_headers(self) -> None:
@@ -111,10 +113,10 @@ class EdgeHandler(web.RequestHandler):
     def _refuse(self, error: NablaError) -> None:
         """Answer when the body is there: an earlier answer costs the connection.
 
-        A long body is not waited for.
+        What is left of a long body is not waited for.
         """
         length = self.request.headers.get("Content-Length", "0")
-        if length.isdigit() and int(length) <= DRAINED:
+        if length.isdigit() and int(length) - self._arrived <= DRAINED:
             self._refusal = error
         else:
             self._problem(error)
@@ -138,6 +140,7 @@ class EdgeHandler(web.RequestHandler):
 
     async def data_received(self, chunk: bytes) -> None:
         """Take a part of the body; waits while a stream's handler is behind."""
+        self._arrived += len(chunk)
         if self._refusal is not None:
             self._drained += len(chunk)
             if self._drained > DRAINED and not self._finished:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from collections.abc import Iterator
+from http.client import HTTPResponse
 
 import httpx
 import pytest
@@ -139,6 +141,27 @@ def test_a_body_above_the_limit_is_refused_unread(http: httpx.Client) -> None:
     answer = http.post("/services/nablahub/api/v1/projects", content=big, headers=headers)
     assert answer.status_code == 413
     assert "8388608" in answer.json()["detail"]
+
+
+def test_a_client_that_sends_all_before_it_listens_hears_of_its_refusal(
+    service: RunningService,
+) -> None:
+    """Nobody's request, and a stream of somebody's that fails before it reads its body."""
+    size = 64 * 1024**2  # Far above what the buffers between the two hold.
+    for path, token, code in (
+        ("/projects", "wrong", "unauthenticated"),
+        ("/datasets/nothing/uploads/u/packs/" + "0" * 64, "token-of-alice", "no_such_dataset"),
+    ):
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as line:
+            method = "POST" if path == "/projects" else "PUT"
+            line.sendall(
+                f"{method} /services/nablahub/api/v1{path} HTTP/1.1\r\nHost: here\r\n"
+                f"Authorization: Bearer {token}\r\nContent-Length: {size}\r\n\r\n".encode()
+            )
+            line.sendall(bytes(size))
+            answer = HTTPResponse(line)
+            answer.begin()
+            assert json.loads(answer.read())["code"] == code
 
 
 @pytest.mark.parametrize(
