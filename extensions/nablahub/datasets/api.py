@@ -5,33 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from nablahub.core.transport import Transport
-from nablahub.datasets.errors import NameTaken, NoSuchFile
-from nablahub.datasets.fetching import Fetcher, refuse_others
-from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry
-from nablahub.datasets.patience import patiently
+from nablahub.datasets.errors import NameTaken
+from nablahub.datasets.fetching import BatchFetcher
+from nablahub.datasets.reading import FilesAPI
 from nablahub.datasets.sending import Progress, Sender, silent
-from nablahub.datasets.types import Dataset, DatasetVersion, DvcExport, File
+from nablahub.datasets.types import Dataset, DatasetVersion, DvcExport
 
 
-def split(ref: str) -> tuple[str, str]:
-    """Return dataset and version of a reference; the version is ``latest`` by default."""
-    base, _, version = ref.partition(":")
-    return base, version or "latest"
-
-
-def _version_path(ref: str) -> str:
-    base, version = split(ref)
-    return f"/datasets/{quote(base, safe='')}/versions/{quote(version, safe='')}"
-
-
-class DatasetsAPI:
+class DatasetsAPI(FilesAPI):
     """Datasets, as a client sees them; a reference is an id or name, maybe with ``:version``."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._hub = transport
+    _root = "/datasets"
 
     def list(self, *, project: str | None = None) -> Iterator[Dataset]:
         """Yield your datasets, newest first."""
@@ -39,7 +24,7 @@ class DatasetsAPI:
 
     def get(self, ref: str) -> Dataset:
         """Return a dataset by its id or name; NoSuchDataset when you have none such."""
-        return Dataset.model_validate(self._hub.get(f"/datasets/{quote(split(ref)[0], safe='')}"))
+        return Dataset.model_validate(self._hub.get(self._path(ref)))
 
     def create(
         self,
@@ -71,27 +56,12 @@ class DatasetsAPI:
 
     def versions(self, ref: str) -> Iterator[DatasetVersion]:
         """Yield a dataset's versions, newest first."""
-        path = f"/datasets/{quote(split(ref)[0], safe='')}/versions"
+        path = f"{self._path(ref)}/versions"
         return map(DatasetVersion.model_validate, self._hub.pages(path))
 
     def version(self, ref: str) -> DatasetVersion:
         """Return one version."""
-        return DatasetVersion.model_validate(self._hub.get(_version_path(ref)))
-
-    def files(self, ref: str, *, prefix: str = "") -> Iterator[File]:
-        """Yield the files of a version, by path."""
-        path = f"{_version_path(ref)}/files"
-        return map(File.model_validate, self._hub.pages(path, prefix=prefix or None, limit=1000))
-
-    def read(self, ref: str, path: str) -> bytes:
-        """Return a file's content."""
-        return patiently(lambda: b"".join(self.stream(ref, path)))
-
-    def stream(self, ref: str, path: str) -> Iterator[bytes]:
-        """Yield a file's content in pieces."""
-        where = f"{_version_path(ref)}/files/{quote(path)}"
-        with self._hub.stream("GET", where) as answer:
-            yield from answer.iter_bytes()
+        return DatasetVersion.model_validate(self._hub.get(self._version_path(ref)))
 
     def upload(
         self,
@@ -126,21 +96,10 @@ class DatasetsAPI:
             When ``path`` is not in the version.
         """
         version = self.version(ref)
-        fetcher = Fetcher(self._hub, version.dataset_id, version.version, progress)
-        if path is None:
-            fetcher.fetch(Path(target), overwrite=overwrite)
-            return version
-        for file in self.files(version.id, prefix=path):
-            if file.path == path:
-                kind = KIND_EXECUTABLE if file.kind == "executable" else "f"
-                entry = Entry(file.path, kind, file.size, file.md5, file.sha256)
-                if not overwrite:
-                    refuse_others({Path(target): entry})
-                Path(target).parent.mkdir(parents=True, exist_ok=True)
-                fetcher.large(entry, Path(target))
-                return version
-        raise NoSuchFile(path, version.id)
+        fetcher = BatchFetcher(self._hub, self._version_path(version.id), progress)
+        self._download(fetcher, version.id, Path(target), path, overwrite=overwrite)
+        return version
 
     def export_dvc(self, ref: str) -> DvcExport:
         """Return the texts that make a DVC repository use a version."""
-        return DvcExport.model_validate(self._hub.get(f"{_version_path(ref)}/dvc"))
+        return DvcExport.model_validate(self._hub.get(f"{self._version_path(ref)}/dvc"))

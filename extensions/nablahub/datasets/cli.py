@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import configparser
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from nablahub.core.console import (
     confirm_deletion,
@@ -18,31 +17,35 @@ from nablahub.core.console import (
     emit_table,
     hub_command,
     size_text,
-    stderr,
+    transfer,
     yes_option,
 )
 from nablahub.core.errors import Conflict, NotFound
 from nablahub.core.transport import Transport
 from nablahub.datasets.api import DatasetsAPI
-from nablahub.datasets.sending import Progress as Report
 from nablahub.datasets.types import Dataset, DatasetVersion
 from nablahub.projects.api import ProjectsAPI
+
+
+def download_options[F: Callable[..., Any]](function: F) -> F:
+    """Give a command what a download of versioned files takes."""
+    force = click.option("--force", is_flag=True, help="Overwrite files that differ.")
+    one = click.option("--path", help="Only this file.")
+    target = click.argument("target", required=False, type=click.Path(path_type=Path))
+    return click.argument("ref")(target(one(force(function))))
+
+
+def show_download(version: str, target: Path, *, as_json: bool) -> None:
+    """Say where a version was put."""
+    if as_json:
+        emit_json({"version": version, "target": str(target.absolute())})
+    else:
+        click.echo(f"{version} is in {target}.")
 
 
 @click.group()
 def datasets() -> None:
     """Versioned data: put, get, list, share with DVC."""
-
-
-@contextmanager
-def _bar(words: str) -> Iterator[Report]:
-    console = stderr()
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        console=console, disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
-        task = bar.add_task(words, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show(dataset: Dataset, *, as_json: bool) -> None:
@@ -159,16 +162,13 @@ def put(
     api = DatasetsAPI(hub)
     if create:
         _ensure(hub, dataset, project)
-    with _bar(f"Uploading {source.name}") as report:
+    with transfer(f"Uploading {source.name}") as report:
         made = api.upload(dataset, source, message=message, progress=report)
     _show_version(made, as_json=as_json)
 
 
 @datasets.command("get")
-@click.argument("ref")
-@click.argument("target", required=False, type=click.Path(path_type=Path))
-@click.option("--path", help="Only this file.")
-@click.option("--force", is_flag=True, help="Overwrite files that differ.")
+@download_options
 @hub_command
 def get(
     hub: Transport, ref: str, target: Path | None, path: str | None, force: bool, *, as_json: bool
@@ -178,14 +178,10 @@ def get(
     Files that are there already and differ are left alone: nothing is downloaded then.
     """
     api = DatasetsAPI(hub)
-    name = path.rpartition("/")[2] if path else api.get(ref).name
-    target = target or Path(name)
-    with _bar(f"Downloading {ref}") as report:
+    target = target or Path((path or api.get(ref).name).rpartition("/")[2])
+    with transfer(f"Downloading {ref}") as report:
         version = api.download(ref, target, path=path, progress=report, overwrite=force)
-    if as_json:
-        emit_json({"version": version.id, "target": str(target.absolute())})
-    else:
-        click.echo(f"{version.id} is in {target}.")
+    show_download(version.id, target, as_json=as_json)
 
 
 @datasets.command("ls")

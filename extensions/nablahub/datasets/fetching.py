@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from nablahub.core.errors import Invalid
+from nablahub.core.errors import Conflict, Invalid
 from nablahub.core.objects import full_storage
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import BadObject, WouldOverwrite
@@ -28,7 +28,7 @@ PARTIAL: Final = ".nablahub-part"
 
 
 class Fetcher:
-    """Downloads a version into a folder.
+    """Downloads a version into a folder, file by file.
 
     A folder that was not there appears whole, by one rename; into one that was there each file
     comes by a rename of its own. What a killed attempt left is checked and kept.
@@ -37,29 +37,23 @@ class Fetcher:
     ----------
     hub : Transport
         How to reach the hub.
-    dataset, version : str
-        Ids: ``ds…`` and the 7 characters.
+    path : str
+        The version's place in the API, such as ``/models/mo…/versions/abcdefg``.
     progress : callable
         Called with the bytes done and those of all files.
     """
 
-    def __init__(
-        self, hub: Transport, dataset: str, version: str, progress: Progress = silent
-    ) -> None:
+    def __init__(self, hub: Transport, path: str, progress: Progress = silent) -> None:
         self._hub = hub
-        self._path = f"/datasets/{dataset}/versions/{version}"
-        self._name = f"{dataset}-{version}"
+        self._path = path
         self._progress = progress
         self._done = 0
         self._total = 0
 
-    def manifest(self) -> Iterator[Entry]:
-        """Yield all entries of the version, checked as if from a stranger."""
-        parser = Parser()
-        with self._hub.stream("GET", f"{self._path}/manifest") as answer:
-            for data in answer.iter_bytes():
-                yield from parser.feed(data)
-        parser.close()
+    def entries(self) -> list[Entry]:
+        """Return all entries of the version, checked as if from a stranger."""
+        found = self._hub.pages(f"{self._path}/files", limit=1000)
+        return [entry_of(File.model_validate(item)) for item in found]
 
     def fetch(self, target: Path, *, overwrite: bool = True) -> int:
         """Download everything and return the number of files.
@@ -72,19 +66,37 @@ class Fetcher:
             When two files would be one on a file system that compares names without case.
         BadObject
             When bytes do not have their digest.
+        Conflict
+            When the target is a file.
         """
+        if target.exists() and not target.is_dir():
+            raise Conflict(
+                f"{target} is a file, and all files of a version go into a folder.",
+                hint="Choose another target, or get one file with --path (path=… in Python).",
+            )
         with full_storage(target):
-            entries = patiently(lambda: list(self.manifest()))
+            entries = self.entries()
             fresh = not target.exists()
             if not fresh and not overwrite:
                 refuse_others({target / entry.path: entry for entry in entries})
-            root = target.with_name(f".{target.name}.{self._name}{PARTIAL}") if fresh else target
+            root = target.with_name(f".{target.name}.{self._name()}{PARTIAL}") if fresh else target
             root.mkdir(parents=True, exist_ok=True)
             _check_case(root, entries)
             self._fill(root, entries, fresh=fresh)
             if fresh:
                 root.rename(target)
         return len(entries)
+
+    def fetch_file(self, entry: Entry, target: Path, *, overwrite: bool = True) -> None:
+        """Download one file to a name of its own; raises as :meth:`fetch`."""
+        if not overwrite:
+            refuse_others({target: entry})
+        with full_storage(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        self._large(entry, target)
+
+    def _name(self) -> str:
+        return "-".join(self._path.split("/")[2::2])
 
     def _fill(self, root: Path, entries: list[Entry], *, fresh: bool) -> None:
         self._done, self._total = 0, sum(entry.size for entry in entries)
@@ -97,14 +109,74 @@ class Fetcher:
                 self._report(entry.size)
             else:
                 wanted.append(entry)
-        self._small(root, [entry for entry in wanted if entry.size <= SMALL], fresh=fresh)
-        for entry in wanted:
-            if entry.size > SMALL:
-                self.large(entry, root / entry.path)
+        self._get(root, wanted, fresh=fresh)
+
+    def _get(self, root: Path, entries: list[Entry], *, fresh: bool) -> None:
+        for entry in entries:
+            self._large(entry, root / entry.path)
 
     def _report(self, size: int) -> None:
         self._done += size
         self._progress(self._done, self._total)
+
+    def _large(self, entry: Entry, target: Path) -> None:
+        """Download to a file beside the target, go on where it stopped, prove, rename."""
+        path = f"{self._path}/files/{quote(entry.path)}"
+        partial = target.with_name(f".{entry.md5}{PARTIAL}")
+        seen = 0
+
+        def attempt() -> bool:
+            nonlocal seen
+            md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+
+            def take(data: bytes) -> None:
+                nonlocal seen
+                md5.update(data)
+                sha256.update(data)
+                self._report(max(file.tell() - seen, 0))
+                seen = max(seen, file.tell())
+
+            with partial.open("a+b") as file:
+                file.seek(0)
+                while data := file.read(1 << 20):
+                    take(data)
+                start = file.tell()
+                headers = {"Range": f"bytes={start}-"} if start else {}
+                if start < entry.size:
+                    with self._hub.stream("GET", path, headers=headers) as answer:
+                        for data in answer.iter_bytes():
+                            file.write(data)
+                            take(data)
+            return (md5.hexdigest(), sha256.hexdigest()) == (entry.md5, entry.sha256)
+
+        with full_storage(target):
+            if not patiently(attempt):
+                partial.unlink()
+                raise _wrong(entry)
+            _set_mode(partial, entry)
+            partial.replace(target)
+
+
+class BatchFetcher(Fetcher):
+    """Downloads a dataset's version: small files many at once."""
+
+    def entries(self) -> list[Entry]:
+        """Return all entries of the version, checked as if from a stranger."""
+
+        def read() -> list[Entry]:
+            parser = Parser()
+            found: list[Entry] = []
+            with self._hub.stream("GET", f"{self._path}/manifest") as answer:
+                for data in answer.iter_bytes():
+                    found.extend(parser.feed(data))
+            parser.close()
+            return found
+
+        return patiently(read)
+
+    def _get(self, root: Path, entries: list[Entry], *, fresh: bool) -> None:
+        self._small(root, [entry for entry in entries if entry.size <= SMALL], fresh=fresh)
+        super()._get(root, [entry for entry in entries if entry.size > SMALL], fresh=fresh)
 
     def _small(self, root: Path, entries: list[Entry], *, fresh: bool) -> None:
         """Get batches in a thread, one ahead of the one that is being written."""
@@ -137,19 +209,11 @@ class Fetcher:
             found[md5] = data[row.start : row.start + row.size]
         return found
 
-    def large(self, entry: Entry, target: Path) -> None:
-        """Download one file, going on after what an earlier attempt got of it."""
-        path = f"{self._path}/files/{quote(entry.path)}"
-        _save(self._hub, path, entry, target, self._report)
 
-
-def save(hub: Transport, path: str, file: File, target: Path) -> None:
-    """Download one file from a path of the API, unless it is there; see :func:`_save`."""
+def entry_of(file: File) -> Entry:
+    """Return a file of the API as an entry of a manifest; BadPath when its path can be none."""
     kind = KIND_EXECUTABLE if file.kind == "executable" else KIND_FILE
-    entry = Entry(check_path(file.path), kind, file.size, file.md5, file.sha256)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not _is_there(target, entry):
-        _save(hub, path, entry, target, lambda _: None)
+    return Entry(check_path(file.path), kind, file.size, file.md5, file.sha256)
 
 
 def refuse_others(entries: Mapping[Path, Entry]) -> None:
@@ -161,45 +225,6 @@ def refuse_others(entries: Mapping[Path, Entry]) -> None:
     ]
     if others:
         raise WouldOverwrite(others)
-
-
-def _save(
-    hub: Transport, path: str, entry: Entry, target: Path, report: Callable[[int], None]
-) -> None:
-    """Download to a file beside the target, go on where it stopped, prove, rename."""
-    partial = target.with_name(f".{entry.md5}{PARTIAL}")
-    seen = 0
-
-    def attempt() -> bool:
-        nonlocal seen
-        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-
-        def take(data: bytes) -> None:
-            nonlocal seen
-            md5.update(data)
-            sha256.update(data)
-            report(max(file.tell() - seen, 0))
-            seen = max(seen, file.tell())
-
-        with partial.open("a+b") as file:
-            file.seek(0)
-            while data := file.read(1 << 20):
-                take(data)
-            start = file.tell()
-            headers = {"Range": f"bytes={start}-"} if start else {}
-            if start < entry.size:
-                with hub.stream("GET", path, headers=headers) as answer:
-                    for data in answer.iter_bytes():
-                        file.write(data)
-                        take(data)
-        return (md5.hexdigest(), sha256.hexdigest()) == (entry.md5, entry.sha256)
-
-    with full_storage(target):
-        if not patiently(attempt):
-            partial.unlink()
-            raise _wrong(entry)
-        _set_mode(partial, entry)
-        partial.replace(target)
 
 
 def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -5,29 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from nablahub.core.objects import full_storage
-from nablahub.core.transport import Transport
-from nablahub.datasets.api import split
-from nablahub.datasets.fetching import save
-from nablahub.datasets.patience import patiently
+from nablahub.datasets.fetching import Fetcher
+from nablahub.datasets.reading import FilesAPI
 from nablahub.datasets.sending import Progress, silent
-from nablahub.datasets.types import File
 from nablahub.models.errors import ModelNameTaken, NoSuchModel
 from nablahub.models.types import Format, Model, ModelVersion
 
 
-def _version_path(ref: str) -> str:
-    base, version = split(ref)
-    return f"/models/{quote(base, safe='')}/versions/{quote(version, safe='')}"
-
-
-class ModelsAPI:
+class ModelsAPI(FilesAPI):
     """Models, as a client sees them; a reference is an id or name, maybe with ``:version``."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._hub = transport
+    _root = "/models"
 
     def list(self, *, project: str | None = None, name: str | None = None) -> Iterator[Model]:
         """Yield your models, newest first."""
@@ -35,7 +24,7 @@ class ModelsAPI:
 
     def get(self, ref: str) -> Model:
         """Return a model by its id or name; NoSuchModel when you have none such."""
-        return Model.model_validate(self._hub.get(f"/models/{quote(split(ref)[0], safe='')}"))
+        return Model.model_validate(self._hub.get(self._path(ref)))
 
     def create(self, name: str, *, project: str, description: str = "") -> Model:
         """Create a model without versions; ModelNameTaken when the project has one so named."""
@@ -89,37 +78,32 @@ class ModelsAPI:
 
     def versions(self, ref: str) -> Iterator[ModelVersion]:
         """Yield a model's versions, newest first."""
-        path = f"/models/{quote(split(ref)[0], safe='')}/versions"
+        path = f"{self._path(ref)}/versions"
         return map(ModelVersion.model_validate, self._hub.pages(path))
 
     def version(self, ref: str) -> ModelVersion:
         """Return one version."""
-        return ModelVersion.model_validate(self._hub.get(_version_path(ref)))
-
-    def files(self, ref: str) -> Iterator[File]:
-        """Yield the files of a version, by path."""
-        return map(File.model_validate, self._hub.pages(f"{_version_path(ref)}/files", limit=1000))
-
-    def read(self, ref: str, path: str) -> bytes:
-        """Return a file's content."""
-
-        def get() -> bytes:
-            with self._hub.stream("GET", f"{_version_path(ref)}/files/{quote(path)}") as answer:
-                return answer.read()
-
-        return patiently(get)
+        return ModelVersion.model_validate(self._hub.get(self._version_path(ref)))
 
     def download(
-        self, ref: str, target: Path | str, *, progress: Progress = silent
+        self,
+        ref: str,
+        target: Path | str,
+        *,
+        path: str | None = None,
+        progress: Progress = silent,
+        overwrite: bool = True,
     ) -> ModelVersion:
-        """Get all files of a version into a folder; those that are there already stay."""
+        """Get a whole version into a folder, or one file of it to a file name.
+
+        Raises
+        ------
+        WouldOverwrite
+            When a file is there with other bytes and ``overwrite`` is false.
+        NoSuchFile
+            When ``path`` is not in the version.
+        """
         version = self.version(ref)
-        rows = list(self.files(version.id))
-        total, done = sum(file.size for file in rows), 0
-        with full_storage(target):
-            for file in rows:
-                where = f"{_version_path(version.id)}/files/{quote(file.path)}"
-                save(self._hub, where, file, Path(target) / file.path)
-                done += file.size
-                progress(done, total)
+        fetcher = Fetcher(self._hub, self._version_path(version.id), progress)
+        self._download(fetcher, version.id, Path(target), path, overwrite=overwrite)
         return version

@@ -14,9 +14,11 @@ from nablahub.core.console import (
     emit_table,
     hub_command,
     size_text,
+    transfer,
     yes_option,
 )
 from nablahub.core.transport import Transport
+from nablahub.datasets.cli import download_options, show_download
 from nablahub.models.api import ModelsAPI
 from nablahub.models.types import FORMATS, Format, Model, ModelVersion
 from nablahub.projects.api import ProjectsAPI
@@ -135,18 +137,20 @@ def create(
 
 
 @models.command("get")
-@click.argument("ref")
-@click.argument("target", required=False, type=click.Path(path_type=Path, file_okay=False))
+@download_options
 @hub_command
-def get(hub: Transport, ref: str, target: Path | None, *, as_json: bool) -> None:
-    """Download a version's files into a folder (default: one of the model's name)."""
+def get(
+    hub: Transport, ref: str, target: Path | None, path: str | None, force: bool, *, as_json: bool
+) -> None:
+    """Download a version into a folder (default: one of the model's name).
+
+    Files that are there already and differ are left alone: nothing is downloaded then.
+    """
     api = ModelsAPI(hub)
-    target = target or Path(api.get(ref).name)
-    version = api.download(ref, target)
-    if as_json:
-        emit_json({"version": version.id, "target": str(target.absolute())})
-    else:
-        click.echo(f"{version.id} is in {target}.")
+    target = target or Path((path or api.get(ref).name).rpartition("/")[2])
+    with transfer(f"Downloading {ref}") as report:
+        version = api.download(ref, target, path=path, progress=report, overwrite=force)
+    show_download(version.id, target, as_json=as_json)
 
 
 @models.command("delete")

@@ -156,6 +156,11 @@ def test_errors_have_words_and_codes(shell: Shell, tmp_path: Path) -> None:
         shell.json(datasets, "put", "links", str(tmp_path), code=1)["error"]["code"] == "bad_path"
     )
     shell(datasets, "put", "links", str(tmp_path / "not there"), code=2)
+    (tmp_path / "taken").touch()
+    shell(datasets, "put", "links", str(tmp_path / "taken"))
+    for more in ((), ("--force",)):
+        refused = shell(datasets, "get", "links", str(tmp_path / "taken"), *more, code=1)
+        assert f"{tmp_path / 'taken'} is a file" in refused.stderr
     no_repo = shell(datasets, "export-dvc", "links", "--repo", str(tmp_path), code=1)
     assert "dvc init" in no_repo.stderr
 
@@ -174,6 +179,17 @@ def test_models_from_create_to_delete(
     assert shell.json(models, "show", made["id"])["path"] == "sub"
     assert [v["id"] for v in shell.json(models, "versions", "m")] == [again["id"], made["id"]]
     shell(models, "get", made["id"], str(tmp_path / "back"))
+    assert read(tmp_path / "back") == {"model.onnx": b"onnx"}
+    (tmp_path / "back/model.onnx").write_text("mine")
+    for where in (
+        (str(tmp_path / "back"),),
+        (str(tmp_path / "back/model.onnx"), "--path", "sub/model.onnx"),
+    ):
+        refused = shell(models, "get", again["id"] if where[1:] else made["id"], *where, code=1)
+        assert str(tmp_path / "back/model.onnx") in refused.stderr
+        assert "--force" in refused.stderr
+    assert read(tmp_path / "back") == {"model.onnx": b"mine"}
+    shell(models, "get", made["id"], str(tmp_path / "back"), "--force")
     assert read(tmp_path / "back") == {"model.onnx": b"onnx"}
     assert made["version"] in shell(models, "versions", "m").stdout
     assert "m" in shell(models, "list", "--project", "p2").stdout

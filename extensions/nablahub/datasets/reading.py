@@ -1,0 +1,64 @@
+"""What clients of versioned files share: paths of the API, listing, reading, downloading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
+
+from nablahub.core.transport import Transport
+from nablahub.datasets.errors import NoSuchFile
+from nablahub.datasets.fetching import Fetcher, entry_of
+from nablahub.datasets.patience import patiently
+from nablahub.datasets.types import File
+
+
+def split(ref: str) -> tuple[str, str]:
+    """Return base and version of a reference; the version is ``latest`` by default."""
+    base, _, version = ref.partition(":")
+    return base, version or "latest"
+
+
+class FilesAPI:
+    """Versions that have files; a reference is an id or name, maybe with ``:version``."""
+
+    #: Below which path of the API they are.
+    _root: ClassVar[str]
+
+    def __init__(self, transport: Transport) -> None:
+        self._hub = transport
+
+    def _path(self, ref: str) -> str:
+        return f"{self._root}/{quote(split(ref)[0], safe='')}"
+
+    def _version_path(self, ref: str) -> str:
+        return f"{self._path(ref)}/versions/{quote(split(ref)[1], safe='')}"
+
+    def files(self, ref: str, *, prefix: str = "") -> Iterator[File]:
+        """Yield the files of a version, by path."""
+        path = f"{self._version_path(ref)}/files"
+        return map(File.model_validate, self._hub.pages(path, prefix=prefix or None, limit=1000))
+
+    def read(self, ref: str, path: str) -> bytes:
+        """Return a file's content."""
+        return patiently(lambda: b"".join(self.stream(ref, path)))
+
+    def stream(self, ref: str, path: str) -> Iterator[bytes]:
+        """Yield a file's content in pieces."""
+        where = f"{self._version_path(ref)}/files/{quote(path)}"
+        with self._hub.stream("GET", where) as answer:
+            yield from answer.iter_bytes()
+
+    def _download(
+        self, fetcher: Fetcher, ref: str, target: Path, path: str | None, *, overwrite: bool
+    ) -> None:
+        """Get a whole version into a folder, or one file of it to a file name."""
+        if path is None:
+            fetcher.fetch(target, overwrite=overwrite)
+            return
+        for file in self.files(ref, prefix=path):
+            if file.path == path:
+                fetcher.fetch_file(entry_of(file), target, overwrite=overwrite)
+                return
+        raise NoSuchFile(path, ref)
