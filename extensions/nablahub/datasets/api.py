@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nablahub.datasets.errors import NameTaken
+from nablahub.datasets.errors import NameTaken, OtherProject
 from nablahub.datasets.fetching import BatchFetcher
 from nablahub.datasets.reading import FilesAPI
 from nablahub.datasets.sending import Progress, Sender, silent
 from nablahub.datasets.types import Dataset, DatasetVersion, DvcExport
+from nablahub.projects.api import ProjectsAPI
 
 
 class DatasetsAPI(FilesAPI):
@@ -39,11 +40,22 @@ class DatasetsAPI(FilesAPI):
         return Dataset.model_validate(self._hub.post("/datasets", body))
 
     def ensure(self, name: str, *, project: str | None = None) -> Dataset:
-        """Return the dataset of that name, making it when there is none."""
+        """Return the dataset of that name, making it when there is none.
+
+        Raises
+        ------
+        OtherProject
+            When a project is given and the team's dataset of that name is not one of it.
+        """
         try:
             return self.create(name, project=project)
         except NameTaken:
-            return self.get(name)
+            found = self.get(name)
+        if project is None or found.project_id == project:
+            return found
+        projects = ProjectsAPI(self._hub)
+        theirs = projects.get(found.project_id).name if found.project_id else None
+        raise OtherProject(name, theirs, projects.get(project).name)
 
     def change(self, dataset: Dataset, **fields: str) -> Dataset:
         """Change fields of the revision that was read."""

@@ -79,22 +79,6 @@ def _project(hub: Transport, project: str | None) -> str | None:
     return ProjectsAPI(hub).get(project).id if project else None
 
 
-def _ensure(hub: Transport, name: str, project: str | None) -> None:
-    """Make the dataset if there is none; refuse one that belongs to another project."""
-    wanted = ProjectsAPI(hub).get(project) if project else None
-    found = DatasetsAPI(hub).ensure(name, project=wanted.id if wanted else None)
-    if wanted is None or found.project_id == wanted.id:
-        return
-    if found.project_id is None:
-        where = "no project"
-    else:
-        where = f"the project {ProjectsAPI(hub).get(found.project_id).name}"
-    raise Conflict(
-        f"The dataset {found.name} is there already and belongs to {where}, not to {wanted.name}.",
-        hint="Choose another name, or leave --project out to add a version to that one.",
-    )
-
-
 @datasets.command("list")
 @click.option("--project", help="Id or name; only its datasets.")
 @hub_command
@@ -161,7 +145,7 @@ def put(
     """Commit a folder or file as a new version; sends only what the hub lacks."""
     api = DatasetsAPI(hub)
     if create:
-        _ensure(hub, dataset, project)
+        api.ensure(dataset, project=_project(hub, project))
     with transfer(f"Uploading {source.name}") as report:
         made = api.upload(dataset, source, message=message, progress=report)
     _show_version(made, as_json=as_json)

@@ -181,6 +181,21 @@ class NameTaken(Conflict):
         )
 
 
+class OtherProject(Conflict):
+    """A dataset of the name is there, but belongs to another project, or to none."""
+
+    code = "dataset_of_other_project"
+
+    def __init__(self, name: str, theirs: str | None, wanted: str) -> None:
+        where = "no project" if theirs is None else f"the project '{theirs}'"
+        super().__init__(
+            f"Names of datasets are unique in their team, and '{name}' belongs to {where}, "
+            f"not to '{wanted}'.",
+            hint="Choose another name, or leave the project out to use that dataset.",
+            errors=[Fault("The name is taken by another project's dataset.", "/name")],
+        )
+
+
 class InUse(Conflict):
     """Something depends on it."""
 

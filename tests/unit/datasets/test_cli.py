@@ -137,12 +137,12 @@ def test_put_adds_nothing_to_a_dataset_of_another_project(
     assert [shell.json(datasets, *to_mine)["number"] for _ in range(2)] == [1, 2]
     to_other = ("put", "same", tree, "--create", "--project", "other")
     refused = shell(datasets, *to_other, code=1).stderr
-    assert "same is there already and belongs to the project mine, not to other" in refused
+    assert "'same' belongs to the project 'mine', not to 'other'" in refused
     assert len(shell.json(datasets, "versions", "same")) == 2
     assert shell.json(datasets, "put", "same", tree, "--create")["number"] == 3
     shell.json(datasets, "create", "alone")
     refused = shell(datasets, "put", "alone", *to_other[2:], code=1).stderr
-    assert "belongs to no project, not to other" in refused
+    assert "belongs to no project, not to 'other'" in refused
     shell.json(datasets, "delete", "same")
     shell.json(datasets, "delete", "alone")
 

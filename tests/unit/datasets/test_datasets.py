@@ -57,6 +57,18 @@ def test_a_name_is_unique_in_its_team_only(service: RunningService) -> None:
     api_of(service, "bob").create("mine")
 
 
+def test_ensure_hands_out_no_dataset_of_another_project(service: RunningService) -> None:
+    projects, api = service.hub().projects, api_of(service)
+    ours, other = (projects.create(f"{name} of ensure").id for name in ("ours", "other"))
+    made = api.ensure("ensured", project=ours)
+    assert api.ensure("ensured", project=ours) == api.ensure("ensured") == made
+    with pytest.raises(errors.Conflict, match="'ours of ensure', not to 'other of ensure'"):
+        api.ensure("ensured", project=other)
+    api.create("homeless")
+    with pytest.raises(errors.Conflict, match="no project, not to 'other of ensure'"):
+        api.ensure("homeless", project=other)
+
+
 def test_a_folder_goes_up_and_comes_back(
     service: RunningService, tree: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
