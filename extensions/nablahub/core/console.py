@@ -138,13 +138,17 @@ def transfer(words: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def fail(error: NablaError) -> None:
-    """Print an error on stderr: what, each fault with its place, and the way out."""
+    """Print an error on stderr: what, each fault with its place, and the way out; nothing twice."""
     console = stderr()
     console.print(f"✗ {error.detail}", style="red", markup=False, soft_wrap=True)
+    hints = [error.hint]
     for fault in error.errors:
-        console.print(f"  {fault}", markup=False, soft_wrap=True)
-    if error.hint:
-        console.print(f"  → {error.hint}", markup=False, soft_wrap=True)
+        if fault.message.rstrip(".") in error.detail:
+            hints.append(fault.hint)  # The only fault is what happened; programs want its place.
+        else:
+            console.print(f"  {fault}", markup=False, soft_wrap=True)
+    for hint in dict.fromkeys(filter(None, hints)):
+        console.print(f"  → {hint}", markup=False, soft_wrap=True)
 
 
 def emit_error(error: NablaError, *, as_json: bool) -> None:

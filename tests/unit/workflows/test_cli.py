@@ -105,6 +105,10 @@ def test_faults_are_told_with_file_line_and_column(cli: Cli, folder: Path) -> No
     assert "line 7, column 16" in refused.stderr
     assert cli.json("validate", "-f", spec, code=1)["errors"][0]["line"] == 7
     spec.write_text("jobs: [\n")
+    told = cli("validate", "-f", spec, code=1).stderr
+    assert [line[:1] for line in told.splitlines()] == ["✗", " "]
+    for words in ("line 2, column 1", "expected the node content", "Check quotes"):
+        assert told.count(words) == 1
     assert "line 2, column 1" in cli("create", "-f", spec, "--project", "cli", code=1).stderr
 
 
