@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from nablahub.core.instances import CATALOGUE, InstanceType, Machine
 from nablahub_spawner import form
 
@@ -35,6 +37,13 @@ def test_html_is_accessible_and_escaped() -> None:
     assert html.count("disabled") == 1
     assert 'aria-describedby="instance-C7-why"' in html
     assert 'id="instance-C7-why">Needs 12 CPUs; this machine has 4.' in html
+
+
+def test_what_can_be_had_is_not_called_what_costs_nothing() -> None:
+    types = {name: CATALOGUE[name] for name in ("Free-CPU", "C4")}
+    html = form.render(form.cards(types, MACHINE, last=None, default="C4"))
+    assert html.count("✓ Available") == 2
+    assert re.findall(r"\bFree\b(?!-)", html) == []
 
 
 def test_a_machine_that_can_give_nothing_says_what_to_do() -> None:
