@@ -35,7 +35,7 @@ help: ## List the targets
 
 # One environment for the hub, the service, the single-user servers and the tools.
 .build/venv.done: .build/bootstrap/.done setup.py pyproject.toml
-	@echo 'Building the environment …' >&2
+	@echo 'Building the environment, for about a minute …' >&2
 	@test -x $(PYTHON) || $(UV) venv -q --python "$$(cat .build/python)" .venv
 	@$(UV) pip install -q --python $(PYTHON) -e '.[dev]'
 	@touch $@

@@ -30,6 +30,8 @@ from nablahub.core.errors import Fault, Invalid, StorageFull, Unavailable
 
 LOCKS = Path(__file__).parent / "locks"
 _COMPLETE = "nablahub-environment.json"
+#: How long a build takes, roughly: most of it goes to the network.
+TAKES = "about a minute"
 _FORM = "1"  # Part of the folder's name: raise it when the way of building changes.
 
 Progress = Callable[[str, int, int], None]
@@ -157,6 +159,13 @@ class Environments:
             return None
         return Environment(name, prefix, prefix / "bin" / "python")
 
+    def building(self) -> list[str]:
+        """The names of those that somebody, this process or another, builds just now."""
+        return [name for name in TABLE if _is_locked(self._lock_file(name))]
+
+    def _lock_file(self, name: str) -> Path:
+        return self.folder / f".{folder_name(name)}.lock"
+
     def ensure(self, name: str, progress: Progress | None = None) -> Environment:
         """The environment, built first when it is not there; blocks, for a minute perhaps.
 
@@ -173,7 +182,7 @@ class Environments:
         if found is not None:
             return found
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder / f".{folder_name(name)}.lock"):
+        with _locked(self._lock_file(name)):
             found = self.find(name)
             if found is None:
                 self._build(name, progress or _silent)
@@ -192,7 +201,7 @@ class Environments:
             progress(f"Making the environment {name}", 0, 3)
             _uv("venv", "--relocatable", "--python", _python(), str(staging), name=name)
             count = len(packages(name))
-            progress(f"Fetching and installing {count} packages for {name}", 1, 3)
+            progress(f"Fetching and installing {count} packages for {name}, for {TAKES}", 1, 3)
             _uv(
                 *("pip", "install", "--python", str(staging / "bin" / "python")),
                 *("--require-hashes", "--compile-bytecode", "-r", str(_lock_path(name))),
@@ -280,6 +289,17 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _silent(_text: str, _done: int, _total: int) -> None:

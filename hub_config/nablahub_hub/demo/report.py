@@ -33,6 +33,7 @@ class Step:
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
+        self._announced: str | None = None
         self._task = task
         self.said = ""
 
@@ -44,6 +45,13 @@ class Step:
         """Show what is done just now, or what came of it."""
         self.said = words
         self._progress.update(self._task, said=words)
+
+    def announce(self, words: str) -> None:
+        """Show what will take a while; on a line of its own where nothing moves."""
+        self.say(words)
+        if self._progress.disable and words != self._announced:
+            self._progress.console.print(f"  {words} …", markup=False, soft_wrap=True)
+        self._announced = words
 
 
 class Report:

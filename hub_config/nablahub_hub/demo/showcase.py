@@ -261,7 +261,7 @@ class Showcase:
 
 def _environment_progress(step: Step, index: int) -> Callable[[str, int, int], None]:
     def told(words: str, done: int, total: int) -> None:
-        step.say(words)
+        step.announce(words)
         step.at(index + done / max(total, 1), len(ENVIRONMENTS))
 
     return told

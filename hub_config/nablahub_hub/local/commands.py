@@ -16,12 +16,15 @@ import click
 from rich.console import Console
 
 from nablahub.core import console
+from nablahub.core.environments import Environments
 from nablahub.core.errors import NablaError
 from nablahub.core.pids import gone, send
+from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir, default_state_dir
 from nablahub_hub import links
 from nablahub_hub.local import doctor as checks
 from nablahub_hub.local import leftovers, lock, overview
+from nablahub_hub.local.builds import tell_builds
 from nablahub_hub.local.config import LocalConfig
 from nablahub_hub.local.place import is_named, refuse_inside_server
 from nablahub_hub.local.supervisor import Options, Supervisor, end_orphans, until_told
@@ -257,7 +260,10 @@ async def _supervise(
         )
         if open_browser:
             webbrowser.open(link or supervisor.public_url)
+        built = Environments(Settings.load(state.settings).environments)
+        builds = asyncio.create_task(tell_builds(built, out.say))
         await told
+        builds.cancel()
         out.say("Ending everything …")
     finally:
         told.cancel()

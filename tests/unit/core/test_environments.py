@@ -61,7 +61,15 @@ def test_built_once_and_found_again(locks: Path, tmp_path: Path) -> None:
     made = Environments(tmp_path / "a folder")
     assert made.find("default") is None
     said: list[tuple[int, int]] = []
-    built = made.ensure("default", lambda text, done, total: said.append((done, total)))
+    seen: list[list[str]] = []
+
+    def told(text: str, done: int, total: int) -> None:
+        said.append((done, total))
+        seen.append(made.building())
+
+    built = made.ensure("default", told)
+    assert seen == [["default"]] * 4
+    assert made.building() == []
     assert said == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert made.find("default") == built
     out = subprocess.run(
