@@ -7,8 +7,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,18 +154,53 @@ class Transport:
         headers: Mapping[str, str] | None,
     ) -> httpx.Response:
         known = {k: v for k, v in (params or {}).items() if v is not None}
+        try:
+            return self.patiently(
+                lambda: self._http.request(
+                    method, url, params=known, content=content, headers=headers
+                )
+            )
+        except httpx.TransportError as error:
+            raise self._away(error) from error
+
+    def patiently(
+        self,
+        send: Callable[[], httpx.Response],
+        *,
+        away: Callable[[httpx.Response], bool] | None = None,
+        tries: int | None = None,
+    ) -> httpx.Response:
+        """Send what may be sent again, while the hub is away; for about half a minute.
+
+        Parameters
+        ----------
+        send : callable
+            Sends it once.
+        away : callable or None
+            Whether an answer says that nobody was there; by default what a proxy or the service
+            says of itself.
+        tries : int or None
+            How often in all; None: as the transport was told.
+
+        Raises
+        ------
+        httpx.TransportError
+            That of the last try.
+        """
+        most = self._tries if tries is None else tries
+        away = away or _is_away
         wait = FIRST_WAIT
         for sent in itertools.count(1):
             try:
-                response = self._http.request(
-                    method, url, params=known, content=content, headers=headers
-                )
+                response = send()
+            except httpx.TransportError:
+                if sent >= (most if self._met else min(most, TRIES_UNMET)):
+                    raise
+            else:
                 self._met = True
-                if sent >= self._tries or not _is_away(response):
+                if sent >= most or not away(response):
                     return response
-            except httpx.TransportError as error:
-                if sent >= (self._tries if self._met else min(self._tries, TRIES_UNMET)):
-                    raise self._away(error) from error
+                response.close()
             time.sleep(wait)
             wait = min(wait * 2, 3)
         raise AssertionError("unreachable")
@@ -185,15 +220,32 @@ class Transport:
         params: Mapping[str, Any] | None = None,
         content: Any = None,
         headers: Mapping[str, str] | None = None,
+        tries: int | None = None,
     ) -> Iterator[httpx.Response]:
-        """Send one request, body and answer as streams; it is not retried."""
+        """Send one request, body and answer as streams.
+
+        Parameters
+        ----------
+        tries : int or None
+            How often it is sent in all until an answer begins; None: as all requests when it only
+            reads, else once, for a body that streams is gone when it was sent.
+        """
         known = {k: v for k, v in (params or {}).items() if v is not None}
-        try:
-            with self._http.stream(
+        if method not in ("GET", "HEAD"):
+            tries = 1
+
+        def send() -> httpx.Response:
+            request = self._http.build_request(
                 method, self.resolve(path), params=known, content=content, headers=headers
-            ) as response:
+            )
+            response = self._http.send(request, stream=True)
+            if response.is_error or response.is_redirect:
+                response.read()
+            return response
+
+        try:
+            with closing(self.patiently(send, tries=tries)) as response:
                 if response.is_error or response.is_redirect:
-                    response.read()
                     raise problem(response)
                 yield response
         except httpx.TransportError as error:
@@ -218,7 +270,7 @@ class Transport:
             if last_id is not None:
                 headers["Last-Event-ID"] = last_id
             try:
-                with self.stream("GET", path, params=params, headers=headers) as response:
+                with self.stream("GET", path, params=params, headers=headers, tries=1) as response:
                     if "event-stream" not in response.headers.get("content-type", ""):
                         response.read()  # Something else answers in the hub's place.
                         raise problem(response)

@@ -143,7 +143,7 @@ class Fetcher:
                 start = file.tell()
                 headers = {"Range": f"bytes={start}-"} if start else {}
                 if start < entry.size:
-                    with self._hub.stream("GET", path, headers=headers) as answer:
+                    with self._hub.stream("GET", path, headers=headers, tries=1) as answer:
                         for data in answer.iter_bytes():
                             file.write(data)
                             take(data)
@@ -166,7 +166,7 @@ class BatchFetcher(Fetcher):
         def read() -> list[Entry]:
             parser = Parser()
             found: list[Entry] = []
-            with self._hub.stream("GET", f"{self._path}/manifest") as answer:
+            with self._hub.stream("GET", f"{self._path}/manifest", tries=1) as answer:
                 for data in answer.iter_bytes():
                     found.extend(parser.feed(data))
             parser.close()

@@ -42,12 +42,15 @@ class FilesAPI:
 
     def read(self, ref: str, path: str) -> bytes:
         """Return a file's content."""
-        return patiently(lambda: b"".join(self.stream(ref, path)))
+        return patiently(lambda: b"".join(self._stream(ref, path, tries=1)))
 
     def stream(self, ref: str, path: str) -> Iterator[bytes]:
         """Yield a file's content in pieces."""
+        return self._stream(ref, path)
+
+    def _stream(self, ref: str, path: str, *, tries: int | None = None) -> Iterator[bytes]:
         where = f"{self._version_path(ref)}/files/{quote(path)}"
-        with self._hub.stream("GET", where) as answer:
+        with self._hub.stream("GET", where, tries=tries) as answer:
             yield from answer.iter_bytes()
 
     def _download(

@@ -162,7 +162,7 @@ class Sender:
 
     def _arrived(self, path: str) -> int:
         def look() -> int:
-            with self._hub.stream("HEAD", path) as answer:
+            with self._hub.stream("HEAD", path, tries=1) as answer:
                 return int(answer.headers.get("X-Arrived", "0"))
 
         return patiently(look)

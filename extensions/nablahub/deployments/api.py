@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from nablahub.core.errors import NablaError, NotFound
-from nablahub.core.transport import Transport
+from nablahub.core.transport import AWAY, Transport
 from nablahub.core.yamlspec import load
 from nablahub.deployments.types import Deployment, Key, NewKey, SpecVersion
 
@@ -126,6 +126,8 @@ class DeploymentsAPI:
     ) -> dict[str, Any]:
         """Send an Open Inference Protocol v2 request to a deployment and return its answer.
 
+        While nobody is there to answer it is sent again, for about half a minute.
+
         Raises
         ------
         PredictionFailed
@@ -133,16 +135,26 @@ class DeploymentsAPI:
         """
         base = httpx.URL(deployment.endpoint)
         url = base.copy_with(path=f"{base.path}/v2/models/{deployment.model_name}/infer")
-        try:
-            answer = httpx.post(
-                url, json=request, headers={"Authorization": f"Bearer {key}"}, timeout=60,
-                trust_env=False,
-            )  # fmt: skip
-        except httpx.HTTPError as error:
-            raise PredictionFailed(
+
+        def silent(error: httpx.HTTPError) -> PredictionFailed:
+            return PredictionFailed(
                 f"{deployment.endpoint} did not answer: {error}.",
                 hint=f"`nablahub deployments show {deployment.name}` says how it stands.",
-            ) from error
+            )
+
+        def send() -> httpx.Response:
+            try:
+                return httpx.post(
+                    url, json=request, headers={"Authorization": f"Bearer {key}"}, timeout=60,
+                    trust_env=False,
+                )  # fmt: skip
+            except httpx.TimeoutException as error:  # It would take as long again.
+                raise silent(error) from error
+
+        try:
+            answer = self._hub.patiently(send, away=lambda said: said.status_code in AWAY)
+        except httpx.HTTPError as error:
+            raise silent(error) from error
         if answer.status_code != 200:
             raise PredictionFailed(f"It answered {answer.status_code}: {_said(answer)}")
         found: dict[str, Any] = answer.json()

@@ -38,6 +38,28 @@ class Flaky(BaseHTTPRequestHandler):
         pass
 
 
+class Coming(BaseHTTPRequestHandler):
+    """Comes back by and by: a proxy's 502, a cut connection, then a stream."""
+
+    calls: list[str]
+
+    def do_GET(self) -> None:
+        self.calls.append(self.command)
+        if len(self.calls) == 2:
+            self.close_connection = True
+            return
+        self.send_response(502 if len(self.calls) == 1 else 200)
+        self.end_headers()
+        if len(self.calls) > 2:
+            self.wfile.write(b"all of it")
+        self.close_connection = True
+
+    do_PUT = do_GET
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
 class Restless(BaseHTTPRequestHandler):
     """Cuts each second connection at once, and the others before anything happened."""
 
@@ -84,6 +106,30 @@ def test_a_retried_post_carries_one_key(flaky: str) -> None:
     assert len(Flaky.keys) == 3
     assert len(set(Flaky.keys)) == 1
     assert Flaky.keys[0]
+
+
+def test_a_stream_that_only_reads_waits_for_its_first_byte() -> None:
+    Coming.calls = []
+    with (
+        serving(Coming) as url,
+        Transport(url, "t") as hub,
+        hub.stream("GET", "/files/a") as answer,
+    ):
+        assert answer.read() == b"all of it"
+    assert Coming.calls == ["GET"] * 3
+
+
+@pytest.mark.parametrize(("method", "tries"), [("PUT", None), ("GET", 1)])
+def test_a_stream_that_may_not_be_sent_again_is_not(method: str, tries: int | None) -> None:
+    Coming.calls = []
+    with (
+        serving(Coming) as url,
+        Transport(url, "t") as hub,
+        pytest.raises(errors.Unavailable),
+        hub.stream(method, "/files/a", content=iter([b""]), tries=tries),
+    ):
+        pass
+    assert Coming.calls == [method]
 
 
 def test_a_hub_that_is_away_is_said_in_words() -> None:
