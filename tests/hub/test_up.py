@@ -55,6 +55,21 @@ def test_the_password_signs_in_the_one_user(alone: RunningHub) -> None:
             assert (answer.status_code == 200) is good, name
 
 
+def test_where_nothing_is_a_page_says_so_and_the_way_out(alone: RunningHub) -> None:
+    with httpx.Client(
+        base_url=alone.url, follow_redirects=True, trust_env=False, headers={"Accept": "text/html"}
+    ) as browser:
+        nowhere = browser.get("/nowhere")
+        assert nowhere.status_code == 404
+        assert "There is nothing here" in nowhere.text
+        assert 'href="/hub/home"' in nowhere.text
+        gone = browser.get("/deployments/gone/v2")
+        assert gone.status_code == 404
+        assert "No deployment has the address /deployments/gone/v2" in gone.text
+        program = browser.post("/deployments/gone/v2", headers={"Accept": "*/*"}, json={})
+        assert program.json()["code"] == "no_deployment_there"
+
+
 def test_the_command_line_finds_the_hub(alone: RunningHub) -> None:
     client = json.loads(alone.state.client.read_text())
     assert alone.state.client.stat().st_mode & 0o777 == 0o600

@@ -22,6 +22,7 @@ VERSION_HEADER: Final = "X-Nablahub-Deployment-Version"
 PREFIX: Final = "/deployments"
 
 _GUARD = "nablahub-deployments"
+_NOBODY = "nablahub-no-deployment"
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,17 @@ def endpoint(url: str, deployment_id: str) -> str:
     return f"{url.rstrip('/')}{PREFIX}/{deployment_id}"
 
 
-def build(routes: Iterable[Route]) -> dict[str, Any]:
-    """Return the dynamic configuration; empty when there is nothing to route."""
+def build(routes: Iterable[Route], *, otherwise: str | None = None) -> dict[str, Any]:
+    """Return the dynamic configuration; empty when there is nothing to route.
+
+    Parameters
+    ----------
+    routes : iterable of Route
+        What to route.
+    otherwise : str or None
+        Who answers where no deployment is, such as ``http://127.0.0.1:8002``; None: whoever has
+        the rest of the addresses.
+    """
     routers: dict[str, Any] = {}
     services: dict[str, Any] = {}
     middlewares: dict[str, Any] = {}
@@ -82,9 +92,20 @@ def build(routes: Iterable[Route]) -> dict[str, Any]:
             secret = f"Header(`{CANARY_HEADER}`, `{route.canary_secret}`)"
             rule = f"{_rule(route.deployment_id)} && {secret}"
             _add(routers, services, middlewares, f"{name}-canary", rule, route.canary, 1)
+    if routers:
+        middlewares[_GUARD] = {"headers": _GUARD_HEADERS}
+    if otherwise is not None:
+        routers[_NOBODY] = {
+            "entryPoints": [ENTRY_POINT],
+            "rule": f"Path(`{PREFIX}`) || PathPrefix(`{PREFIX}/`)",
+            "priority": PRIORITY - 1,
+            "service": _NOBODY,
+        }
+        services[_NOBODY] = {"loadBalancer": {"servers": [{"url": otherwise}]}}
     if not routers:
         return {}
-    middlewares[_GUARD] = {"headers": _GUARD_HEADERS}
+    if not middlewares:  # Traefik takes no empty mapping.
+        return {"http": {"routers": routers, "services": services}}
     return {"http": {"routers": routers, "services": services, "middlewares": middlewares}}
 
 

@@ -18,7 +18,8 @@ from nablahub.core.operations import Operation, StreamCall, collect, stream
 from nablahub.core.settings import Settings
 from nablahub.service import handlers
 from nablahub.service.auth import Authenticator
-from nablahub.service.http import EdgeHandler, NotFoundHandler
+from nablahub.service.http import EdgeHandler
+from nablahub.service.missing import NoDeploymentHandler, NotFoundHandler
 from nablahub.service.openapi import build
 from nablahub.service.preparing import Preparer
 
@@ -91,7 +92,9 @@ class Service:
         routes: list[Any] = [
             (path + "$", EdgeHandler, {**shared, "operations": by_path[path]}) for path in ordered
         ]
-        routes.append((r".*", NotFoundHandler, {**shared, "operations": {}}))
+        nothing = {**shared, "operations": {}}
+        routes.append((r"/deployments(?:/.*)?", NoDeploymentHandler, nothing))
+        routes.append((r".*", NotFoundHandler, nothing))
         return web.Application(routes, log_function=_log_request)
 
     def _document_operation(self) -> Operation:

@@ -26,7 +26,6 @@ from nablahub.service.preparing import Preparer
 from nablahub.service.problems import (
     CONTENT_TYPE,
     NoSuchMethod,
-    NoSuchRoute,
     document,
     from_validation,
     status_of,
@@ -299,14 +298,19 @@ class EdgeHandler(web.RequestHandler):
             # The connection ends with this answer: a proxy must not send another request on it.
             self.set_header("Connection", "close")
         self.set_status(status_of(error))
-        self.set_header("Content-Type", CONTENT_TYPE)
+        content_type, text = self._words(error)
+        self.set_header("Content-Type", content_type)
         if isinstance(error, NoSuchMethod):
             self.set_header("Allow", ", ".join(error.allowed))
         if status_of(error) == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", 'Bearer realm="nablahub"')
         if status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
             self.set_header("Retry-After", "1")
-        self.finish(json.dumps(document(error)))
+        self.finish(text)
+
+    def _words(self, error: NablaError) -> tuple[str, str]:
+        """Return how an error is told: the type of the text, and the text."""
+        return CONTENT_TYPE, json.dumps(document(error))
 
     def _crashed(self, error: BaseException) -> None:
         log.error("%s %s failed", self.request.method, self.request.path, exc_info=error)
@@ -353,11 +357,3 @@ def _answer(result: Any) -> tuple[str, dict[str, str]]:
         headers["ETag"] = f'"{revision}"'
     text = result.model_dump_json() if isinstance(result, BaseModel) else json.dumps(result)
     return text, headers
-
-
-class NotFoundHandler(EdgeHandler):
-    """Any path that no operation has; tells nobody anything without a token either."""
-
-    async def prepare(self) -> None:
-        """Refuse."""
-        self._refuse(NoSuchRoute(self.request.path))

@@ -24,6 +24,19 @@ class NoSuchRoute(errors.NotFound):
         )
 
 
+class NoDeploymentThere(errors.NotFound):
+    """No deployment has that address."""
+
+    code = "no_deployment_there"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"No deployment has the address {path}: it was deleted, or the address is wrong.",
+            hint="`nablahub deployments list` shows yours, `nablahub deployments show NAME` the "
+            "endpoint of one.",
+        )
+
+
 class NoSuchMethod(NablaError):
     """The path is there, but not for this method."""
 

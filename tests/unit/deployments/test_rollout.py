@@ -254,8 +254,8 @@ def test_deleting_takes_everything_away(stage: Stage) -> None:
     assert list(stage.hub.deployments.list()) == []
     until(lambda: not stage.world.alive())
     until(lambda: not (stage.world.root / "keys" / found.id).exists())
-    routes = stage.world.root / "traefik" / "dynamic" / "deployments.yaml"
-    assert json.loads(routes.read_text()) == {}
+    until(lambda: stage.ask(found, "any").status_code == 404)
+    assert stage.ask(found, "any").json()["code"] == "no_deployment_there"
     until(lambda: stage.service.transport().delete(f"/projects/{stage.project_id}") is None)
 
 

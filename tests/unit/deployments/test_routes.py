@@ -132,3 +132,19 @@ def test_traefik_routes_strips_and_guards(tmp_path: Path, echo: str) -> None:
         assert guessed.headers["x-nablahub-deployment-version"] == "1"
         assert client.get(f"{url}/deployments/u2/v2").status_code == 503
         assert client.get(f"{url}/deployments/u12/v2").status_code == 404
+
+
+def test_where_no_deployment_is_somebody_answers(tmp_path: Path, echo: str) -> None:
+    dynamic = tmp_path / "dynamic"
+    routes = [Route("u1", Backend(1, (echo,)))]
+    with traefik(dynamic, tmp_path) as url, httpx.Client(trust_env=False) as client:
+        for found, served in ((routes, "/x"), ([], "/deployments/u1/x")):
+            write(dynamic / "deployments.yaml", build(found, otherwise=f"http://{echo}"))
+            for path in ("/deployments", "/deployments/u12/x"):
+                # Traefik takes up a file a moment after it was written.
+                while (answer := client.get(url + path)).status_code == 404:
+                    pass
+                assert answer.json()["path"] == path
+            while client.get(f"{url}/deployments/u1/x").json()["path"] != served:
+                pass
+        assert client.get(f"{url}/deploymentsx").status_code == 404

@@ -111,7 +111,31 @@ def test_errors_are_problem_documents(service: RunningService, http: httpx.Clien
     wrong = http.put("/services/nablahub/api/v1/projects", headers=headers)
     assert wrong.status_code == 405
     assert wrong.headers["Allow"] == "GET, POST"
-    assert http.get("/elsewhere").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/elsewhere", "no_such_route"),
+        ("/deployments", "no_deployment_there"),
+        ("/deployments/<b>gone/v2/models", "no_deployment_there"),
+    ],
+)
+def test_where_nothing_is_words_say_so(http: httpx.Client, path: str, code: str) -> None:
+    for method in ("GET", "POST"):
+        answer = http.request(method, path)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (
+            404,
+            "application/problem+json",
+        )
+        assert answer.json()["code"] == code
+        assert path.replace("<b>", "%3Cb%3E") in answer.json()["detail"]
+        assert answer.json()["hint"]
+    page = http.get(path, headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (page.status_code, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert "<h1>Not found</h1>" in page.text
+    assert '/hub/home">' in page.text
+    assert "<b>" not in page.text
 
 
 def test_every_error_has_a_status_and_its_own_code() -> None:
