@@ -6,12 +6,13 @@ for JSON in and out, in one transaction; ``@stream`` for bytes and live events.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import sys
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
@@ -26,6 +27,8 @@ from nablahub.core.wire import LARGEST
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 ATTRIBUTE = "__nablahub_operation__"
+#: Between two looks at the token of a long answer.
+HEARTBEAT_SECONDS = 15.0
 PARAMETER = re.compile(r"\{(\w+)(\+?)\}")
 
 
@@ -206,6 +209,36 @@ class StreamCall(ABC):
     async def reauthenticate(self) -> None:
         """Check a token again in the midst of a long answer; Unauthenticated when it is dead."""
 
+    async def living[T](self, source: AsyncIterator[T]) -> AsyncGenerator[T]:
+        """Yield what a source gives, and see that both ends of a long answer are still there.
+
+        Each :data:`HEARTBEAT_SECONDS` the token is checked again; where nothing came meanwhile a
+        comment is sent, so that neither the client nor a proxy takes the silence for the end.
+        """
+        loop = asyncio.get_running_loop()
+        following = asyncio.ensure_future(_next(source))
+        try:
+            checked = loop.time()
+            while True:
+                left = checked + HEARTBEAT_SECONDS - loop.time()
+                done, _ = await asyncio.wait({following}, timeout=max(left, 0))
+                if not done or left <= 0:
+                    await self.reauthenticate()
+                    checked = loop.time()
+                if not done:
+                    await self.write(b": still here\n\n")
+                    continue
+                try:
+                    found = following.result()
+                except StopAsyncIteration:
+                    return
+                following = asyncio.ensure_future(_next(source))
+                yield found
+        finally:
+            following.cancel()
+            # The source can only be closed when nobody waits in it any more.
+            await asyncio.gather(following, return_exceptions=True)
+
     @abstractmethod
     def set_header(self, name: str, value: str) -> None:
         """Set a header of the answer, before the first byte of it."""
@@ -213,6 +246,10 @@ class StreamCall(ABC):
     @abstractmethod
     def set_status(self, status: int) -> None:
         """Set the status of the answer, before the first byte of it."""
+
+
+async def _next[T](source: AsyncIterator[T]) -> T:
+    return await anext(source)
 
 
 def _declare(declared: Operation) -> Callable[..., Any]:

@@ -88,7 +88,10 @@ async def _follow(call: StreamCall) -> None:
     with service.changes(call.path["job"]) as changes:
         row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
         call.set_header("Content-Type", "text/event-stream")
-        async with contextlib.aclosing(service.follow(row, changes, offset)) as parts:
+        async with (
+            contextlib.aclosing(service.follow(row, changes, offset)) as source,
+            contextlib.aclosing(call.living(source)) as parts,
+        ):
             async for part in parts:
                 if not isinstance(part, bytes):
                     await call.sse(part.model_dump(mode="json"), event="end")

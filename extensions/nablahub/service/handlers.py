@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from nablahub.core.events import Event
 from nablahub.core.operations import Call, StreamCall, last_event_id, operation, stream
 from nablahub.projects.service import ProjectService
 from nablahub.service.openapi import release
 from nablahub.service.types import EventQuery, Health, WhoAmI
-
-HEARTBEAT_SECONDS = 15.0
 
 
 @operation("GET", "/whoami", scope="whoami:read")
@@ -52,22 +50,10 @@ async def events(call: StreamCall) -> None:
 
 
 async def _forward(call: StreamCall, source: AsyncIterator[Event]) -> None:
-    waiting = asyncio.ensure_future(anext(source, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({waiting}, timeout=HEARTBEAT_SECONDS)
-            if not done:
-                await call.reauthenticate()
-                await call.write(b": still here\n\n")
-                continue
-            event = waiting.result()
-            if event is None:
-                return
+    async with aclosing(call.living(source)) as found:
+        async for event in found:
             if _concerns(call, event):
                 await call.sse(event.as_dict(), seq=str(event.seq))
-            waiting = asyncio.ensure_future(anext(source, None))
-    finally:
-        waiting.cancel()
 
 
 def _concerns(call: StreamCall, event: Event) -> bool:

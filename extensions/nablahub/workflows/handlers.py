@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -30,7 +31,6 @@ from nablahub.workflows.types import (
     WorkflowQuery,
 )
 
-HEARTBEAT_SECONDS = 15.0
 #: A run of many jobs is told in this rhythm at most: each telling holds all of them.
 MANY_JOBS_SECONDS = 0.5
 
@@ -175,19 +175,11 @@ async def follow_run(call: StreamCall) -> None:
     run = await call.db_read(look)
     call.set_header("X-Accel-Buffering", "no")
     await call.sse(run.model_dump(mode="json"), seq=str(after))
-    source = bus.listen(after)
-    waiting = asyncio.ensure_future(anext(source, None))
-    try:
+    async with aclosing(call.living(bus.listen(after))) as events:
         while run.state not in ENDED:
-            done, _ = await asyncio.wait({waiting}, timeout=HEARTBEAT_SECONDS)
-            if not done:
-                await call.reauthenticate()
-                await call.write(b": still here\n\n")
-                continue
-            event = waiting.result()
+            event = await anext(events, None)
             if event is None:
                 return
-            waiting = asyncio.ensure_future(anext(source, None))
             if event.kind == KIND and event.id == run.uuid and event.seq > after:
                 if len(run.jobs) > MANY_JOBS:
                     await asyncio.sleep(MANY_JOBS_SECONDS)
@@ -195,9 +187,7 @@ async def follow_run(call: StreamCall) -> None:
                 after = await bus.last_seq()
                 run = await call.db_read(look)
                 await call.sse(run.model_dump(mode="json"), seq=str(after))
-        await call.sse({"state": run.state}, event="end")
-    finally:
-        waiting.cancel()
+    await call.sse({"state": run.state}, event="end")
 
 
 @stream(
