@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import nbformat
 from jupyter_core.utils import run_sync
@@ -22,6 +22,12 @@ LAST_WORDS_SECONDS = 0.2
 IOPUB_SECONDS = 30
 #: How long a kernel may take to end in its own way once it is asked to.
 GOODBYE_SECONDS = 5
+#: The kernel of any Python, as ipykernel installs it.
+KERNELSPEC: Final = {
+    "display_name": "Python 3 (ipykernel)",
+    "language": "python",
+    "name": "python3",
+}
 
 
 class KernelDied(Exception):
@@ -69,9 +75,11 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # untyped base
         """Run the notebook in the kernel."""
         self.reset_execution_trackers()
         with self.setup_kernel(**options):
-            self.papermill_execute_cells()
             info = self.wait_for_reply(self.kc.kernel_info())
+            # What ran it, as JupyterLab writes it: else a notebook is changed by being opened.
+            self.nb.metadata["kernelspec"] = dict(KERNELSPEC)
             self.nb.metadata["language_info"] = info["content"]["language_info"]
+            self.papermill_execute_cells()
             self.set_widgets_metadata()
             self.ask_to_end()
         return self.nb

@@ -124,6 +124,21 @@ def test_a_notebook_runs_with_its_parameters_and_is_recorded(engine: Engine) -> 
     assert "[notebook] cell 3/4  print(n, name)" in ran.out
 
 
+@pytest.mark.parametrize("last", ["n", "1 / 0"])
+def test_the_record_names_the_kernel_that_ran_it(engine: Engine, last: str) -> None:
+    """JupyterLab would write these in, and show a notebook that was only opened as unsaved."""
+    asked = {"kernelspec": {"name": "conda-old", "display_name": "Old"}} if last == "n" else {}
+    record = engine.run(notebook("n = 1", last, **asked)).record
+    assert record is not None
+    kernel = environment("default").prefix / "share/jupyter/kernels/python3/kernel.json"
+    spec = json.loads(kernel.read_text())
+    wanted = {"name": "python3", **{key: spec[key] for key in ("display_name", "language")}}
+    assert record["metadata"]["kernelspec"] == wanted
+    info = record["metadata"]["language_info"]
+    assert (info["name"], info["pygments_lexer"]) == ("python", "ipython3")
+    assert info["version"]
+
+
 def test_the_kernel_works_where_the_notebook_lies_and_sees_the_jobs_variables(
     engine: Engine,
 ) -> None:
