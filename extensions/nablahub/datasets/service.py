@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
@@ -44,7 +44,7 @@ from nablahub.datasets.types import (
     VersionSummary,
 )
 from nablahub.datasets.uploads import Origin, drop_unlinked
-from nablahub.projects.service import ProjectService
+from nablahub.projects.service import ProjectService, held
 from nablahub.teams.service import TeamService
 
 LATEST: Final = "latest"
@@ -268,9 +268,7 @@ class DatasetService:
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return what of datasets a project holds."""
-        query = select(func.count()).where(DatasetRow.project_id == project_id)
-        count = session.execute(query).scalar_one()
-        return f"{count} dataset{'s' if count > 1 else ''}" if count else None
+        return held(session, DatasetRow.project_id, project_id, "dataset")
 
     # Versions.
 

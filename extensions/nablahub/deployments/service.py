@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
@@ -43,7 +43,7 @@ from nablahub.deployments.types import (
     Verdict,
 )
 from nablahub.models.service import ModelService
-from nablahub.projects.service import ProjectService
+from nablahub.projects.service import ProjectService, held
 
 
 class ModelVersion(Protocol):
@@ -107,10 +107,7 @@ class DeploymentService:
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return how many deployments a project still holds."""
-        count = session.scalar(
-            select(func.count()).select_from(DeploymentRow).filter_by(project_id=project_id)
-        )
-        return None if not count else f"{count} deployment{'s' if count > 1 else ''}"
+        return held(session, DeploymentRow.project_id, project_id, "deployment")
 
     def model_needed_by(self, session: Session, model_id: str) -> list[str]:
         """Return the deployments that serve a model or are to serve it."""

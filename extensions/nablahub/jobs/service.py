@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core import sandbox
@@ -37,7 +37,7 @@ from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import task_of
 from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner
 from nablahub.models.service import ModelService
-from nablahub.projects.service import ProjectService
+from nablahub.projects.service import ProjectService, held
 
 CANCELLED = "It was cancelled."
 
@@ -259,9 +259,7 @@ class JobService:
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return what of jobs a project holds: the record of them, too."""
-        query = select(func.count()).where(JobRow.project_id == project_id)
-        count = session.execute(query).scalar_one()
-        return f"{count} job{'s' if count > 1 else ''}" if count else None
+        return held(session, JobRow.project_id, project_id, "job")
 
     def task(self, row: JobRow) -> TaskSpec:
         """Return the runner's task of a job, to look at and to follow."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
@@ -40,7 +40,7 @@ from nablahub.models.types import (
     ModelVersion,
 )
 from nablahub.models.versions import Registration, summary, under, version_wire
-from nablahub.projects.service import ProjectService
+from nablahub.projects.service import ProjectService, held
 
 LATEST: Final = "latest"
 
@@ -189,9 +189,7 @@ class ModelService:
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return what of models a project holds."""
-        query = select(func.count()).where(ModelRow.project_id == project_id)
-        count = session.execute(query).scalar_one()
-        return f"{count} model{'s' if count > 1 else ''}" if count else None
+        return held(session, ModelRow.project_id, project_id, "model")
 
     # Versions.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nablahub.core.context import Context
 from nablahub.core.errors import Forbidden, NotFound
@@ -26,6 +26,25 @@ class HoldsProjects(Protocol):
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return what of it the project still holds, such as ``"2 datasets"``, or None."""
+
+
+def held(
+    session: Session,
+    column: InstrumentedAttribute[str] | InstrumentedAttribute[str | None],
+    project_id: str,
+    what: str,
+) -> str | None:
+    """Return how many things a project holds, such as ``"2 datasets"``, or None.
+
+    Parameters
+    ----------
+    column
+        Where the things' table names their project.
+    what : str
+        What one of them is called.
+    """
+    count = session.execute(select(func.count()).where(column == project_id)).scalar_one()
+    return f"{count} {what}{'s' if count > 1 else ''}" if count else None
 
 
 class ProjectService:

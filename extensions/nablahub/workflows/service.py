@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
@@ -18,7 +18,7 @@ from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.core.yamlspec import Document, document
-from nablahub.projects.service import ProjectService
+from nablahub.projects.service import ProjectService, held
 from nablahub.workflows.checks import check
 from nablahub.workflows.errors import (
     InvalidWorkflow,
@@ -97,9 +97,7 @@ class WorkflowService:
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return how many workflows the project holds."""
-        query = select(func.count()).select_from(WorkflowRow).filter_by(project_id=project_id)
-        count = session.scalar(query) or 0
-        return None if count == 0 else f"{count} workflow{'s' if count > 1 else ''}"
+        return held(session, WorkflowRow.project_id, project_id, "workflow")
 
     def validate(self, spec: str | dict[str, Any], files: Mapping[str, str]) -> Validation:
         """Return everything that is wrong with a spec, here included; store nothing."""
