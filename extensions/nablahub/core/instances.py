@@ -10,9 +10,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 GIB: Final = 1024**3
 DEFAULT_INSTANCE: Final = "C4"
@@ -61,6 +61,33 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Toleration:
+    """A taint of Kubernetes nodes that pods of an instance type put up with.
+
+    The fields are those of Kubernetes' ``Toleration`` (core/v1).
+
+    Parameters
+    ----------
+    key : str or None
+        The taint's key; None, with ``Exists``, for every taint.
+    operator : str
+        ``Equal`` compares the value too, ``Exists`` the key alone.
+    value : str or None
+        The taint's value.
+    effect : str or None
+        The taint's effect; None for all of them.
+    seconds : int or None
+        How long a pod stays after such a taint appeared (``NoExecute`` only); None for ever.
+    """
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    seconds: int | None = None
+
+
+@dataclass(frozen=True)
 class InstanceType:
     """What a server or job of that type gets.
 
@@ -79,7 +106,23 @@ class InstanceType:
     gpu_memory_gib : float
         Memory of each.
     price : float or None
-        US dollars an hour that Gradient took, for information.
+        US dollars an hour, for information; those of the shipped types are Gradient's.
+    users : frozenset of str or None
+        Names of users who may take it, beside the members of ``groups``.
+    groups : frozenset of str or None
+        Hub groups whose members may take it. Everybody may when both are None.
+    max_hours : float or None
+        Longest run of a server or job, in hours; None for no limit.
+    idle_minutes : float or None
+        Minutes without activity after which a server is stopped; None for the hub's own limit.
+    node_selector : mapping of str to str
+        Kubernetes: labels of the nodes that its pods go to.
+    tolerations : tuple of Toleration
+        Kubernetes: taints that its pods put up with.
+    runtime_class : str or None
+        Kubernetes: name of the RuntimeClass of its pods, such as ``"nvidia"``.
+    gpu_resource : str
+        Kubernetes: the resource by which its GPUs are asked for.
     """
 
     name: str
@@ -89,6 +132,15 @@ class InstanceType:
     gpus: int = 0
     gpu_memory_gib: float = 0
     price: float | None = None
+    users: frozenset[str] | None = None
+    groups: frozenset[str] | None = None
+    max_hours: float | None = None
+    idle_minutes: float | None = None
+    # Mappings have no hash; types that differ in this alone need no different one.
+    node_selector: Mapping[str, str] = field(default_factory=dict, hash=False)
+    tolerations: tuple[Toleration, ...] = ()
+    runtime_class: str | None = None
+    gpu_resource: str = "nvidia.com/gpu"
 
     def fits(self, machine: Machine) -> str | None:
         """Return None when the machine can give it, else the reason why not, as a sentence.
