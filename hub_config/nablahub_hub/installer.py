@@ -192,5 +192,4 @@ def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig)
     spawner.environments_dir = settings.environments_dir
     spawner.unsandboxed = settings.unsandboxed
     spawner.default_instance_type = settings.default_instance_type
-    spawner.instance_types = list(settings.instance_types)
-    spawner.custom_instance_types = dict(settings.custom_instance_types)
+    spawner.instance_types_file = settings.instance_types_file or str(state.instance_types)

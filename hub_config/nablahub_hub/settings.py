@@ -10,11 +10,9 @@ from urllib.parse import urlsplit
 
 from traitlets import (
     Bool,
-    Dict,
     Enum,
     Float,
     Integer,
-    List,
     TraitError,
     Unicode,
     default,
@@ -24,7 +22,7 @@ from traitlets.config import Config, Configurable
 from traitlets.config.loader import LazyConfigValue
 
 from nablahub.core.errors import NablaError
-from nablahub.core.instances import DEFAULT_INSTANCE, catalogue
+from nablahub.core.instances import DEFAULT_INSTANCE
 from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir, default_state_dir
 from nablahub_hub.local.config import LocalConfig
@@ -141,26 +139,26 @@ class NablaHub(Configurable):
         DEFAULT_INSTANCE, help="Instance type that is chosen on a user's first visit."
     ).tag(config=True)
 
-    instance_types = List(
-        Unicode(),
-        help="Names of the instance types that are offered; empty: the whole catalogue.",
-    ).tag(config=True)
+    instance_types_file = of_service("instance_types_file")
 
-    custom_instance_types = Dict(
+    idle_culler = Bool(
+        True,
         help="""
-        Instance types of your own, or others' numbers, by name, such as
-        ``{"big": {"cpus": 16, "memory_gib": 64, "gpu": "H100", "gpus": 1, "gpu_memory_gib": 80}}``.
-        """
+        Stop servers that nobody uses, and those that have run as long as their instance type may.
+        """,
     ).tag(config=True)
-
-    idle_culler = Bool(True, help="Stop servers that nobody uses.").tag(config=True)
 
     idle_timeout = Integer(
-        6 * 3600, min=1, help="Time without activity after which a server is stopped."
+        6 * 3600,
+        min=1,
+        help="""
+        Time without activity after which a server is stopped; an instance type may say another
+        time by its ``idle_minutes``.
+        """,
     ).tag(config=True, unit="seconds")
 
     idle_check_interval = Integer(
-        600, min=1, help="Time between two looks at idle servers (at most a tenth of the timeout)."
+        60, min=1, help="Time between two looks at idle servers (at most a tenth of the timeout)."
     ).tag(config=True, unit="seconds")
 
     cookie_days = Float(7.0, min=0, help="Time until a sign-in ends.").tag(config=True, unit="days")
@@ -213,28 +211,17 @@ class NablaHub(Configurable):
                 f"not {proposal['value']!r}"
             ) from error
 
-    @validate("environments_dir")
-    def _check_environments_dir(self, proposal: Any) -> str:
+    @validate("environments_dir", "instance_types_file")
+    def _check_path(self, proposal: Any) -> str:
         if not proposal["value"]:
             return ""
         path = Path(proposal["value"]).expanduser()
         if not path.is_absolute():
             raise TraitError(
-                "The 'environments_dir' trait of a NablaHub instance is an absolute path, "
+                f"The '{proposal['trait'].name}' trait of a NablaHub instance is an absolute path, "
                 f"not {proposal['value']!r}"
             )
         return str(path)
-
-    @validate("custom_instance_types")
-    def _check_custom_instance_types(self, proposal: Any) -> Any:
-        try:
-            catalogue(proposal["value"])
-        except TypeError as error:
-            raise TraitError(
-                "The 'custom_instance_types' trait of a NablaHub instance holds an instance type "
-                f"that is not one: {error}"
-            ) from error
-        return proposal["value"]
 
     @property
     def state(self) -> StateDir:
@@ -252,6 +239,7 @@ class NablaHub(Configurable):
             {
                 **same,
                 "environments_dir": self.environments_dir or None,
+                "instance_types_file": self.instance_types_file or None,
                 "state_dir": self.state.root,
                 "public_url": self.public(local),
                 "proxy_url": local.proxy_url if self.proxy == "traefik" else "",

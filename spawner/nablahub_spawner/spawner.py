@@ -15,25 +15,19 @@ from jupyterhub.slugs import safe_slug
 from jupyterhub.spawner import LocalProcessSpawner, SpawnException
 from jupyterhub.utils import random_port
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
-from traitlets import Bool, Dict, Float, List, Unicode, default
+from traitlets import Bool, Float, Unicode, default
 
 from nablahub.core.errors import NablaError
-from nablahub.core.instances import (
-    DEFAULT_INSTANCE,
-    GIB,
-    InstanceType,
-    Machine,
-    catalogue,
-    suggestion,
-)
+from nablahub.core.instances import InstanceType
 from nablahub.core.sandbox import probe
 from nablahub.core.state import StateDir
-from nablahub_spawner import builder, form, process
+from nablahub_spawner import builder, process
 from nablahub_spawner.environment import default_environment
+from nablahub_spawner.instances import InstanceChoice
 from nablahub_spawner.limits import MemoryWatch, on_cpus, pick_cpus
 
 
-class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub ships no types
+class SandboxedSpawner(InstanceChoice, LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub ships no types
     """Starts single-user servers of an instance type in a bubblewrap sandbox.
 
     Inside there are the user's home, ``/storage``, ``/datasets`` and the system's programs, and
@@ -52,13 +46,6 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
         config=True,
         help="Accept, knowingly, that servers run without a sandbox where bubblewrap cannot run.",
     )
-    default_instance_type = Unicode(
-        DEFAULT_INSTANCE, config=True, help="Instance type preselected on the first visit."
-    )
-    instance_types = List(
-        Unicode(), config=True, help="Names of the instance types offered; empty: all."
-    )
-    custom_instance_types = Dict(config=True, help="Numbers of instance types by name.")
     stop_patience = Float(
         8.0, config=True, help="Seconds a server has to end its kernels before it is killed."
     )
@@ -82,66 +69,20 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
 
     @default("options_from_form")
     def _default_options_from_form(self) -> Any:
-        return self._read_form
+        return self.read_form
+
+    @default("instance_types_file")
+    def _default_instance_types_file(self) -> str:
+        return str(self.state.instance_types)
+
+    @property
+    def kept_instance_types(self) -> Path:
+        """Where the instance types that were last found sound are kept."""
+        return self.state.kept_instance_types
 
     @default("default_url")
     def _default_default_url(self) -> str:
         return "/lab"
-
-    # -- the choice ---------------------------------------------------------------------------
-
-    @property
-    def types(self) -> dict[str, InstanceType]:
-        """The instance types this hub offers."""
-        return catalogue(self.custom_instance_types, self.instance_types)
-
-    def cards_form(self) -> str:
-        """Return the spawn page's form."""
-        last = (self.orm_spawner.user_options or {}).get(form.FIELD) if self.orm_spawner else None
-        return form.render(
-            form.cards(self.types, Machine.detect(), last, self.default_instance_type)
-        )
-
-    def _read_form(self, data: dict[str, list[str]]) -> dict[str, Any]:
-        name = (data.get(form.FIELD) or [self.default_instance_type])[0]
-        return {form.FIELD: self.instance(name).name}
-
-    def apply_instance(self, options: dict[str, Any]) -> InstanceType:
-        """Return the instance type of the user's options and set the limits that follow."""
-        kind = self.instance(str(options.get(form.FIELD) or self._fallback()))
-        self.mem_limit = int(kind.memory_gib * GIB)
-        self.cpu_limit = float(kind.cpus)
-        return kind
-
-    def instance(self, name: str) -> InstanceType:
-        """Return the instance type of that name, or refuse it.
-
-        Raises
-        ------
-        SpawnException
-            When there is none of that name, or this machine cannot give it.
-        """
-        kind = self.types.get(name)
-        if kind is None:
-            raise SpawnException(
-                f"There is no instance type {name!r}. Choose one of the page.", reason="instance"
-            )
-        machine = Machine.detect()
-        reason = kind.fits(machine)
-        if reason is not None:
-            other = suggestion(machine, self.types)
-            way_out = f" Choose {other.name}, which fits." if other else ""
-            raise SpawnException(
-                f"This machine cannot give {name}: {reason}{way_out}", reason="instance"
-            )
-        return kind
-
-    def _fallback(self) -> str:
-        """Return what is started when nobody chose: the default, else the first that fits."""
-        machine = Machine.detect()
-        names = [self.default_instance_type, *self.types]
-        fitting = (n for n in names if n in self.types and self.types[n].fits(machine) is None)
-        return next(fitting, self.default_instance_type)
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -311,10 +252,8 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
 
     def apply_limits_again(self) -> None:
         """Watch an adopted server's memory; its processors are still set."""
-        name = (self.user_options or {}).get(form.FIELD)
-        kind = self.types.get(str(name))
-        if kind is not None:
-            self.mem_limit = int(kind.memory_gib * GIB)
+        if self.kind is not None:
+            self.limit_to(self.kind)
             self._watch_memory()
 
     def clear_state(self) -> None:
@@ -343,6 +282,7 @@ class SandboxedSpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub
 
     async def stop(self, now: bool = False) -> None:
         """End the server and everything it started; returns when nothing of it runs."""
+        self.note_end()
         if self.identity is not None:
             await process.stop(self.identity, patience=0 if now else self.stop_patience)
         if self._popen is not None:

@@ -6,12 +6,13 @@ from typing import Any, cast
 
 from nablahub.core.database import Database
 from nablahub.core.events import EventBus
+from nablahub.core.instances import LiveCatalogue
 from nablahub.core.reconcile import Reconciler
 from nablahub.core.settings import Settings
 
 
 class Context:
-    """Settings, database, events, the reconciler, and the services built so far.
+    """Settings, database, events, reconciler, instance types, and the services built so far.
 
     Parameters
     ----------
@@ -26,6 +27,7 @@ class Context:
         self.database = database
         self.events = EventBus(database, keep=settings.event_retention)
         self.reconciler = Reconciler()
+        self.instances = LiveCatalogue(settings.instance_types, settings.state.kept_instance_types)
         self._services: dict[type[Any], Any] = {}
 
     def get[T](self, kind: type[T]) -> T:

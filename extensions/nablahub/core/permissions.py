@@ -31,6 +31,8 @@ class Principal:
         Hub administrator.
     job_id, project_id : str or None
         What a run's token is bound to.
+    groups : frozenset of str
+        Hub groups they belong to; of a run, those that its user had when it was submitted.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Principal:
     admin: bool = False
     job_id: str | None = None
     project_id: str | None = None
+    groups: frozenset[str] = frozenset()
 
     def check_scope(self, scope: str) -> None:
         """Raise Forbidden unless the token may do ``"<noun>:read"`` or ``"<noun>:write"``."""

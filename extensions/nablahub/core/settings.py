@@ -62,6 +62,14 @@ class Settings(BaseModel):
             "Empty: `$NABLAHUB_ENVIRONMENTS_DIR`, else `environments` in the state directory."
         ),
     )
+    instance_types_file: Path | None = Field(
+        default=None,
+        description=(
+            "YAML file of instance types, laid over those that ship (an absolute path, or one that "
+            "begins with `~`). It is read again when it changes. "
+            "Empty: `instance-types.yaml` in the state directory."
+        ),
+    )
     unsandboxed: bool = Field(
         default=False,
         description=(
@@ -121,6 +129,11 @@ class Settings(BaseModel):
     def environments(self) -> Path:
         """Where the environments of jobs are built."""
         return self.environments_dir or self.state.environments
+
+    @property
+    def instance_types(self) -> Path:
+        """The file of instance types."""
+        return self.instance_types_file or self.state.instance_types
 
     @property
     def api_url(self) -> str:

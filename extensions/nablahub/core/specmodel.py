@@ -117,6 +117,15 @@ _EXPECTED = {
 }
 
 
+#: Kind of a bound → its words, and where its number stands.
+_BOUNDS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
 def describe(value: Any) -> str:
     """Return in words what kind of value this is."""
     kinds: tuple[tuple[Any, str], ...] = (
@@ -143,8 +152,13 @@ def _fault(source: Document, model: type[BaseModel], detail: ErrorDetails, at: P
         return source.fault(path[:-1], f"The key '{name}' is missing here.", key=True)
     if kind in _EXPECTED:
         message = f"'{name}' must be {_EXPECTED[kind]}, not {describe(detail['input'])}."
-        return source.fault(path, message)
+        # What is nothing has no place of its own: YAML's is where the next thing stands.
+        return source.fault(path, message, key=detail["input"] is None)
     context = detail.get("ctx", {})
+    if kind in _BOUNDS:
+        at_what, bound = _BOUNDS[kind]
+        message = f"'{name}' must be {at_what} {context[bound]:g}, not {as_text(detail['input'])}."
+        return source.fault(path, message)
     if kind in ("literal_error", "enum"):
         words = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         message = f"'{name}' can't be {describe(detail['input'])}."

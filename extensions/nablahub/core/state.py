@@ -45,6 +45,16 @@ class StateDir:
         return self.root / "config.json"
 
     @property
+    def instance_types(self) -> Path:
+        """The administrator's instance types, where no other file is named; it need not exist."""
+        return self.root / "instance-types.yaml"
+
+    @property
+    def kept_instance_types(self) -> Path:
+        """The instance types that were last found sound, for when the file is broken."""
+        return self.run / "instance-types.yaml"
+
+    @property
     def secrets(self) -> Path:
         """Files of mode 0600, one secret each."""
         return self.root / "secrets"

@@ -13,7 +13,7 @@ from nablahub.core.context import Context
 from nablahub.core.errors import NablaError, NotFound
 from nablahub.core.events import Event
 from nablahub.core.ids import new_uuid
-from nablahub.core.instances import CATALOGUE, Machine
+from nablahub.core.instances import Machine
 from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
@@ -42,6 +42,7 @@ from nablahub.deployments.types import (
     State,
     Verdict,
 )
+from nablahub.jobs.submission import why_not
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
 
@@ -274,7 +275,8 @@ class DeploymentService:
     ) -> SpecRow:
         """Check a spec against what there is, and make its row (not added yet)."""
         machine = Machine.detect()
-        known = {name: kind.fits(machine) for name, kind in CATALOGUE.items()}
+        types = self._context.instances.types
+        known = {n: why_not(kind, who, machine, serves=True) for n, kind in types.items()}
         check_instance(source, wanted, known)
         try:
             model = self._models.resolve(session, who, wanted.model, project_id=row.project_id)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nablahub.core.errors import Conflict, Fault, Invalid, NablaError, NotFound, Unavailable
+from nablahub.core.errors import (
+    Conflict,
+    Fault,
+    Forbidden,
+    Invalid,
+    NablaError,
+    NotFound,
+    Unavailable,
+)
 
 
 class NoSuchJob(NotFound):
@@ -32,6 +40,12 @@ class InstanceTooBig(Invalid):
     """The machine does not have what the instance type promises."""
 
     code = "instance_too_big"
+
+
+class InstanceNotAllowed(Forbidden):
+    """The instance type is kept for others, or not for work of that kind."""
+
+    code = "instance_not_allowed"
 
 
 class InvalidJob(Invalid):

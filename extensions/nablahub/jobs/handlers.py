@@ -7,12 +7,12 @@ import codecs
 import contextlib
 
 from nablahub.core.environments import TABLE, has_kernel, packages
-from nablahub.core.instances import CATALOGUE
 from nablahub.core.operations import Call, StreamCall, last_event_id, operation, stream
 from nablahub.core.paging import Page
 from nablahub.jobs.artifacts import listed, opened
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.service import JobService, as_wire
+from nablahub.jobs.submission import why_not
 from nablahub.jobs.types import (
     LONGEST_LOG,
     Artifacts,
@@ -127,20 +127,23 @@ async def get_artifact(call: StreamCall) -> None:
 
 @operation("GET", "/instance-types", scope="jobs:read")
 def list_instance_types(call: Call) -> InstanceTypes:
-    """List what a job may be given, and whether this machine has it."""
+    """List what a job may be given, whether this machine has it, and whether you may take it."""
     service = call.get(JobService)
+    offer = service.offer()
     items = []
-    for kind in CATALOGUE.values():
-        reason = kind.fits(service.machine)
+    for kind in offer.types.values():
+        reason = why_not(kind, call.who, service.machine)
         items.append(
             InstanceTypeInfo(
                 name=kind.name, cpus=kind.cpus, memory_gib=kind.memory_gib, gpu=kind.gpu,
-                gpus=kind.gpus, gpu_memory_gib=kind.gpu_memory_gib, summary=kind.summary,
+                gpus=kind.gpus, gpu_memory_gib=kind.gpu_memory_gib, price=kind.price,
+                max_hours=kind.max_hours, idle_minutes=kind.idle_minutes, summary=kind.summary,
                 available=reason is None, reason=reason,
                 free=reason is None and service.capacity.has("task", kind),
             )
         )  # fmt: skip
-    return InstanceTypes(items=items)
+    warning = offer.problem.story if offer.problem is not None and call.who.admin else None
+    return InstanceTypes(items=items, warning=warning)
 
 
 @operation("GET", "/environments", scope="jobs:read")

@@ -17,7 +17,7 @@ from nablahub.core.context import Context
 from nablahub.core.database import after_commit
 from nablahub.core.events import Event
 from nablahub.core.ids import new_id
-from nablahub.core.instances import CATALOGUE, Machine
+from nablahub.core.instances import Machine, Offer
 from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
@@ -31,10 +31,10 @@ from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.runners.process import procfs
 from nablahub.jobs.runners.process.runner import ProcessRunner
-from nablahub.jobs.steps import Machinery, Steps, instance_of
+from nablahub.jobs.steps import Machinery, Steps
 from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfinished
 from nablahub.jobs.submission import Submission
-from nablahub.jobs.tasks import task_of
+from nablahub.jobs.tasks import GROUPS, INSTANCE, instance_of, task_of
 from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
@@ -87,7 +87,7 @@ class JobService:
         self.runner: Runner = ProcessRunner(
             settings.state.jobs, settings.state.run, self.layout, unsandboxed=bare
         )
-        self._submission = Submission(self.machine, sources, datasets)
+        self._submission = Submission(self.machine, context.instances, sources, datasets)
         self._waiters = Waiters({})
         self._beside: set[asyncio.Task[None]] = set()
         machinery = Machinery(
@@ -167,12 +167,14 @@ class JobService:
         if self._no_sandbox is not None:
             raise SandboxUnavailable(self._no_sandbox)
         owned = owner is not None
-        pinned = self._submission.pin(session, who, project.team_id, spec, owned=owned)
+        pinned, instance = self._submission.pin(session, who, project.team_id, spec, owned=owned)
+        stored = pinned.model_dump(mode="json")
+        stored |= {INSTANCE: instance.save(), GROUPS: sorted(who.groups)}
         at = now()
         row = JobRow(
             id=new_id("job"), name_key=name_key, team_id=project.team_id, project_id=project.id,
             owner_kind=owner.kind if owner else None, owner_id=owner.id if owner else None,
-            name=spec.name, kind=spec.kind, spec=pinned.model_dump(mode="json"), wanted="run",
+            name=spec.name, kind=spec.kind, spec=stored, wanted="run",
             wanted_message="", state="Pending", reason=None, message="", boot=None,
             exit_code=None, ready=False, address=None, outputs={}, created_by=who.name,
             created_at=at, updated_at=at, started_at=None, finished_at=None, revision=1,
@@ -261,9 +263,13 @@ class JobService:
         """Return what of jobs a project holds: the record of them, too."""
         return held(session, JobRow.project_id, project_id, "job")
 
+    def offer(self) -> Offer:
+        """Return the instance types there are now, and what is wrong with their file."""
+        return self._context.instances.now()
+
     def task(self, row: JobRow) -> TaskSpec:
         """Return the runner's task of a job, to look at and to follow."""
-        return task_of(row, CATALOGUE[row.spec["instance_type"]], self._context.settings, "")
+        return task_of(row, instance_of(row), self._context.settings, "")
 
     def changes(self, job_id: str) -> AbstractContextManager[asyncio.Queue[JobRow]]:
         """Give a queue of a job's changes; who reads the job after that misses none."""

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 from nablahub.core.context import Context
 from nablahub.core.environments import resolve
 from nablahub.core.errors import NablaError
-from nablahub.core.instances import CATALOGUE, InstanceType
 from nablahub.core.times import now
 from nablahub.jobs import tokens
 from nablahub.jobs.capacity import Capacity
@@ -28,7 +27,7 @@ from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.rules import Change, objection
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskRefused, TaskSpec, TaskStatus
 from nablahub.jobs.store import JobRow
-from nablahub.jobs.tasks import spec_of, task_of
+from nablahub.jobs.tasks import instance_of, spec_of, task_of
 from nablahub.jobs.types import State
 from nablahub.jobs.verdicts import Ending, ending
 
@@ -283,8 +282,3 @@ class Steps:
     def _task(self, job: JobRow) -> TaskSpec:
         token = self._m.tokens.get(job.id, "")
         return task_of(job, instance_of(job), self._m.context.settings, token)
-
-
-def instance_of(job: JobRow) -> InstanceType:
-    """Return the instance type a job was submitted with."""
-    return CATALOGUE[job.spec["instance_type"]]

@@ -8,11 +8,18 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.environments import TABLE, UnknownEnvironment, resolve
 from nablahub.core.errors import Fault, Invalid, NablaError
-from nablahub.core.instances import CATALOGUE, InstanceType, Machine, suggestion
+from nablahub.core.instances import InstanceType, LiveCatalogue, Machine, suggestion
 from nablahub.core.permissions import Principal
 from nablahub.jobs.data import Committer, Materialiser
-from nablahub.jobs.errors import InstanceTooBig, InvalidJob, UnknownInstanceType
+from nablahub.jobs.errors import (
+    InstanceNotAllowed,
+    InstanceTooBig,
+    InvalidJob,
+    UnknownInstanceType,
+)
 from nablahub.jobs.types import Input, JobSpec, Output
+
+POINTER = "/instance_type"
 
 
 class Submission:
@@ -20,8 +27,10 @@ class Submission:
 
     Parameters
     ----------
-    machine : Machine
-        What jobs run on.
+    machine : Machine or None
+        What jobs run on; None where a cluster decides what fits.
+    instances : LiveCatalogue
+        The instance types.
     sources : mapping of str to Materialiser
         Who resolves references, by the kind of input.
     committer : Committer
@@ -29,16 +38,21 @@ class Submission:
     """
 
     def __init__(
-        self, machine: Machine, sources: Mapping[str, Materialiser], committer: Committer
+        self,
+        machine: Machine | None,
+        instances: LiveCatalogue,
+        sources: Mapping[str, Materialiser],
+        committer: Committer,
     ) -> None:
         self._machine = machine
+        self._instances = instances
         self._sources = sources
         self._committer = committer
 
     def pin(
         self, session: Session, who: Principal, team_id: str, spec: JobSpec, *, owned: bool
-    ) -> JobSpec:
-        """Return the spec with every reference replaced by what it means now.
+    ) -> tuple[JobSpec, InstanceType]:
+        """Return the spec with every reference replaced by what it means now, and what it gets.
 
         Parameters
         ----------
@@ -48,7 +62,8 @@ class Submission:
             Whose job it is.
         owned : bool
             Whether another slice submits it as part of something; only those may mount volumes
-            and keys, whose names they make up.
+            and keys, whose names they make up. They have asked themselves whether its user may
+            take the instance type.
 
         Raises
         ------
@@ -56,9 +71,10 @@ class Submission:
             The one thing that is wrong, or :class:`InvalidJob` with all of them.
         """
         errors: list[NablaError] = []
+        given: list[InstanceType] = []
         checks: list[Callable[[], object]] = [
             lambda: check_environment(spec.environment),
-            lambda: check_instance(spec.instance_type, self._machine),
+            lambda: given.append(self._instance(None if owned else who, spec)),
             lambda: _check_tools(spec.tools),
             lambda: _check_files(spec),
             lambda: _check_names(spec),
@@ -69,9 +85,9 @@ class Submission:
             except NablaError as error:
                 errors.append(error)
         inputs: list[Input] = []
-        for index, given in enumerate(spec.inputs):
+        for index, item in enumerate(spec.inputs):
             try:
-                inputs.append(self._input(session, who, index, given, owned))
+                inputs.append(self._input(session, who, index, item, owned))
             except NablaError as error:
                 errors.append(error)
         if errors:
@@ -79,7 +95,44 @@ class Submission:
         outputs: list[Output] = []
         for index, output in enumerate(spec.outputs):
             outputs.append(self._output(session, who, team_id, spec, (index, output), owned))
-        return spec.model_copy(update={"inputs": inputs, "outputs": outputs})
+        return spec.model_copy(update={"inputs": inputs, "outputs": outputs}), given[0]
+
+    def _instance(self, who: Principal | None, spec: JobSpec) -> InstanceType:
+        """Return the instance type of a spec's name.
+
+        Raises
+        ------
+        UnknownInstanceType
+            There is none of that name.
+        InstanceNotAllowed
+            It is not for that user, or not for servers.
+        InstanceTooBig
+            The machine has less; the error says what fits.
+        """
+        types, asked, serves = self._instances.types, spec.instance_type, spec.kind == "serve"
+        usable = [kind for kind in types.values() if not_for(kind, who, serves=serves) is None]
+        best = suggestion(self._machine, usable)
+        fits = f"{best.name} fits ({best.summary})." if best else "No instance type fits here."
+        found = types.get(asked)
+        if found is None:
+            hint = f"{fits} All: {', '.join(types)}." if types else fits
+            raise UnknownInstanceType(
+                f"There is no instance type {asked!r}.",
+                errors=[Fault("Unknown instance type.", POINTER, hint=hint)],
+            )
+        reason = not_for(found, who, serves=serves)
+        if reason is not None:
+            raise InstanceNotAllowed(
+                f"The instance type {asked} is not to be had: {reason}",
+                errors=[Fault(reason, POINTER, hint=fits)],
+            )
+        reason = found.fits(self._machine) if self._machine is not None else None
+        if reason is not None:
+            raise InstanceTooBig(
+                f"The instance type {asked} is too big for this machine: {reason}",
+                errors=[Fault(reason, POINTER, hint=fits)],
+            )
+        return found
 
     def _input(
         self, session: Session, who: Principal, index: int, given: Input, owned: bool
@@ -124,32 +177,27 @@ def check_environment(asked: str, pointer: str = "/environment") -> str:
     return name
 
 
-def check_instance(asked: str, machine: Machine, pointer: str = "/instance_type") -> InstanceType:
-    """Return the instance type of a name.
+def not_for(kind: InstanceType, who: Principal | None, *, serves: bool) -> str | None:
+    """Return None when an instance type may be taken, else why not, as a sentence.
 
-    Raises
-    ------
-    UnknownInstanceType
-        There is none of that name.
-    InstanceTooBig
-        The machine has less; the error says what fits.
+    Parameters
+    ----------
+    who : Principal or None
+        Who asks; None when that was asked before, in their name.
+    serves : bool
+        Whether it is for a server that shall never end.
     """
-    found = CATALOGUE.get(asked)
-    best = suggestion(machine)
-    fits = f"{best.name} fits ({best.summary})." if best else "No instance type fits here."
-    if found is None:
-        known = ", ".join(CATALOGUE)
-        raise UnknownInstanceType(
-            f"There is no instance type {asked!r}.",
-            errors=[Fault("Unknown instance type.", pointer, hint=f"{fits} All: {known}.")],
-        )
-    reason = found.fits(machine)
-    if reason is not None:
-        raise InstanceTooBig(
-            f"The instance type {asked} is too big for this machine: {reason}",
-            errors=[Fault(reason, pointer, hint=fits)],
-        )
-    return found
+    if serves and kind.max_hours is not None:
+        return f"It runs {kind.limits.partition(',')[0]}, and a deployment does not end by itself."
+    return None if who is None else kind.kept_from(who.name, who.groups)
+
+
+def why_not(
+    kind: InstanceType, who: Principal | None, machine: Machine | None, *, serves: bool = False
+) -> str | None:
+    """Return None when an instance type can be had, else why not: :func:`not_for`, or its size."""
+    reason = not_for(kind, who, serves=serves)
+    return kind.fits(machine) if reason is None and machine is not None else reason
 
 
 def _check_owned(kind: str, pointer: str, owned: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nablahub.core.environments import resolve
-from nablahub.core.instances import GIB, InstanceType
+from nablahub.core.instances import CATALOGUE, GIB, InstanceType
 from nablahub.core.settings import Settings
 from nablahub.jobs.runners.contract import (
     INPUTS,
@@ -22,9 +22,32 @@ TASK_GRACE = 10.0
 SERVE_GRACE = 20.0
 
 
+#: What a stored spec says beside what was submitted: the instance type with its numbers of that
+#: time, and the groups of whoever submitted it.
+INSTANCE, GROUPS = "instance", "groups"
+
+
 def spec_of(job: JobRow) -> JobSpec:
     """Return what was submitted, with its references pinned."""
-    return JobSpec.model_validate(job.spec)
+    submitted = {name: v for name, v in job.spec.items() if name not in (INSTANCE, GROUPS)}
+    return JobSpec.model_validate(submitted)
+
+
+def instance_of(job: JobRow) -> InstanceType:
+    """Return the instance type a job was given, with the numbers it had then."""
+    saved = job.spec.get(INSTANCE)
+    if saved is not None:
+        return InstanceType.load(saved)
+    # Stored before types were pinned, when there were none but the shipped ones.
+    name = job.spec["instance_type"]
+    return CATALOGUE.get(name) or InstanceType(name, 1, 1)
+
+
+def time_limit(job: JobRow) -> float | None:
+    """Return the seconds a job may run: its own limit, or that of its type when it is shorter."""
+    longest, own = instance_of(job).max_seconds, job.spec.get("timeout_seconds")
+    limits = [limit for limit in (longest, own) if limit is not None]
+    return min(limits, default=None)
 
 
 def task_of(job: JobRow, instance: InstanceType, settings: Settings, token: str) -> TaskSpec:
@@ -55,7 +78,7 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, token: str)
         resources=Resources(
             cpus=instance.cpus, memory_bytes=int(instance.memory_gib * GIB), gpus=instance.gpus
         ),
-        timeout_seconds=spec.timeout_seconds,
+        timeout_seconds=time_limit(job),
         grace_seconds=grace if spec.grace_seconds is None else spec.grace_seconds,
         probe=Probe(**spec.probe.model_dump()),
     )

@@ -13,6 +13,7 @@ from nablahub.core.ids import new_secret
 from nablahub.core.permissions import READ, WRITE, Principal
 from nablahub.core.times import now
 from nablahub.jobs.store import JobRow, RunTokenRow
+from nablahub.jobs.tasks import GROUPS, time_limit
 from nablahub.jobs.types import FINISHED
 
 PREFIX: Final = "nhr_"
@@ -25,7 +26,7 @@ def issue(session: Session, job: JobRow) -> str:
     """Make a token for a job and return it; only its hash is kept."""
     token = new_secret(PREFIX)
     at = now()
-    limit = job.spec.get("timeout_seconds")
+    limit = time_limit(job)
     life = timedelta(seconds=limit) + _SLACK if limit else LONGEST
     session.add(RunTokenRow(hash=digest(token), job_id=job.id, created_at=at, expires_at=at + life))
     return token
@@ -48,6 +49,7 @@ def principal(session: Session, token: str) -> Principal | None:
     return Principal(
         name=job.created_by, kind="run", team_ids=frozenset({job.team_id}),
         scopes=frozenset({READ, WRITE}), job_id=job.id, project_id=job.project_id,
+        groups=frozenset(job.spec.get(GROUPS, ())),
     )  # fmt: skip
 
 

@@ -177,8 +177,13 @@ class InstanceTypeInfo(Resource):
     gpu: str | None
     gpus: int
     gpu_memory_gib: float
+    price: float | None = Field(description="US dollars an hour")
+    max_hours: float | None = Field(description="Longest run of a server or job, in hours")
+    idle_minutes: float | None = Field(
+        description="Minutes unused after which a server is stopped; null: the hub's own limit"
+    )
     summary: str
-    available: bool = Field(description="Whether this machine has that much")
+    available: bool = Field(description="Whether this machine has that much, and you may take it")
     free: bool = Field(description="Whether one could begin at once")
     reason: str | None = Field(description="Why it is not available")
 
@@ -188,6 +193,10 @@ class InstanceTypes(Resource):
 
     items: list[InstanceTypeInfo]
     next: str | None = None
+    warning: str | None = Field(
+        default=None,
+        description="For administrators: why the file of instance types is not in force",
+    )
 
 
 class EnvironmentInfo(Resource):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from nablahub.core.instances import duration
 from nablahub.jobs.runners.contract import TaskStatus
 from nablahub.jobs.store import JobRow
+from nablahub.jobs.tasks import instance_of
 from nablahub.jobs.types import State
 
 _LONGEST = 2000
@@ -39,6 +41,8 @@ def ending(job: JobRow, status: TaskStatus) -> Ending:
         case "code":
             plain = f"Its command ended with exit code {status.exit_code}."
             return Ending("Failed", "code", f"{plain[:-1]}: {words}" if words else plain)
+        case "timeout" if (limit := _of_its_type(job)) is not None:
+            return Ending("Failed", "timeout", _joined(limit, words))
         case "oom" | "timeout":
             return Ending("Failed", status.verdict, _joined(status.message, words))
         case "cancelled" if job.wanted == "end":
@@ -59,6 +63,15 @@ def _is_missing(job: JobRow, words: str) -> bool:
     name = re.escape(job.spec["command"][0])
     said = rf"nablahub: (.* )?{name}: (not found|No such file or directory)"
     return re.fullmatch(said, words) is not None
+
+
+def _of_its_type(job: JobRow) -> str | None:
+    """Return the sentence for a job that was ended at its type's longest run, not at its own."""
+    instance, own = instance_of(job), job.spec.get("timeout_seconds")
+    if instance.max_seconds is None or (own is not None and own <= instance.max_seconds):
+        return None
+    longest = duration(instance.max_seconds)
+    return f"It was ended after {longest}, the longest run of the instance type {instance.name}."
 
 
 def _joined(message: str, words: str) -> str:

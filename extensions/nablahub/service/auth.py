@@ -111,6 +111,7 @@ class Authenticator:
             team_ids=frozenset(row.id for row in rows),
             scopes=frozenset(model.get("scopes", [])),
             admin=bool(model.get("admin")),
+            groups=frozenset(model.get("groups", [])),
         )
 
 

@@ -44,7 +44,7 @@ def list_workflows(call: Call) -> Page[Workflow]:
 
 def _read_new(call: Preparation, body: WorkflowCreate) -> Sound:
     call.read(lambda session: call.get(ProjectService).row(session, call.who, body.project))
-    return call.get(WorkflowService).sound(body.spec, body.files)
+    return call.get(WorkflowService).sound(call.who, body.spec, body.files)
 
 
 @operation("POST", "/workflows", scope="workflows:write", status=201, prepare=_read_new)
@@ -54,7 +54,7 @@ def create_workflow(call: Call, body: WorkflowCreate) -> WorkflowDetail:
 
 
 def _validate(call: Preparation, body: ValidationRequest) -> Validation:
-    return call.get(WorkflowService).validate(body.spec, body.files)
+    return call.get(WorkflowService).validate(call.who, body.spec, body.files)
 
 
 @operation(
@@ -80,7 +80,7 @@ def _read_change(call: Preparation, body: WorkflowPatch) -> Sound:
         call.check_etag(row.revision)
         return (*service.changed(row, body), row.revision)
 
-    return service.sound(*call.read(look))
+    return service.sound(call.who, *call.read(look))
 
 
 @operation("PATCH", "/workflows/{workflow}", scope="workflows:write", prepare=_read_change)

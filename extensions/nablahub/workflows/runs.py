@@ -71,7 +71,7 @@ class RunKeeper:
         """
         spec = restore(workflow.spec)
         source = kept(workflow, longest=MAX_CHARACTERS)
-        faults = check_here(source, spec, self._work.machine())
+        faults = check_here(source, spec, self._work.machine(who))
         if faults:
             raise CannotRunHere(faults)
         place = Place("", workflow.team_id, workflow.project_id, who.name)

@@ -99,8 +99,10 @@ class WorkflowService:
         """Return how many workflows the project holds."""
         return held(session, WorkflowRow.project_id, project_id, "workflow")
 
-    def validate(self, spec: str | dict[str, Any], files: Mapping[str, str]) -> Validation:
-        """Return everything that is wrong with a spec, here included; store nothing."""
+    def validate(
+        self, who: Principal, spec: str | dict[str, Any], files: Mapping[str, str]
+    ) -> Validation:
+        """Return everything that is wrong with a spec, here and for that user; store nothing."""
         source = document(spec)
         parsed, faults = self._faults(source, files)
         try:
@@ -108,12 +110,16 @@ class WorkflowService:
         except Invalid as error:
             faults = [*faults, *error.errors]
         if parsed is not None:
-            faults = [*faults, *check_here(source, parsed, self._work.machine())]
+            faults = [*faults, *check_here(source, parsed, self._work.machine(who))]
         faults = sorted(faults, key=lambda f: (f.line or 0, f.column or 0))
         return Validation(valid=not faults, errors=_models(faults))
 
     def sound(
-        self, spec: str | dict[str, Any], files: Mapping[str, str], revision: int = 0
+        self,
+        who: Principal,
+        spec: str | dict[str, Any],
+        files: Mapping[str, str],
+        revision: int = 0,
     ) -> Sound:
         """Read and check a spec: seconds for a long one, so not in a transaction that writes.
 
@@ -131,7 +137,7 @@ class WorkflowService:
         parsed, faults = self._faults(source, files)
         if faults or parsed is None:
             raise InvalidWorkflow(faults)
-        warnings = _models(check_here(source, parsed, self._work.machine()))
+        warnings = _models(check_here(source, parsed, self._work.machine(who)))
         return Sound(spec, files, parsed, warnings, revision)
 
     def changed(
@@ -182,7 +188,7 @@ class WorkflowService:
         """Return a workflow with its spec, and what keeps it from running here."""
         row = self.row(session, who, workflow_id)
         spec = restore(row.spec)
-        warnings = check_here(kept(row), spec, self._work.machine())
+        warnings = check_here(kept(row), spec, self._work.machine(who))
         return self._detail(session, row, spec, _models(warnings))
 
     def list(

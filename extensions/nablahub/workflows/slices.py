@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from nablahub.core.names import check_name
 from nablahub.core.permissions import Principal
 from nablahub.datasets.service import DatasetService
 from nablahub.jobs.service import JobService
+from nablahub.jobs.submission import why_not
 from nablahub.jobs.types import Input, JobSpec, Output, Owner
 from nablahub.models.service import ModelService
 from nablahub.workflows.machine import Machine
@@ -37,18 +39,18 @@ class SliceWork:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._types = instances.catalogue()
         self._machine = instances.Machine.detect()
         # A lock file does not change under a service that runs.
         self._has_kernel = functools.cache(environments.has_kernel)
 
-    def machine(self) -> Machine:
-        """Return what this installation offers to jobs."""
+    def machine(self, who: Principal) -> Machine:
+        """Return what this installation offers to the jobs of a user."""
+        types = self._context.instances.types
         return Machine(
             environment=environments.resolve,
             environments=environments.names,
-            instance=lambda name: self._types[name].fits(self._machine),
-            instances=lambda: list(self._types),
+            instance=lambda name: why_not(types[name], who, self._machine),
+            instances=lambda: list(types),
             has_kernel=self._has_kernel,
         )
 
@@ -147,17 +149,19 @@ class SliceWork:
 
     def _default_instance(self) -> str:
         """Return the usual instance type, or the biggest that fits where that one does not."""
-        usual = self._types[instances.DEFAULT_INSTANCE]
-        if usual.fits(self._machine) is None:
-            return usual.name
-        fitting = instances.suggestion(self._machine, self._types)
-        return fitting.name if fitting else usual.name
+        types = self._context.instances.types
+        # A type that is kept for some is nobody's default.
+        open_ = [kind for kind in types.values() if kind.users is None and kind.groups is None]
+        for kind in open_:
+            if kind.name == instances.DEFAULT_INSTANCE and kind.fits(self._machine) is None:
+                return kind.name
+        fitting = instances.suggestion(self._machine, open_)
+        return fitting.name if fitting else instances.DEFAULT_INSTANCE
 
 
 def _in_team(who: Principal, place: Place) -> Principal:
     """Return who asks, limited to the team of the project: a run takes nothing of another one."""
-    return Principal(who.name, who.kind, who.team_ids & {place.team_id}, who.scopes, who.admin,
-                     who.job_id, who.project_id)  # fmt: skip
+    return dataclasses.replace(who, team_ids=who.team_ids & {place.team_id})
 
 
 def _principal(place: Place) -> Principal:

@@ -9,11 +9,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from nablahub.core import sandbox
 from nablahub.core.errors import NablaError
-from nablahub.core.instances import Machine, suggestion
+from nablahub.core.instances import LiveCatalogue, Machine, suggestion
+from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir
 from nablahub_hub.local import files, lock
 from nablahub_hub.local.config import DEFAULT_PORT, LocalConfig, is_free
@@ -49,7 +51,7 @@ def examine(state: StateDir, port: int | None) -> list[Check]:
     """Return everything that was looked at, what is missing included."""
     return [
         _python(),
-        _machine(),
+        *_machine(state),
         _sandbox(),
         _limits(),
         _traefik(),
@@ -76,15 +78,29 @@ def _python() -> Check:
     return Check("Python", ok, f"{version} in {sys.prefix}", "NablaHub needs CPython 3.12.")
 
 
-def _machine() -> Check:
-    machine = Machine.detect()
-    biggest = suggestion(machine)
+def _machine(state: StateDir) -> list[Check]:
+    machine, path = Machine.detect(), _instance_types(state)
+    offer = LiveCatalogue(path).now()
+    biggest = suggestion(machine, offer.types.values())
     gpus = ", ".join(gpu.name for gpu in machine.gpus) or "no GPU"
     detail = f"{machine.cpus} CPUs, {machine.memory_gib:.1f} GiB, {gpus}; " + (
         f"fits up to {biggest.name}" if biggest else "fits no instance type"
     )
-    hint = "Define a smaller one: c.NablaHub.custom_instance_types in a config of your own."
-    return Check("Machine", biggest is not None, detail, hint)
+    fits = Check("Machine", biggest is not None, detail, f"Define a smaller one in {path}.")
+    if offer.problem is not None:
+        # What fits is not known, and no fault of the machine.
+        wrong = Check("Instance types", False, offer.problem.story, offer.problem.hint)
+        return [Check("Machine", True, detail.partition(";")[0]), wrong]
+    where = f"in {path}" if path.exists() else f"as shipped; {path} would change them"
+    return [fits, Check("Instance types", True, f"{len(offer.types)}, {where}")]
+
+
+def _instance_types(state: StateDir) -> Path:
+    """Return the file of instance types that the service of a state directory reads."""
+    try:
+        return Settings.load(state.settings).instance_types
+    except (OSError, ValidationError):  # never started, or broken: the service will say so
+        return state.instance_types
 
 
 def _sandbox() -> Check:

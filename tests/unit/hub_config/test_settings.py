@@ -106,7 +106,7 @@ def test_what_people_type(
         ("public_url", "https://hub.example.org/jupyter", "without a path"),
         ("environments_dir", "environments", "is an absolute path, not 'environments'"),
         ("unsandboxed", "yes", "expected a boolean, not the str 'yes'"),
-        ("custom_instance_types", {"big": {"cpu": 1}}, "unexpected keyword argument 'cpu'"),
+        ("instance_types_file", "types.yaml", "an absolute path"),
         ("proxy", "nginx", "'traefik', 'keep'"),
     ],
 )

@@ -48,5 +48,5 @@ def test_what_can_be_had_is_not_called_what_costs_nothing() -> None:
 
 def test_a_machine_that_can_give_nothing_says_what_to_do() -> None:
     html = form.render(form.cards(CATALOGUE, Machine(1, 0.2), last=None, default="C4"))
-    assert "custom_instance_types" in html
+    assert "instance-types.yaml" in html
     assert "checked" not in html
