@@ -36,6 +36,7 @@ CULLER_SCOPES: Final = (
     "list:users",
     "read:users:activity",
     "read:servers",
+    "admin:server_state",  # where the limits of a server's instance type stand
     "delete:servers",
 )
 
