@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from nablahub.core.transport import ServerEvent, Transport
-from nablahub.jobs.types import Artifact, Job, JobSpec
+from nablahub.jobs.types import Artifact, InstanceTypes, Job, JobSpec
 
 
 class JobsAPI:
@@ -50,6 +50,10 @@ class JobsAPI:
         """Return the job once it has ended."""
         *_, end = self._follow(job_id)
         return Job.model_validate(end.data)
+
+    def instance_types(self) -> InstanceTypes:
+        """Return what a job may be given, and why some cannot be had."""
+        return InstanceTypes.model_validate(self._hub.get("/instance-types"))
 
     def _follow(self, job_id: str, offset: int = 0) -> Generator[ServerEvent]:
         return self._hub.events(f"/jobs/{job_id}/logs", follow="true", offset=offset)

@@ -10,6 +10,12 @@ extension = Extension(
     migrations="nablahub.jobs.migrations",
     tables="nablahub.jobs.store",
     api={"jobs": "nablahub.jobs.api:JobsAPI"},
-    commands={"jobs": "nablahub.jobs.cli:jobs"},
-    help={"jobs": "Run commands and look at them"},
+    commands={
+        "jobs": "nablahub.jobs.cli:jobs",
+        "instances": "nablahub.jobs.cli_instances:instances",
+    },
+    help={
+        "jobs": "Run commands and look at them",
+        "instances": "Look at instance types, and check a file of them",
+    },
 )
