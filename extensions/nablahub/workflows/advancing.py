@@ -148,7 +148,10 @@ class Advancer:
     ) -> bool:
         """Start a job; return whether it ended at once."""
         row = rows[name]
-        place = Place(run.uuid, run.team_id, run.project_id, run.created_by)
+        place = Place(
+            run.uuid, run.team_id, run.project_id, run.created_by,
+            frozenset(run.bound.get("groups", ())),
+        )  # fmt: skip
         key = f"{run.uuid}/{name}"
         bound = _bound(run, spec, rows)
         if run.started_at is None:

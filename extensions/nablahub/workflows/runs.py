@@ -115,6 +115,7 @@ class RunKeeper:
             bound={
                 "inline": {k: v.model_dump() for k, v in found.inline.items()},
                 "targets": found.targets,
+                "groups": sorted(who.groups),
             },
             outputs={}, cancel_asked=False, state="Pending", reason="", message="",
             created_by=who.name, created_at=now(), started_at=None, finished_at=None,

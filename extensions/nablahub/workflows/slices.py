@@ -166,4 +166,4 @@ def _in_team(who: Principal, place: Place) -> Principal:
 
 def _principal(place: Place) -> Principal:
     """Return the run as whoever it acts for: datasets are the team's, so it is not narrowed."""
-    return Principal(place.user, "run", frozenset({place.team_id}))
+    return Principal(place.user, "run", frozenset({place.team_id}), groups=place.groups)

@@ -69,12 +69,13 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class Place:
-    """Whose a run is, and in whose name it acts."""
+    """Whose a run is, and in whose name it acts, with the groups they had when they started it."""
 
     run: str
     team_id: str
     project_id: str
     user: str
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,36 @@ jobs:
     assert list(hub.workflows.runs(made.id)) == []
 
 
+def test_a_run_gets_what_its_user_may_take_and_nothing_else(service: RunningService) -> None:
+    service.state.instance_types.write_text(
+        "types: {kept: {cpus: 1, memory_gib: 0.5, groups: [research]}}"
+    )
+    spec = """\
+name: kept
+jobs:
+  a:
+    uses: script@v1
+    with: {script: "true"}
+    resources: {instance-type: kept}
+"""
+    try:
+        service.fake.add("frank")
+        outside = service.hub("frank")
+        made = outside.workflows.apply(outside.projects.create("outside").id, spec)
+        with pytest.raises(Invalid) as caught:
+            outside.workflows.start(made.id)
+        (fault,) = caught.value.errors
+        assert (fault.line, fault.column) == (6, 32)
+        assert "It is kept for members of the group research." in fault.message
+        assert "kept" not in fault.hint
+        service.fake.add("dora", groups=["research"])
+        inside = service.hub("dora")
+        ended = run(inside, inside.projects.create("inside").id, spec)
+        assert ended.state == "Succeeded", ended.message
+    finally:
+        service.state.instance_types.unlink()
+
+
 @pytest.mark.parametrize(
     ("spec", "code", "place"),
     [
