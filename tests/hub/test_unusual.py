@@ -60,9 +60,10 @@ def test_a_hub_killed_while_a_server_starts_leaves_no_second_one(tmp_path: Path)
 
 
 def test_more_memory_than_the_type_has_ends_the_biggest_process(tmp_path: Path) -> None:
+    types = tmp_path / "types.yaml"
+    types.write_text("types: {tiny: {cpus: 1, memory_gib: 0.6}}")
     config = tmp_path / "jupyterhub_config.py"
-    tiny = {"tiny": {"cpus": 1, "memory_gib": 0.6}}
-    config.write_text(f"c.NablaHub.custom_instance_types = {tiny}\n" + CONFIG.read_text())
+    config.write_text(f"c.NablaHub.instance_types_file = {str(types)!r}\n" + CONFIG.read_text())
     take = "x = bytearray(2**30); [x.__setitem__(i, 1) for i in range(0, 2**30, 4096)]"
     with running(tmp_path / "s", config) as hub:
         server = hub.spawn("alice", instance_type="tiny")

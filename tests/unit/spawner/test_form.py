@@ -46,6 +46,36 @@ def test_what_can_be_had_is_not_called_what_costs_nothing() -> None:
     assert re.findall(r"\bFree\b(?!-)", html) == []
 
 
+def test_what_is_kept_for_others_is_greyed_with_the_reason() -> None:
+    types = {"C3": CATALOGUE["C3"], "C4": CATALOGUE["C4"]}
+    why = "It is kept for members of the group research."
+    found = form.cards(types, None, "C4", "C4", lambda kind: why if kind.name == "C4" else None)
+    assert [(card.instance.name, card.reason, card.chosen) for card in found] == [
+        ("C3", None, True), ("C4", why, False),
+    ]  # fmt: skip
+    assert f'id="instance-C4-why">{why}' in form.render(found)
+
+
+def test_on_a_cluster_no_type_is_too_big_for_the_machine_of_the_hub() -> None:
+    found = form.cards(CATALOGUE, None, last="H100x8", default="C4")
+    assert not [card for card in found if card.reason]
+    assert [card.instance.name for card in found if card.chosen] == ["H100x8"]
+
+
+def test_a_card_tells_price_and_limits() -> None:
+    types = {"Free-CPU": CATALOGUE["Free-CPU"], "C5": CATALOGUE["C5"]}
+    html = form.render(form.cards(types, MACHINE, last=None, default="C5"))
+    assert "no charge" in html
+    assert "at most 6 hours, stopped after 1 hour unused" in html
+    assert "0.08 $/h" in html
+
+
+def test_notice_and_warning_stand_above_the_cards_escaped() -> None:
+    html = form.render([], notice="It <ended>.", warning="line 2")
+    assert '<p role="status" class="alert alert-info">It &lt;ended&gt;.</p>' in html
+    assert '<p role="alert" class="alert alert-warning">line 2</p>' in html
+
+
 def test_a_machine_that_can_give_nothing_says_what_to_do() -> None:
     html = form.render(form.cards(CATALOGUE, Machine(1, 0.2), last=None, default="C4"))
     assert "instance-types.yaml" in html
