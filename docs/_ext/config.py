@@ -20,6 +20,7 @@ ROOT = Path("/STATE")
 CONFIGURABLES = (
     "nablahub_hub.settings:NablaHub",
     "nablahub_hub.auth:LocalAuthenticator",
+    "nablahub_spawner.instances:InstanceChoice",
     "nablahub_spawner.spawner:SandboxedSpawner",
 )
 
@@ -99,10 +100,11 @@ def instance_types() -> str:
         (
             md.code(row.name), row.cpus, f"{row.memory_gib:g} GiB",
             f"{row.gpus} × {row.gpu}, {row.gpu_memory_gib:g} GiB" if row.gpu else "–",
+            "–" if row.price is None else f"{row.price:g}", row.limits or "–",
         )
         for row in CATALOGUE.values()
     ]  # fmt: skip
-    return md.table(("name", "CPUs", "memory", "GPU"), rows)
+    return md.table(("name", "CPUs", "memory", "GPU", "$/h", "limits"), rows)
 
 
 def environments() -> str:

@@ -17,6 +17,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "later": specs.deployment_later,
     "environments": config.environments,
     "instance types": config.instance_types,
+    "instance types file": specs.instance_types_file,
     "magics": client.magics,
     "operations": rest.reference,
     "permissions": rest.permissions,

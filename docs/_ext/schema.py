@@ -119,6 +119,8 @@ def limits(schema: Mapping[str, Any]) -> str:
             found.append("not empty")
         elif key in schema:
             found.append(text.format(schema[key]))
+    for part in schema.get("anyOf", []):  # what may be left out is that or null
+        found += filter(None, [limits(part).lower()])
     return ", ".join(found).capitalize()
 
 

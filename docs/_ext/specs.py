@@ -6,6 +6,7 @@ from typing import Any
 
 from docs._ext import markdown as md
 from docs._ext import schema as words
+from nablahub.core.instances.form import TypesFile
 from nablahub.deployments.specs import BY_FORMAT, LATER
 from nablahub.deployments.types import DeploymentSpec
 from nablahub.workflows.actions import ACTIONS, NOT_YET, Action
@@ -33,6 +34,12 @@ def deployment_formats() -> str:
 def deployment_later() -> str:
     """Return a table of Gradient's keys that are not served yet."""
     return md.table(("key", "instead"), [(md.code(key), text) for key, text in LATER.items()])
+
+
+def instance_types_file() -> str:
+    """Return a section for each mapping of an instance types file."""
+    schema = TypesFile.model_json_schema()
+    return models("The file", schema, "instance-types")
 
 
 def actions() -> str:

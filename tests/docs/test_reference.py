@@ -115,15 +115,19 @@ def test_every_call_of_the_client_is_in_its_page_with_a_sentence() -> None:
             assert function.__doc__, f"hub.{name}.{method}"
 
 
-@pytest.mark.parametrize("name", ["reference/workflow-spec.md", "reference/deployment-spec.md"])
+@pytest.mark.parametrize("name", ["workflow-spec", "deployment-spec", "instance-types"])
 def test_the_example_at_the_top_of_a_spec_page_is_accepted(name: str) -> None:
+    from nablahub.core.instances import parse as parse_types
     from nablahub.core.yamlspec import document
     from nablahub.deployments.specs import read_spec
     from nablahub.workflows.checks import check
     from nablahub.workflows.spec import parse
 
-    example = re.findall(r"^```yaml\n(.*?)^```", (DOCS / name).read_text(), re.M | re.S)[0]
-    if "workflow" in name:
+    text = (DOCS / f"reference/{name}.md").read_text()
+    example = re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)[0]
+    if name == "instance-types":
+        assert list(parse_types(example, name)) == ["C4", "Free-CPU", "big"]
+    elif "workflow" in name:
         source = document(example)
         spec, faults = parse(source)
         assert spec is not None

@@ -70,7 +70,7 @@ class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TolerationForm(_Form):
+class TolerationEntry(_Form):
     """A taint of nodes that pods put up with, with the words of Kubernetes."""
 
     key: LabelKey | None = Field(
@@ -89,7 +89,7 @@ class TolerationForm(_Form):
     )  # fmt: skip
 
     @model_validator(mode="after")
-    def _check(self) -> TolerationForm:
+    def _check(self) -> TolerationEntry:
         """Refuse what the Kubernetes API would refuse when the pod is made, hours later."""
         if self.operator == "Exists" and self.value is not None:
             raise ValueError("`Exists` takes no value. Remove it, or write `operator: Equal`")
@@ -100,7 +100,7 @@ class TolerationForm(_Form):
         return self
 
 
-class TypeForm(_Form):
+class TypeEntry(_Form):
     """An instance type. A shipped one keeps what is not written; `null` takes a limit away."""
 
     cpus: int | None = Field(
@@ -145,7 +145,7 @@ class TypeForm(_Form):
     node_selector: dict[LabelKey, LabelValue] | None = Field(
         default=None, description="Kubernetes: labels of the nodes that its pods go to"
     )
-    tolerations: list[TolerationForm] | None = Field(
+    tolerations: list[TolerationEntry] | None = Field(
         default=None, description="Kubernetes: taints of nodes that its pods put up with"
     )
     runtime_class: Annotated[Text, AfterValidator(_domain)] | None = Field(
@@ -169,12 +169,12 @@ class TypeForm(_Form):
         return found
 
 
-class FileForm(_Form):
+class TypesFile(_Form):
     """The whole file."""
 
     offered: list[TypeName] | None = Field(
         default=None, description="Only these types are offered, in this order; all without it"
     )
-    types: dict[TypeName, TypeForm] = Field(
+    types: dict[TypeName, TypeEntry] = Field(
         default={}, description="Instance types by name: shipped ones changed, and new ones"
     )

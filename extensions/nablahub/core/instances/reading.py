@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nablahub.core.errors import Fault, Invalid
-from nablahub.core.instances.form import FileForm, TypeForm
+from nablahub.core.instances.form import TypeEntry, TypesFile
 from nablahub.core.instances.types import InstanceType, Toleration
 from nablahub.core.specmodel import did_you_mean, read
 from nablahub.core.yamlspec import Document, MalformedSpec, load
@@ -69,7 +69,7 @@ def parse(
     if not isinstance(source.data, dict):
         fault = source.fault((), "The file must be a mapping.", hint="Begin with `types:`.")
         raise BadInstanceTypes(place, [fault])
-    form, faults = read(source, FileForm)
+    form, faults = read(source, TypesFile)
     found = dict(known)
     for name, given in (form.types if form is not None else {}).items():
         wrong = _contradictions(source, name, given, known.get(name))
@@ -106,7 +106,7 @@ def _says_anything(text: str) -> bool:
 
 
 def _contradictions(
-    source: Document, name: str, given: TypeForm, known: InstanceType | None
+    source: Document, name: str, given: TypeEntry, known: InstanceType | None
 ) -> list[Fault]:
     """Return what is wrong with an entry though each field by itself is right."""
     path, written = ("types", name), source.data["types"][name]
@@ -134,7 +134,7 @@ def _contradictions(
     return faults
 
 
-def _made(name: str, given: TypeForm, known: InstanceType | None) -> InstanceType:
+def _made(name: str, given: TypeEntry, known: InstanceType | None) -> InstanceType:
     fields: dict[str, Any] = {}
     for field, value in given.given().items():
         fields[field] = getattr(_PLAIN, field) if value is None else value
