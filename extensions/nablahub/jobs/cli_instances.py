@@ -40,14 +40,18 @@ def list_instances(hub: Transport, *, everything: bool, as_json: bool) -> None:
     columns = {
         "name": lambda k: k.name, "gives": lambda k: k.summary,
         "$/h": lambda k: None if k.price is None else f"{k.price:g}",
-        "limits": _limits, "now": lambda k: "free" if k.free else "busy",
+        "limits": _limits, "starts": _starts,
     }  # fmt: skip
     if everything:
-        columns["now"] = lambda k: k.reason or ("free" if k.free else "busy")
+        columns["starts"] = lambda k: k.reason or _starts(k)
     emit_table(columns, shown)
     if len(shown) < len(found.items):
         rest = len(found.items) - len(shown)
         stderr().print(f"{rest} more cannot be had: --all shows them, and why.", style="dim")
+
+
+def _starts(kind: InstanceTypeInfo) -> str:
+    return "at once" if kind.free else "when others end"
 
 
 def _limits(kind: InstanceTypeInfo) -> str | None:

@@ -176,7 +176,7 @@ def test_the_list_shows_what_can_be_had_and_with_all_the_rest(jobs: Jobs, file: 
     done = run(jobs, "alice", "list")
     assert done.exit_code == 0
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert rows[0] == ["NAME", "GIVES", "$/H", "LIMITS", "NOW"]
+    assert rows[0] == ["NAME", "GIVES", "$/H", "LIMITS", "STARTS"]
     assert ["Free-CPU", "2", "CPUs", "·", "4", "GiB", "0", "6", "h,", "60", "min", "idle"] in [
         row[:12] for row in rows
     ]
