@@ -21,6 +21,7 @@ CONFIGURABLES = (
     "nablahub_hub.settings:NablaHub",
     "nablahub_hub.auth:LocalAuthenticator",
     "nablahub_spawner.instances:InstanceChoice",
+    "nablahub_spawner.common:NablaSpawner",
     "nablahub_spawner.spawner:SandboxedSpawner",
 )
 

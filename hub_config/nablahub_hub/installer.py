@@ -185,11 +185,11 @@ def _managed(state: StateDir, local: LocalConfig) -> dict[str, Any]:
 
 
 def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> None:
-    c.JupyterHub.spawner_class = SandboxedSpawner
-    spawner = c.SandboxedSpawner
+    spawner = c.NablaSpawner
     spawner.state_dir = str(state.root)
     spawner.service_url = f"{local.service_url}/services/{SERVICE}"
-    spawner.environments_dir = settings.environments_dir
-    spawner.unsandboxed = settings.unsandboxed
     spawner.default_instance_type = settings.default_instance_type
     spawner.instance_types_file = settings.instance_types_file or str(state.instance_types)
+    c.JupyterHub.spawner_class = SandboxedSpawner
+    c.SandboxedSpawner.environments_dir = settings.environments_dir
+    c.SandboxedSpawner.unsandboxed = settings.unsandboxed

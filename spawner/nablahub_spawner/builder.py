@@ -11,45 +11,30 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from nablahub.core.sandbox import Bind, Sandbox, base_prefixes, write_identity
+from nablahub_spawner.jupyter import (
+    BIN,
+    CONFIG,
+    DATA,
+    DATASETS,
+    KERNEL_ENVIRONMENT,
+    LIB,
+    OPT,
+    kernelspec,
+    package_folder,
+    write_config,
+)
 
-OPT = "/opt/nablahub"
-#: Where code that runs in other environments finds our package, and nothing else.
-LIB = f"{OPT}/lib"
-KERNEL_ENVIRONMENT = f"{OPT}/environments/default"
-DATA = f"{OPT}/share/jupyter"
-CONFIG = f"{OPT}/etc/jupyter"
-BIN = f"{OPT}/bin"
 #: Programs of the hub's environment that terminals have. Not all of it: it may contain a node,
 #: which JupyterLab would ask for yarn's settings at each start.
 PROGRAMS = ("nablahub", "jupyter", "uv")
-DATASETS = "/datasets"
 CACHE = f"{OPT}/cache"
 #: Where homes lie inside when ``/home/<user>`` contains the hub's own environment.
 HOMES_ELSEWHERE = "/homes"
 #: Packages that a server or its terminals import; shown one by one when outside its environment.
 PACKAGES = ("nablahub", "nablahub_spawner", "nablahub_hub", "nablahub_server")
-
-#: Kernels talk over sockets in a private folder: ports of the loopback are everybody's.
-SERVER_CONFIG: Mapping[str, Any] = {
-    "KernelManager": {"transport": "ipc"},
-    "LabApp": {
-        "news_url": None,
-        "check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
-    },
-    # Else it runs npm at each start, where there is one, to ask where its packages would be.
-    "LanguageServerManager": {"node_roots": [sys.prefix]},
-    "ServerApp": {"terminado_settings": {"shell_command": ["/bin/bash"]}},
-}
-
-#: Lab asks each new user whether it may fetch news, unless its settings answer for them.
-LAB_SETTINGS: Mapping[str, Any] = {
-    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}
-}
 
 
 @dataclass(frozen=True)
@@ -104,10 +89,7 @@ def prepare(server: Server) -> None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("tmp", "datasets", "share", "etc"):
         (server.folder / name).mkdir(mode=0o700, exist_ok=True)
-    (server.folder / "etc" / "jupyter_server_config.json").write_text(json.dumps(SERVER_CONFIG))
-    lab = server.folder / "etc" / "labconfig"
-    lab.mkdir(mode=0o700, exist_ok=True)
-    (lab / "default_setting_overrides.json").write_text(json.dumps(LAB_SETTINGS))
+    write_config(server.folder / "etc")
     kernel = server.folder / "share" / "kernels" / "python3"
     if server.environment is None:
         (kernel / "kernel.json").unlink(missing_ok=True)
@@ -133,30 +115,6 @@ def _link(path: Path, goal: Path) -> None:
         path.unlink()
     if not path.exists():
         path.symlink_to(goal)
-
-
-def kernelspec(python: str, lib: str) -> dict[str, Any]:
-    """Return the description of the default kernel.
-
-    Parameters
-    ----------
-    python, lib : str
-        Its interpreter, and the folder of our package, as the server sees them.
-    """
-    return {
-        "argv": [
-            python,
-            "-Xfrozen_modules=off",
-            "-m",
-            "ipykernel_launcher",
-            "-f",
-            "{connection_file}",
-        ],
-        "display_name": "Python 3",
-        "language": "python",
-        "metadata": {"debugger": True},
-        "env": {"PYTHONPATH": lib},
-    }
 
 
 def sandbox(server: Server) -> Sandbox:
@@ -244,14 +202,6 @@ def runtime_folder(server: Server) -> Path:
 def with_env(server: Server, env: Mapping[str, str]) -> Server:
     """Return the same server with that environment."""
     return replace(server, env=dict(env))
-
-
-def package_folder(name: str) -> Path:
-    """Return where a package lies, without importing it."""
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(name)
-    return Path(spec.origin).parent
 
 
 @functools.lru_cache(maxsize=16)

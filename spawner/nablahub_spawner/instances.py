@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.spawner import SpawnException
 from pydantic import ValidationError
 from traitlets import Unicode
 from traitlets.config import Configurable
@@ -23,6 +24,7 @@ from nablahub.core.instances import (
     suggestion,
 )
 from nablahub_spawner import INSTANCE, form
+from nablahub_spawner.failures import SpawnFailed
 
 NOTICE = "notice"
 
@@ -60,9 +62,13 @@ class InstanceChoice(Configurable):
     orm_spawner: Any
     user_options: Any
 
-    def machine(self) -> Machine | None:
-        """Return what servers run on; None where a cluster decides what fits."""
-        return Machine.detect()
+    #: Who gives instances, as sentences begin.
+    giver = "This machine"
+
+    async def misfits(self, types: Mapping[str, InstanceType]) -> Mapping[str, str | None]:
+        """Return for each type why it cannot be given, as a sentence; None when it can."""
+        machine = await asyncio.to_thread(Machine.detect)
+        return {name: kind.fits(machine) for name, kind in types.items()}
 
     def offer(self) -> Offer:
         """Return the instance types there are now."""
@@ -74,24 +80,52 @@ class InstanceChoice(Configurable):
         """Return why the server's user may not take an instance type; None when they may."""
         return kind.kept_from(self.user.name, {group.name for group in self.user.groups})
 
-    def cards_form(self) -> str:
+    async def cards_form(self) -> str:
         """Return the spawn page's form."""
         last = (self.orm_spawner.user_options or {}).get(form.FIELD) if self.orm_spawner else None
         offer = self.offer()
+        misfits = await self.misfits(offer.types)
         found = form.cards(
-            offer.types, self.machine(), last, self.default_instance_type, self.kept_from
+            offer.types,
+            None,
+            last,
+            self.default_instance_type,
+            lambda kind: self.kept_from(kind) or misfits[kind.name],
         )
         told = offer.problem.story if offer.problem is not None and self.user.admin else ""
         return form.render(found, notice=self.notice, warning=told)
 
     def read_form(self, data: dict[str, list[str]]) -> dict[str, Any]:
-        """Return the options of a form that was sent; SpawnException when it can't be had."""
+        """Return the options of a form that was sent; SpawnFailed when it names no type."""
         name = (data.get(form.FIELD) or [self.default_instance_type])[0]
-        return {form.FIELD: self.instance(name).name}
+        return {form.FIELD: _of(self.offer().types, name).name}
 
-    def apply_instance(self, options: dict[str, Any]) -> InstanceType:
-        """Return the instance type of the user's options and set the limits that follow."""
-        kind = self.instance(str(options.get(form.FIELD) or self._fallback()))
+    async def choose(self, options: Mapping[str, Any]) -> InstanceType:
+        """Return the instance type of the user's options and set the limits that follow.
+
+        When nobody chose, it is the default, else the first that can be had.
+
+        Raises
+        ------
+        SpawnFailed
+            When there is none of that name, it is kept for others, or it cannot be given.
+        """
+        types = self.offer().types
+        misfits = await self.misfits(types)
+        mine = [name for name, kind in types.items() if self.kept_from(kind) is None]
+        possible = [name for name in mine if misfits[name] is None]
+        asked = options.get(form.FIELD)
+        if asked is None:
+            wanted = (self.default_instance_type, *possible)
+            asked = next((n for n in wanted if n in possible), self.default_instance_type)
+        kind = _of(types, str(asked))
+        obstacle, said = self.kept_from(kind), f"You cannot take {kind.name}"
+        if obstacle is None:
+            obstacle, said = misfits[kind.name], f"{self.giver} cannot give {kind.name}"
+        if obstacle is not None:
+            other = suggestion(None, [types[name] for name in possible])
+            way_out = f"Choose {other.name}, which fits." if other else ""
+            raise SpawnFailed(f"{said}: {obstacle}", way_out, reason="instance")
         self.kind, self.notice = kind, ""
         self.limit_to(kind)
         return kind
@@ -100,42 +134,6 @@ class InstanceChoice(Configurable):
         """Set what the server may use."""
         self.mem_limit = int(kind.memory_gib * GIB)
         self.cpu_limit = float(kind.cpus)
-
-    def instance(self, name: str) -> InstanceType:
-        """Return the instance type of that name, or refuse it.
-
-        Raises
-        ------
-        SpawnException
-            When there is none of that name, it is kept for others, or this machine cannot give it.
-        """
-        types, machine = self.offer().types, self.machine()
-        kind = types.get(name)
-        if kind is None:
-            raise SpawnException(
-                f"There is no instance type {name!r}. Choose one of the page.", reason="instance"
-            )
-        why = self.kept_from(kind)
-        said = f"You cannot take {name}: {why}"
-        if why is None and machine is not None:
-            why = kind.fits(machine)
-            said = f"This machine cannot give {name}: {why}"
-        if why is not None:
-            mine = [other for other in types.values() if self.kept_from(other) is None]
-            other = suggestion(machine, mine)
-            way_out = f" Choose {other.name}, which fits." if other else ""
-            raise SpawnException(f"{said}{way_out}", reason="instance")
-        return kind
-
-    def _fallback(self) -> str:
-        """Return what is started when nobody chose: the default, else the first that can be had."""
-        types, machine = self.offer().types, self.machine()
-        for name in (self.default_instance_type, *types):
-            kind = types.get(name)
-            fits = kind is not None and (machine is None or kind.fits(machine) is None)
-            if kind is not None and fits and self.kept_from(kind) is None:
-                return name
-        return self.default_instance_type
 
     # -- what the hub's database keeps ------------------------------------------------------------
 
@@ -176,3 +174,12 @@ class InstanceChoice(Configurable):
                 f"Your server was stopped after {duration(longest)}, the longest run of "
                 f"{self.kind.name}. Your files are kept."
             )
+
+
+def _of(types: Mapping[str, InstanceType], name: str) -> InstanceType:
+    kind = types.get(name)
+    if kind is None:
+        raise SpawnFailed(
+            f"There is no instance type {name!r}.", "Choose one of the page.", reason="instance"
+        )
+    return kind

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.slugs import safe_slug
-from jupyterhub.spawner import LocalProcessSpawner, SpawnException
+from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Bool, Float, Unicode, default
 
 from nablahub.core.errors import NablaError
 from nablahub.core.instances import InstanceType
 from nablahub.core.sandbox import probe
-from nablahub.core.state import StateDir
 from nablahub_spawner import builder, process
+from nablahub_spawner.common import NablaSpawner
 from nablahub_spawner.environment import default_environment
-from nablahub_spawner.instances import InstanceChoice
+from nablahub_spawner.failures import SpawnFailed
 from nablahub_spawner.limits import MemoryWatch, on_cpus, pick_cpus
+from nablahub_spawner.news import News
 
 
-class SandboxedSpawner(InstanceChoice, LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub ships no types
+class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub ships no types
     """Starts single-user servers of an instance type in a bubblewrap sandbox.
 
     Inside there are the user's home, ``/storage``, ``/datasets`` and the system's programs, and
@@ -35,8 +33,6 @@ class SandboxedSpawner(InstanceChoice, LocalProcessSpawner):  # type: ignore[mis
     system's user that the hub runs as; no account of that name has to exist.
     """
 
-    state_dir = Unicode(config=True, help="The hub's state directory.")
-    service_url = Unicode(config=True, help="Where the hub service listens, with its prefix.")
     environments_dir = Unicode(
         config=True,
         help="Folder of the Python environments; empty: the state directory's own.",
@@ -57,44 +53,12 @@ class SandboxedSpawner(InstanceChoice, LocalProcessSpawner):  # type: ignore[mis
     identity: process.Identity | None = None
     _popen: subprocess.Popen[bytes] | None = None
     _watch: MemoryWatch | None = None
-    _news: asyncio.Queue[str | None] | None = None
 
     @default("cmd")
     def _default_cmd(self) -> list[str]:
         return [sys.executable, "-m", "nablahub_spawner.singleuser"]
 
-    @default("options_form")
-    def _default_options_form(self) -> Any:
-        return type(self).cards_form
-
-    @default("options_from_form")
-    def _default_options_from_form(self) -> Any:
-        return self.read_form
-
-    @default("instance_types_file")
-    def _default_instance_types_file(self) -> str:
-        return str(self.state.instance_types)
-
-    @property
-    def kept_instance_types(self) -> Path:
-        """Where the instance types that were last found sound are kept."""
-        return self.state.kept_instance_types
-
-    @default("default_url")
-    def _default_default_url(self) -> str:
-        return "/lab"
-
     # -- start ----------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> StateDir:
-        """The hub's state directory."""
-        return StateDir(Path(self.state_dir))
-
-    @property
-    def slug(self) -> str:
-        """The user's name, safe as a folder's."""
-        return str(safe_slug(self.user.name))
 
     @property
     def mark(self) -> str:
@@ -121,11 +85,16 @@ class SandboxedSpawner(InstanceChoice, LocalProcessSpawner):  # type: ignore[mis
 
     async def start(self) -> tuple[str, int]:
         """Start the server; returns where it will listen."""
-        kind = self.apply_instance(self.user_options)
+        self._news = News()
+        try:
+            return await self._start(await self.choose(self.user_options))
+        finally:
+            self._news.end()
+
+    async def _start(self, kind: InstanceType) -> tuple[str, int]:
         without = await asyncio.to_thread(probe)
         if without is not None and not self.unsandboxed:
-            raise SpawnException(without, reason="sandbox", status_code=500)
-        self._news = asyncio.Queue()
+            raise SpawnFailed(without, reason="sandbox", status_code=500)
         server = await self._describe(sandboxed=without is None)
         await asyncio.to_thread(builder.prepare, server)
         for pid in process.marked(self.mark):  # of a hub that was killed before it wrote it down
@@ -138,17 +107,16 @@ class SandboxedSpawner(InstanceChoice, LocalProcessSpawner):  # type: ignore[mis
         self.pid = self._popen.pid
         self.identity = process.Identity.of(self.pid)
         self._watch_memory()
-        await self._news.put(None)
         return (self.ip or "127.0.0.1", self.port)
 
     async def _describe(self, *, sandboxed: bool) -> builder.Server:
-        team = await self._team()
+        team = next((team.id for team in await self.teams() if team.private), None)
         try:
             built = Path(self.environments_dir) if self.environments_dir else None
             folder = built or self.state.environments
-            environment = await default_environment(folder, self._tell)
+            environment = await default_environment(folder, self.tell)
         except NablaError as error:
-            raise SpawnException(str(error), reason="environment", status_code=503) from error
+            raise SpawnFailed(str(error), reason="environment", status_code=503) from error
         return builder.Server(
             user=self.slug,
             home=self.state.homes / self.slug,
@@ -192,47 +160,6 @@ class SandboxedSpawner(InstanceChoice, LocalProcessSpawner):  # type: ignore[mis
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-
-    async def _team(self) -> str | None:
-        """Return the id of the user's private team, whose storage and datasets are shown.
-
-        Asked of the service as the user. When the service is away, the answer of last time.
-        """
-        known = self.state.run / "servers" / f"{self.slug}.team"
-        try:
-            answer = await AsyncHTTPClient().fetch(
-                f"{self.service_url}/api/v1/teams?limit=200",
-                headers={"Authorization": f"Bearer {self.api_token}"},
-                request_timeout=10,
-            )
-        except (HTTPClientError, OSError) as error:
-            if known.exists():
-                return known.read_text().strip() or None
-            raise SpawnException(
-                "The NablaHub service does not answer, so it is not known which storage is "
-                f"yours ({error}). Try again in a moment.",
-                reason="service",
-                status_code=503,
-            ) from error
-        teams = json.loads(answer.body)["items"]
-        mine = next((t["id"] for t in teams if t.get("private", True)), None)
-        known.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known.write_text(mine or "")
-        return mine
-
-    def _tell(self, sentence: str) -> None:
-        self.log.info("%s: %s", self._log_name, sentence)
-        if self._news is not None:
-            self._news.put_nowait(sentence)
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what the page shows while the server starts."""
-        yield {"progress": 10, "message": "Preparing your server"}
-        percent = 10
-        while self._news is not None and (news := await self._news.get()) is not None:
-            percent = min(percent + 5, 60)
-            yield {"progress": percent, "message": news}
-        yield {"progress": 70, "message": "JupyterLab is starting"}
 
     # -- look, stop, find again -------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ def test_every_name_it_sets_exists_in_jupyterhub(tmp_path: Path) -> None:
     c = installed(tmp_path)
     assert set(c.JupyterHub) <= set(JupyterHub.class_traits())
     assert set(c.SandboxedSpawner) <= set(SandboxedSpawner.class_traits())
+    assert set(c.NablaSpawner) <= set(SandboxedSpawner.class_traits())
     assert set(c.LocalAuthenticator) <= set(LocalAuthenticator.class_traits())
 
 

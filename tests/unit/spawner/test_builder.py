@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nablahub.core.sandbox import probe
-from nablahub_spawner import builder
+from nablahub_spawner import builder, jupyter
 
 needs_bubblewrap = pytest.mark.skipif(probe() is not None, reason=str(probe()))
 
@@ -63,7 +63,7 @@ def test_links_made_later_in_datasets_are_seen_at_once(server: builder.Server) -
 
 
 def test_what_is_shown_of_the_hub_is_read_only(server: builder.Server) -> None:
-    for place in (builder.CACHE, builder.DATASETS, builder.LIB, builder.CONFIG, sys.prefix):
+    for place in (builder.CACHE, jupyter.DATASETS, jupyter.LIB, jupyter.CONFIG, sys.prefix):
         said = inside(server, f"touch '{place}/x' 2>&1 || true")
         assert "Read-only" in said, place
 
@@ -80,8 +80,8 @@ def test_the_default_kernel_is_the_environments(server: builder.Server, tmp_path
     prefix.mkdir()
     builder.prepare(builder.Server("ada", server.home, server.folder, environment=prefix))
     spec = json.loads(path.read_text())
-    assert spec["argv"][0] == f"{builder.KERNEL_ENVIRONMENT}/bin/python"
-    assert spec["env"] == {"PYTHONPATH": builder.LIB}
+    assert spec["argv"][0] == f"{jupyter.KERNEL_ENVIRONMENT}/bin/python"
+    assert spec["env"] == {"PYTHONPATH": jupyter.LIB}
 
 
 def test_the_server_itself_runs_from_the_hubs_environment(server: builder.Server) -> None:
