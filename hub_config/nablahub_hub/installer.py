@@ -190,6 +190,12 @@ def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig)
     spawner.service_url = f"{local.service_url}/services/{SERVICE}"
     spawner.default_instance_type = settings.default_instance_type
     spawner.instance_types_file = settings.instance_types_file or str(state.instance_types)
+    if settings.spawner == "kubernetes":
+        # Only here: its libraries are an extra, and slow to import.
+        from nablahub_spawner.kubernetes.spawner import NablaKubeSpawner
+
+        c.JupyterHub.spawner_class = NablaKubeSpawner
+        return
     c.JupyterHub.spawner_class = SandboxedSpawner
     c.SandboxedSpawner.environments_dir = settings.environments_dir
     c.SandboxedSpawner.unsandboxed = settings.unsandboxed

@@ -118,10 +118,20 @@ class NablaHub(Configurable):
         """,
     ).tag(config=True)
 
+    spawner = Enum(
+        ["local", "kubernetes"],
+        default_value="local",
+        help="""
+        ``local``: single-user servers are sandboxed processes of this machine, by
+        nablahub_spawner.SandboxedSpawner. ``kubernetes``: they are pods, by NablaKubeSpawner,
+        which the extra ``[kubernetes]`` brings; its settings are ``c.NablaKubeSpawner.…``.
+        """,
+    ).tag(config=True)
+
     sandboxed_servers = Bool(
         True,
         help="""
-        Start single-user servers by nablahub_spawner.SandboxedSpawner; False leaves
+        Start single-user servers by the spawner named above; False leaves
         ``c.JupyterHub.spawner_class`` alone.
         """,
     ).tag(config=True)

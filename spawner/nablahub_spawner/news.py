@@ -14,6 +14,11 @@ class News:
         self._ended = False
         self._changed = asyncio.Event()
 
+    @property
+    def last(self) -> str | None:
+        """What was told last."""
+        return self._told[-1] if self._told else None
+
     def tell(self, sentence: str) -> bool:
         """Add a sentence, unless it was the last one already; returns whether it was new."""
         if self._told and self._told[-1] == sentence:

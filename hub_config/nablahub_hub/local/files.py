@@ -18,7 +18,7 @@ from nablahub_hub.settings import NablaHub
 #: What children inherit; everything else in a shell's environment is the shell's business.
 INHERITED = (
     "HOME", "USER", "LOGNAME", "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "KUBECONFIG",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
 INHERITED_PREFIXES = ("LC_", "XDG_", "UV_", "PIP_", "NABLAHUB_", "COVERAGE_")

@@ -1,0 +1,68 @@
+"""KubeSpawner's views of pods and events, with a bell: who waits is woken, and nobody polls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from kubespawner.spawner import EventReflector, PodReflector
+
+
+class Bell:
+    """Wakes all who wait, each time it rings."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake who waits now."""
+        self._rung.set()
+        self._rung = asyncio.Event()
+
+    @property
+    def next(self) -> asyncio.Event:
+        """What is set at the next ring: take it before looking, wait for it after."""
+        return self._rung
+
+
+class Noticed(dict[str, Any]):
+    """A dict that tells of its changes."""
+
+    def __init__(self, content: dict[str, Any], notice: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._notice = notice
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._notice()
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Remove a key, and tell."""
+        found = super().pop(key, *default)
+        self._notice()
+        return found
+
+
+class _Ringing:
+    """Rings a bell when what a reflector shows has changed."""
+
+    resources: dict[str, Any]
+
+    def __init__(self, *args: Any, bell: Bell, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.bell = bell
+
+    async def _list_and_update(self, resource_version: str | None = None) -> str:
+        found: str = await super()._list_and_update(resource_version)  # type: ignore[misc]
+        self.resources = Noticed(self.resources, self.bell.ring)
+        self.bell.ring()
+        return found
+
+
+class Pods(_Ringing, PodReflector):  # type: ignore[misc]  # KubeSpawner ships no types
+    """Shows the pods of single-user servers."""
+
+
+class Events(_Ringing, EventReflector):  # type: ignore[misc]  # KubeSpawner ships no types
+    """Shows all events of the namespace: those of claims as well."""
