@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,10 @@ class NablaSpawner(InstanceChoice):
     def _default_default_url(self) -> str:
         return "/lab"
 
+    @default("apply_user_options")
+    def _default_apply_user_options(self) -> Any:
+        return _applied_at_start
+
     # -- what is known of the user ---------------------------------------------------------------
 
     @property
@@ -82,3 +86,7 @@ class NablaSpawner(InstanceChoice):
                 percent = min(percent + 5, 60)
                 yield {"progress": percent, "message": sentence}
         yield {"progress": 70, "message": "JupyterLab is starting"}
+
+
+def _applied_at_start(_spawner: Any, _options: Mapping[str, Any]) -> None:
+    """Leave the options to :meth:`~nablahub_spawner.instances.InstanceChoice.choose`; JupyterHub would warn of them."""

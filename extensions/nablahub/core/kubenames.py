@@ -97,7 +97,7 @@ def folder(text: str) -> str:
     Others end in a hash behind two hyphens, which no label that is kept may contain, so two names
     never share a folder.
     """
-    if len(text) <= LONGEST and text == slug(text) and "--" not in text:
+    if 0 < len(text) <= LONGEST and text == slug(text) and "--" not in text:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
     return f"{slug(text)[: LONGEST - _DIGITS - 2].rstrip('-')}--{digest}"

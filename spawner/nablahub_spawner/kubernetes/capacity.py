@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,6 +17,7 @@ _SUFFIXES = {
     "P": Decimal(10**15), "E": Decimal(10**18), "Ki": Decimal(2**10), "Mi": Decimal(2**20),
     "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50), "Ei": Decimal(2**60),
 }  # fmt: skip
+_QUANTITY = re.compile(r"(?P<number>[+-]?[0-9.]+([eE][+-]?[0-9]+)?)(?P<suffix>[A-Za-z]*)")
 #: Taints that come and go with a node's health: they say nothing about ever.
 _PASSING = "node.kubernetes.io/"
 
@@ -28,15 +30,10 @@ def quantity(text: str | float) -> Decimal:
     ValueError
         When it is none.
     """
-    written = str(text)
-    for length in (2, 1, 0):
-        suffix = written[len(written) - length :] if length else ""
-        if suffix in _SUFFIXES and len(written) > length:
-            try:
-                return Decimal(written[: len(written) - length]) * _SUFFIXES[suffix]
-            except ArithmeticError:
-                continue
-    raise ValueError(f"{text!r} is no quantity of Kubernetes.")
+    found = _QUANTITY.fullmatch(str(text))
+    if found is None or found["suffix"] not in _SUFFIXES:
+        raise ValueError(f"{text!r} is no quantity of Kubernetes.")
+    return Decimal(found["number"]) * _SUFFIXES[found["suffix"]]
 
 
 @dataclass(frozen=True)

@@ -301,6 +301,7 @@ class NablaKubeSpawner(PodSettings, NablaSpawner, KubeSpawner):  # type: ignore[
 
     async def stop(self, now: bool = False) -> None:
         """End the server; returns when its pod is gone. Its claims stay."""
+        self.note_end()
         await super().stop(now=now)
         await self.cluster.remove_secret(self.pod_name)
 
