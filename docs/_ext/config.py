@@ -23,6 +23,7 @@ CONFIGURABLES = (
     "nablahub_spawner.instances:InstanceChoice",
     "nablahub_spawner.common:NablaSpawner",
     "nablahub_spawner.spawner:SandboxedSpawner",
+    "nablahub_spawner.kubernetes.settings:PodSettings",
 )
 
 

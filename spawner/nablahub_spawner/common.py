@@ -89,4 +89,4 @@ class NablaSpawner(InstanceChoice):
 
 
 def _applied_at_start(_spawner: Any, _options: Mapping[str, Any]) -> None:
-    """Leave the options to :meth:`~nablahub_spawner.instances.InstanceChoice.choose`; JupyterHub would warn of them."""
+    """Leave the options to ``choose``; without this JupyterHub would warn of them."""

@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,14 @@ def cluster() -> Iterator[Cluster]:
     given = os.environ.get("KUBECONFIG", "")
     if not given or not Path(given).exists():
         pytest.skip(NO_CLUSTER)
-    found = Cluster(Path(given), f"nablahub-test-{secrets.token_hex(4)}")
+    with namespace(Path(given)) as found:
+        yield found
+
+
+@contextmanager
+def namespace(kubeconfig: Path) -> Iterator[Cluster]:
+    """While the block runs, the cluster has a fresh namespace."""
+    found = Cluster(kubeconfig, f"nablahub-test-{secrets.token_hex(4)}")
     asyncio.run(_make(found))
     try:
         yield found

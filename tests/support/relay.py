@@ -45,7 +45,8 @@ def _passing(port: int):  # type: ignore[no-untyped-def]  # asyncio's callback
         except OSError:
             writer.close()
             return
-        await asyncio.gather(_pump(reader, inner[1]), _pump(inner[0], writer))
+        with suppress(asyncio.CancelledError):  # the block's end; nobody awaits this task
+            await asyncio.gather(_pump(reader, inner[1]), _pump(inner[0], writer))
 
     return serve
 

@@ -14,7 +14,7 @@ from nablahub_spawner.kubernetes import capacity, objects, reasons
 from nablahub_spawner.kubernetes.objects import Json
 
 #: Seconds that a look at all nodes is good for: spawn pages are loaded more often.
-NODES_KEPT = 10.0
+NODES_KEPT = 2.0
 #: How often a pod is made anew while one of its name goes away, and the seconds between.
 TRIES, PAUSE = 40, 0.25
 _nodes: dict[int, tuple[float, list[capacity.Node] | None]] = {}
@@ -37,7 +37,7 @@ class Cluster:
         self._api, self._namespace, self._log = api, namespace, log
 
     async def nodes(self) -> list[capacity.Node] | None:
-        """Return all nodes, as of ten seconds ago or less; None when the hub may not list them."""
+        """Return all nodes, as of two seconds ago or less; None when the hub may not list them."""
         key = id(self._api)
         at, found = _nodes.get(key, (0.0, None))
         if time.monotonic() - at > NODES_KEPT:

@@ -116,6 +116,8 @@ def _ended(status: Json) -> Terminal:
 
 
 def _exit(ended: Json) -> Terminal:
+    if ended.get("reason") in ("StartError", "ContainerCannotRun"):
+        return _unmakeable(ended.get("message", ""))
     if ended.get("reason") == "OOMKilled":
         return Terminal(
             "The server ran out of memory while it started.",
@@ -157,12 +159,16 @@ def _container(container: Json) -> Terminal | Waiting | None:
             "image",
         )
     if reason in _CONFIG:
-        return Terminal(
-            f"The server's container cannot be made: {_sentence(message)}",
-            f"{_ADMIN} a secret or volume of c.NablaKubeSpawner may be missing.",
-            "container",
-        )
+        return _unmakeable(message)
     return None
+
+
+def _unmakeable(message: str) -> Terminal:
+    return Terminal(
+        f"The server's container cannot be made: {_sentence(message)}",
+        f"{_ADMIN} a secret, a volume or a command of c.NablaKubeSpawner may be missing.",
+        "container",
+    )
 
 
 def _pull(image: str, message: str) -> Terminal | Waiting:
@@ -242,10 +248,14 @@ def _nowhere(message: str) -> bool:
     return bool(total and refusing and total[1] == refusing[1])
 
 
+#: Letters whose names begin with a vowel, as models are read: an A100, an H100, a V100.
+SPELLED_WITH_AN = "AEFHILMNORSX"
+
+
 def _gpus(kind: InstanceType) -> str:
     if kind.gpus > 1:
         return f"{kind.gpus} × {kind.gpu}"
-    return f"{'an' if str(kind.gpu)[:1] in 'AEIOLMNR' else 'a'} {kind.gpu}"
+    return f"{'an' if str(kind.gpu)[:1] in SPELLED_WITH_AN else 'a'} {kind.gpu}"
 
 
 def _on_the_way(status: Json, events: list[Json]) -> Waiting:

@@ -108,6 +108,14 @@ TERMINAL: list[tuple[str, dict[str, Any], list[dict[str, Any]], InstanceType, st
         "exit code 3: No config.",
     ),
     (
+        "start",
+        container(terminated={"exitCode": 128, "reason": "StartError", "message": "no such file"}),
+        [],
+        C4,
+        "container",
+        "cannot be made: no such file.",
+    ),
+    (
         "memory",
         container(terminated={"exitCode": 137, "reason": "OOMKilled"}),
         [],
