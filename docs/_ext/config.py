@@ -26,6 +26,9 @@ CONFIGURABLES = (
     "nablahub_spawner.kubernetes.settings:PodSettings",
 )
 
+#: Classes whose settings are set on a class that derives from them.
+SET_ON = {"PodSettings": "NablaKubeSpawner"}
+
 
 def own_traits(cls: type[HasTraits]) -> dict[str, TraitType[Any, Any]]:
     """Return the configurable traits that a class itself declares."""
@@ -51,9 +54,10 @@ def traits() -> str:
         declared = {n: t for n, t in own_traits(cls).items() if t.help}
         if not declared:
             continue
-        parts += [f"## {cls.__name__}", md.prose(cls.__doc__)]
+        shown = SET_ON.get(cls.__name__, cls.__name__)
+        parts += [f"## {shown}", md.prose(cls.__doc__)]
         for name, trait in declared.items():
-            parts += [f"### c.{cls.__name__}.{name}", _facts(trait), md.prose(trait.help)]
+            parts += [f"### c.{shown}.{name}", _facts(trait), md.prose(trait.help)]
     return md.sections(*parts)
 
 
