@@ -10,7 +10,7 @@ from traitlets.config import Configurable
 #: Settings by which KubeSpawner shapes pods, and that have no effect on ours.
 NOT_READ = frozenset(
     {
-        "after_pod_created_hook", "allow_privilege_escalation", "allowed_images",
+        "after_pod_created_hook", "allow_privilege_escalation",
         "automount_service_account_token", "container_security_context", "cpu_guarantee",
         "cpu_limit", "enable_user_namespaces", "extra_containers", "extra_resource_guarantees",
         "extra_resource_limits", "fs_gid", "gid", "lifecycle_hooks", "mem_guarantee", "mem_limit",

@@ -12,6 +12,7 @@ import nablahub_hub
 from nablahub_hub.auth import LocalAuthenticator
 from nablahub_hub.local.config import LocalConfig
 from nablahub_hub.scopes import SERVER_SCOPES, USER_SCOPES
+from nablahub_spawner.kubernetes.spawner import NablaKubeSpawner
 from nablahub_spawner.spawner import SandboxedSpawner
 
 
@@ -51,6 +52,14 @@ def test_every_name_it_sets_exists_in_jupyterhub(tmp_path: Path) -> None:
     assert set(c.SandboxedSpawner) <= set(SandboxedSpawner.class_traits())
     assert set(c.NablaSpawner) <= set(SandboxedSpawner.class_traits())
     assert set(c.LocalAuthenticator) <= set(LocalAuthenticator.class_traits())
+
+
+def test_servers_are_pods_where_that_is_chosen(tmp_path: Path) -> None:
+    c = installed(tmp_path, spawner="kubernetes", instance_types=["C4"])
+    assert c.JupyterHub.spawner_class is NablaKubeSpawner
+    assert c.NablaSpawner.instance_types == ["C4"]
+    assert "SandboxedSpawner" not in c
+    assert set(c.NablaSpawner) <= set(NablaKubeSpawner.class_traits())
 
 
 def test_what_was_there_stays(tmp_path: Path) -> None:
