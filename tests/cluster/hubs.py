@@ -80,14 +80,20 @@ def kube_hub(
 
 
 class Browser:
-    """A user at the hub's own pages, signed in."""
+    """A user at the hub's own pages, signed in while a block runs."""
 
     def __init__(self, hub: RunningHub, name: str) -> None:
         self.hub, self.name = hub, name
         self.client = httpx.Client(trust_env=False, follow_redirects=True, timeout=60)
-        self.client.get(f"{hub.url}/hub/login")
-        answer = self._post("/hub/login", username=name, password=f"password-of-{name}")
+
+    def __enter__(self) -> Browser:
+        self.get("/hub/login")
+        answer = self._post("/hub/login", username=self.name, password=f"password-of-{self.name}")
         assert answer.status_code == 200, answer.text
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
 
     def _post(self, path: str, **fields: str) -> httpx.Response:
         data = {**fields, "_xsrf": self.client.cookies["_xsrf"]}

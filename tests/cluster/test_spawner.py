@@ -74,15 +74,14 @@ def pods(cluster: Cluster) -> list[str]:
 
 
 def test_a_user_signs_in_and_gets_a_server_that_runs_cells(hub: RunningHub) -> None:
-    browser = Browser(hub, "alice")
-    page = browser.get("/hub/spawn/alice")
-    assert 'value="tiny"' in page.text
-    browser.choose("tiny")
-    said = [str(event.get("message")) for event in browser.events()]
-    assert any("Server ready" in words for words in said), said
+    with Browser(hub, "alice") as browser:
+        assert 'value="tiny"' in browser.get("/hub/spawn/alice").text
+        browser.choose("tiny")
+        said = [str(event.get("message")) for event in browser.events()]
+        assert any("Server ready" in words for words in said), said
+        assert "JupyterLab" in browser.get("/user/alice/lab").text
     server = hub.spawn("alice")
     assert code(server, "print(6 * 7)") == "42\n"
-    assert "JupyterLab" in browser.get("/user/alice/lab").text
     # our server extension passes on, to the service, as the user
     teams = server.request("GET", "/nablahub/api/teams").json()["items"]
     assert {team["name"] for team in teams} == {"alice", "Blue Team"}
@@ -136,16 +135,16 @@ def test_what_can_never_start_says_so_on_its_page(
     hub: RunningHub, cluster: Cluster, user: str
 ) -> None:
     kind, _, words = WRONG[user]
-    browser = Browser(hub, user)
-    page = browser.choose(kind)
-    if "progress" in page.text:  # it was not over within a second: the page follows its events
-        last: dict[str, Any] = list(browser.events())[-1]
-        assert last.get("failed") is True
-        assert words in str(last["message"])
-        assert "nabla-remedy" in str(last["html_message"])
-    else:
-        assert words in page.text
-    assert words in browser.get(f"/hub/spawn-pending/{user}").text
+    with Browser(hub, user) as browser:
+        page = browser.choose(kind)
+        if "progress" in page.text:  # it was not over within a second: the page follows its events
+            last: dict[str, Any] = list(browser.events())[-1]
+            assert last.get("failed") is True
+            assert words in str(last["message"])
+            assert "nabla-remedy" in str(last["html_message"])
+        else:
+            assert words in page.text
+        assert words in browser.get(f"/hub/spawn-pending/{user}").text
     # Nothing of it is left to be counted, paid, or found by the next start.
     until(lambda: not hub.api("GET", f"/users/{user}").json()["servers"], "the server is over")
     assert kubenames.server("nablahub", user, "") not in pods(cluster)
@@ -224,14 +223,16 @@ def one_rare_device(cluster: Cluster) -> Iterator[None]:
 def test_a_busy_type_says_what_it_waits_for_and_starts_when_there_is_room(
     hub: RunningHub, cluster: Cluster
 ) -> None:
-    with one_rare_device(cluster):
-        owner = Browser(hub, "bob")
+    with (
+        one_rare_device(cluster),
+        Browser(hub, "bob") as owner,
+        Browser(hub, "carol") as browser,
+    ):
         until(
             lambda: "Needs 1 × V9000" not in owner.get("/hub/spawn/bob").text,
             "the spawn page offers what a node has now",
         )
         first = hub.spawn("bob", instance_type="rare")
-        browser = Browser(hub, "carol")
         assert "progress" in browser.choose("rare").text
         events = browser.events()
         said = []
@@ -245,3 +246,16 @@ def test_a_busy_type_says_what_it_waits_for_and_starts_when_there_is_room(
         second = hub.spawn("carol")
         assert second.shell("echo here").strip() == "here"
         second.stop()
+
+
+def test_a_server_outlives_the_hub_that_started_it(hub: RunningHub, cluster: Cluster) -> None:
+    server = hub.spawn("alice", instance_type="tiny")
+    made = on(cluster, lambda api: api.list_namespaced_pod(cluster.namespace)).items
+    hub.kill("hub")
+    hub.until_answers()
+    assert hub.api("GET", "/users/alice").json()["servers"][""]["ready"] is True
+    assert server.shell("echo here").strip() == "here"
+    left = on(cluster, lambda api: api.list_namespaced_pod(cluster.namespace)).items
+    assert {pod.metadata.uid for pod in left} == {pod.metadata.uid for pod in made}
+    server.stop()
+    assert kubenames.server("nablahub", "alice", "") not in pods(cluster)

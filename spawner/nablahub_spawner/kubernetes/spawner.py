@@ -221,10 +221,10 @@ class NablaKubeSpawner(PodSettings, NablaSpawner, KubeSpawner):  # type: ignore[
             uid = await self.cluster.make_pod(pod, self._remove_old)
             await self.cluster.own(owner.name, uid)
         except ApiException as error:
+            await self.cluster.remove_secret(owner.name)
             verdict = reasons.refused(error.status, _words(error))
             if verdict is None:
                 raise
-            await self.cluster.remove_secret(owner.name)
             raise _failed(verdict) from error
         claims = {claim.name for claim in notebook.claims}
         return await self._wait(kind, uid, known, claims)
