@@ -55,9 +55,9 @@ def test_every_name_it_sets_exists_in_jupyterhub(tmp_path: Path) -> None:
 
 
 def test_servers_are_pods_where_that_is_chosen(tmp_path: Path) -> None:
-    c = installed(tmp_path, spawner="kubernetes", instance_types=["C4"])
+    c = installed(tmp_path, spawner="kubernetes", default_instance_type="C5")
     assert c.JupyterHub.spawner_class is NablaKubeSpawner
-    assert c.NablaSpawner.instance_types == ["C4"]
+    assert c.NablaSpawner.default_instance_type == "C5"
     assert "SandboxedSpawner" not in c
     assert set(c.NablaSpawner) <= set(NablaKubeSpawner.class_traits())
 
