@@ -27,6 +27,7 @@ def relayed(host: str, *ports: int) -> Iterator[None]:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports' turn to close
 
     servers = asyncio.run_coroutine_threadsafe(listen(), loop).result(30)
     try:
@@ -52,9 +53,10 @@ def _passing(port: int):  # type: ignore[no-untyped-def]  # asyncio's callback
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while piece := await reader.read(65536):
-            writer.write(piece)
-            await writer.drain()
-    with suppress(OSError):
+    try:
+        with suppress(OSError):
+            while piece := await reader.read(65536):
+                writer.write(piece)
+                await writer.drain()
+    finally:
         writer.close()
