@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.resources import files
 from typing import Any
 
 from sqlalchemy import URL
 from traitlets.config import Config
 
 from nablahub.core.state import StateDir
-from nablahub_hub import links
+from nablahub_hub import adding, apart, links
 from nablahub_hub.auth import LocalAuthenticator
 from nablahub_hub.local import procfs
 from nablahub_hub.local.config import LocalConfig, choose, ensure_secrets
 from nablahub_hub.local.files import environment, service_command, write_service_settings
-from nablahub_hub.scopes import (
-    CULLER,
-    CUSTOM_SCOPES,
-    SERVER_SCOPES,
-    SERVICE,
-    SUPERVISOR,
-    USER_SCOPES,
-    merge,
-    roles,
-)
+from nablahub_hub.scopes import SERVICE, SUPERVISOR, roles
 from nablahub_hub.settings import NablaHub, given
 from nablahub_spawner.spawner import SandboxedSpawner
 
@@ -54,9 +43,12 @@ def install(c: Config) -> NablaHub:
     BadSetting
         When a setting has a value that it cannot have.
     nablahub.core.errors.NablaError
-        When the state directory cannot be used.
+        When the state directory cannot be used, or a service elsewhere has no token.
     """
     settings = NablaHub.read(c)
+    if settings.service_url:
+        apart.install(c, settings)
+        return settings
     state = settings.state.make()
     ensure_secrets(state)
     local = choose(
@@ -82,11 +74,6 @@ def _ignore(_sentence: str) -> None:
     """Nobody has to be told about ports that are chosen for the first time."""
 
 
-def _extend(section: Config, name: str, items: list[Any]) -> None:
-    before = list(section[name]) if given(section, name) else []
-    section[name] = before + items
-
-
 def _hub(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> None:
     hub = c.JupyterHub
     hub.hub_bind_url = local.hub_url
@@ -100,9 +87,7 @@ def _hub(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> 
     # A hub that goes down, or is killed, ends nobody's server: `nablahub down` does.
     hub.cleanup_servers = False
     hub.cleanup_proxy = False
-    _extend(hub, "template_paths", [str(files("nablahub_hub") / "templates")])
-    custom = dict(hub.custom_scopes) if given(hub, "custom_scopes") else {}
-    hub.custom_scopes = {**CUSTOM_SCOPES, **custom}
+    adding.add_pages(hub)
 
 
 def _proxy(c: Config, state: StateDir, local: LocalConfig) -> None:
@@ -137,42 +122,14 @@ def _services(
     c: Config, settings: NablaHub, state: StateDir, local: LocalConfig, owner: str | None
 ) -> None:
     hub = c.JupyterHub
-    services: list[dict[str, Any]] = [
-        {
-            "name": SERVICE,
-            "url": local.service_url,
-            "api_token": state.secret("service_token"),
-            "oauth_no_confirm": True,
-            "display": False,
-            **(_managed(state, local) if settings.service == "managed" else _EXTERNAL),
-        },
-    ]
+    kept_alive = _managed(state, local) if settings.service == "managed" else adding.EXTERNAL
+    token = state.secret("service_token")
+    services = [adding.service_entry(local.service_url, token, kept_alive)]
     if settings.idle_culler:
-        every = min(settings.idle_check_interval, max(1, settings.idle_timeout // 10))
-        services.append(
-            {
-                "name": CULLER,
-                "environment": {procfs.SESSION: local.session},
-                "command": [
-                    *(sys.executable, "-m", "nablahub_hub.culler"),
-                    f"--timeout={settings.idle_timeout}",
-                    f"--cull-every={every}",
-                ],
-            }
-        )
+        services.append(adding.culler_entry(settings, {procfs.SESSION: local.session}))
     services.append({"name": SUPERVISOR, "api_token": state.secret("up_token"), "display": False})
-    _extend(hub, "services", services)
-    specs = list(hub.load_roles) if given(hub, "load_roles") else []
-    if not merge(specs, "user", USER_SCOPES):
-        before = set(hub.extra_user_scopes) if given(hub, "extra_user_scopes") else set()
-        hub.extra_user_scopes = before | set(USER_SCOPES)
-    if not merge(specs, "server", SERVER_SCOPES):
-        specs.append({"name": "server", "scopes": list(SERVER_SCOPES)})
-    hub.load_roles = specs + roles(owner, culler=settings.idle_culler)
-
-
-#: The hub starts beside a service that something else keeps alive, and must not wait for it.
-_EXTERNAL: dict[str, Any] = {"timeout": 1}
+    adding.extend(hub, "services", services)
+    adding.add_roles(hub, roles(owner, culler=settings.idle_culler))
 
 
 def _managed(state: StateDir, local: LocalConfig) -> dict[str, Any]:

@@ -41,7 +41,7 @@ CULLER_SCOPES: Final = (
 )
 
 
-def roles(owner: str | None, *, culler: bool) -> list[dict[str, Any]]:
+def roles(owner: str | None, *, culler: bool, supervised: bool = True) -> list[dict[str, Any]]:
     """Return the roles of the services that belong to a NablaHub.
 
     Parameters
@@ -50,6 +50,8 @@ def roles(owner: str | None, *, culler: bool) -> list[dict[str, Any]]:
         The one user of a hub on one machine, for whom ``nablahub up`` makes a token.
     culler : bool
         Whether the idle culler runs.
+    supervised : bool
+        Whether ``nablahub up`` runs the hub.
     """
     found: list[dict[str, Any]] = [
         {
@@ -68,6 +70,8 @@ def roles(owner: str | None, *, culler: bool) -> list[dict[str, Any]]:
                 "services": [CULLER],
             }
         )
+    if not supervised:
+        return found
     up = ["shutdown", "read:hub"]
     if owner is not None:
         up += [f"tokens!user={owner}", f"read:users:name!user={owner}"]

@@ -64,6 +64,21 @@ class NablaHub(Configurable):
     def _default_state_dir(self) -> str:
         return str(default_state_dir())
 
+    service_url = Unicode(
+        help="""
+        Where the service listens when it runs on another machine, such as
+        ``http://nablahub-service:8000``. The hub then keeps no state directory of ours: where it
+        listens, its database, proxy, sign-in and spawner stay as this file has them.
+        """
+    ).tag(config=True)
+
+    service_token = Unicode(
+        help="""
+        The hub's API token of a service on another machine (see ``service_url``), of 32
+        characters or more.
+        """
+    ).tag(config=True)
+
     port = Integer(
         0,
         min=0,
@@ -138,6 +153,7 @@ class NablaHub(Configurable):
 
     unsandboxed = of_service("unsandboxed")
     environments_dir = of_service("environments_dir")
+    proxy_token_file = of_service("proxy_token_file")
     dataset_quota_bytes = of_service("dataset_quota_bytes")
     max_upload_bytes = of_service("max_upload_bytes")
     max_body_bytes = of_service("max_body_bytes")
@@ -250,6 +266,7 @@ class NablaHub(Configurable):
                 **same,
                 "environments_dir": self.environments_dir or None,
                 "instance_types_file": self.instance_types_file or None,
+                "proxy_token_file": self.proxy_token_file or None,
                 "state_dir": self.state.root,
                 "public_url": self.public(local),
                 "proxy_url": local.proxy_url if self.proxy == "traefik" else "",

@@ -212,6 +212,11 @@ OWNED: dict[tuple[str, str], Maker] = {
 }  # fmt: skip
 
 #: Routes that name nobody's thing; what another user gets there must not tell of the owner's.
+#: For a Traefik on another machine: nobody else is told that it exists.
+PROXYS: dict[tuple[str, str], Maker] = {
+    ("GET", "/deployment-routes"): of("/deployment-routes"),
+}
+
 NOBODYS: dict[tuple[str, str], Maker] = {
     ("GET", "/whoami"): of("/whoami"),
     ("GET", "/teams"): of("/teams"),

@@ -15,14 +15,15 @@ NEEDS: Final = {"read": READ, "write": WRITE}
 
 @dataclass(frozen=True)
 class Principal:
-    """A person, run or server that sent a request.
+    """A person, run, server or proxy that sent a request.
 
     Parameters
     ----------
     name : str
         The hub user's name; a run acts in the name of who started it.
     kind : str
-        ``user`` (a hub token) or ``run`` (a token of ours that belongs to one job).
+        ``user`` (a hub token), ``run`` (a token of ours that belongs to one job) or ``proxy``
+        (a Traefik on another machine, which fetches the routes of deployments).
     team_ids : frozenset of str
         Teams whose things exist for them.
     scopes : frozenset of str
@@ -36,7 +37,7 @@ class Principal:
     """
 
     name: str
-    kind: Literal["user", "run", "server"] = "user"
+    kind: Literal["user", "run", "server", "proxy"] = "user"
     team_ids: frozenset[str] = frozenset()
     scopes: frozenset[str] = field(default_factory=lambda: frozenset({READ, WRITE}))
     admin: bool = False

@@ -70,6 +70,13 @@ class Settings(BaseModel):
             "Empty: `instance-types.yaml` in the state directory."
         ),
     )
+    proxy_token_file: Path | None = Field(
+        default=None,
+        description=(
+            "File with the token by which a Traefik on another machine fetches the routes of "
+            "deployments. Empty: Traefik reads `traefik/dynamic` in the state directory."
+        ),
+    )
     unsandboxed: bool = Field(
         default=False,
         description=(

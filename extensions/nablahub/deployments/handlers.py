@@ -13,6 +13,7 @@ from nablahub.core.paging import Page, PageQuery
 from nablahub.core.specmodel import read
 from nablahub.core.yamlspec import document
 from nablahub.deployments.keyring import Keyring
+from nablahub.deployments.proxy import routes_for
 from nablahub.deployments.service import DeploymentService
 from nablahub.deployments.specs import SpecText, read_spec
 from nablahub.deployments.types import (
@@ -135,3 +136,12 @@ def revoke_key(call: Call) -> None:
     """Revoke an API key: within two seconds it opens nothing any more."""
     row = call.get(DeploymentService).row(call.session, call.who, call.path["deployment"])
     Keyring(call.context).revoke(call.session, row, call.path["key"])
+
+
+@stream(
+    "GET", "/deployment-routes", scope="deployments:read", produces="application/json"
+)  # fmt: skip
+async def get_routes(call: StreamCall) -> None:
+    """Get Traefik's routes of all deployments; a proxy on another machine asks for them."""
+    file = call.context.settings.state.deployments_routes
+    await call.write(await asyncio.to_thread(routes_for, call.who, file))

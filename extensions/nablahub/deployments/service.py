@@ -20,6 +20,7 @@ from nablahub.core.times import now
 from nablahub.core.yamlspec import Document
 from nablahub.deployments.controller import Controller
 from nablahub.deployments.errors import BadSpec, DeploymentNameTaken, NoSuchSpecVersion
+from nablahub.deployments.proxy import PREFIX, ProxyToken
 from nablahub.deployments.routes import endpoint
 from nablahub.deployments.servers import KIND, ModelServers, Servers
 from nablahub.deployments.specs import (
@@ -77,12 +78,19 @@ class DeploymentService:
         What runs servers and finds models; by default the services of jobs and models.
     """
 
+    token_prefix = PREFIX
+
     def __init__(
         self, context: Context, jobs: Servers | None = None, models: Models | None = None
     ) -> None:
         self._context = context
         self._models: Models = models or context.get(ModelService)
         self.controller = Controller(context, jobs or ModelServers(context))
+        self._proxy = ProxyToken(context.settings)
+
+    async def authenticate(self, token: str) -> Principal | None:
+        """Return the proxy when it is the proxy's token."""
+        return self._proxy.principal(token)
 
     async def start(self) -> None:
         """Bring the routes back to what the rows say."""

@@ -1,4 +1,7 @@
-"""``python -m nablahub.service --state-dir DIR``: runs the service until SIGTERM."""
+"""``python -m nablahub.service --state-dir DIR``: runs the service until SIGTERM.
+
+Its settings are read from ``service/settings.json`` there, or from ``--settings FILE``.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,8 @@ async def serve(settings: Settings, found: Sequence[socket.socket] = ()) -> None
 
 @click.command()
 @click.option("--state-dir", required=True, type=click.Path(path_type=Path, file_okay=False))
-def main(state_dir: Path) -> None:
+@click.option("--settings", "given", type=click.Path(path_type=Path, dir_okay=False))
+def main(state_dir: Path, given: Path | None) -> None:
     """Run the hub service of a state directory."""
     found = inherited()  # first of all: nothing that is started may inherit them too
     logging.basicConfig(
@@ -74,15 +78,16 @@ def main(state_dir: Path) -> None:
     )
     for noisy in ("alembic", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    state = StateDir(state_dir.absolute())
+    state = StateDir(state_dir.absolute()).make()
+    path = given or state.settings
     # Two services on one database would undo each other's work; the lock dies with the process.
     lock = os.open(state.run / "service.lock", os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
-        settings = Settings.load(state.settings)
+        settings = Settings.load(path)
         asyncio.run(serve(settings, found))
     except ValidationError as error:
-        log.critical("%s: %s", state.settings, error)
+        log.critical("%s: %s", path, error)
         sys.exit(EXIT_CONFIG)
     except (NablaError, OSError) as error:
         log.critical("The service cannot run: %s", error)

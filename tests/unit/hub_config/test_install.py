@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
 from jupyterhub.app import JupyterHub
 from traitlets.config import Config
 
 import nablahub_hub
+from nablahub_hub.apart import NoServiceToken
 from nablahub_hub.auth import LocalAuthenticator
 from nablahub_hub.local.config import LocalConfig
 from nablahub_hub.scopes import SERVER_SCOPES, USER_SCOPES
@@ -114,3 +116,39 @@ def test_a_path_with_odd_characters_is_a_database_url(tmp_path: Path) -> None:
     with sqlite3.connect(root / "hub" / "jupyterhub.sqlite") as file:
         assert file.execute("select count(*) from t").fetchone() == (0,)
     file.close()
+
+
+def test_a_service_elsewhere_leaves_the_hub_its_addresses(tmp_path: Path) -> None:
+    c = Config()
+    c.JupyterHub.services = [{"name": "mine", "api_token": "x" * 32}]
+    c.JupyterHub.spawner_class = "simple"
+    c.NablaHub.state_dir = str(tmp_path / "none")
+    c.NablaHub.service_url = "http://nablahub-service:8000"
+    c.NablaHub.service_token = "s" * 64
+    c.NablaHub.idle_culler = False
+    nablahub_hub.install(c)
+    assert not (tmp_path / "none").exists()
+    assert set(c.JupyterHub) == {
+        "services", "spawner_class", "template_paths", "custom_scopes", "load_roles",
+        "extra_user_scopes",
+    }  # fmt: skip
+    mine, ours = c.JupyterHub.services
+    assert mine["name"] == "mine"
+    assert (ours["url"], ours["api_token"]) == ("http://nablahub-service:8000", "s" * 64)
+    assert {role["name"] for role in c.JupyterHub.load_roles} == {"server", "nablahub-service"}
+
+
+def test_a_service_elsewhere_may_have_our_culler() -> None:
+    c = Config()
+    c.NablaHub.service_url = "http://nablahub-service:8000"
+    c.NablaHub.service_token = "s" * 64
+    nablahub_hub.install(c)
+    assert [s["name"] for s in c.JupyterHub.services] == ["nablahub", "nablahub-idle-culler"]
+    assert "nablahub-idle-culler" in {role["name"] for role in c.JupyterHub.load_roles}
+
+
+def test_a_service_elsewhere_needs_its_token() -> None:
+    c = Config()
+    c.NablaHub.service_url = "http://nablahub-service:8000"
+    with pytest.raises(NoServiceToken, match="service_token is empty"):
+        nablahub_hub.install(c)
