@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from docs._ext import client, commands, config, problems, rest, specs
+from docs._ext import chart, client, commands, config, problems, rest, specs
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "actions": specs.actions,
+    "chart values": chart.values,
     "client": client.reference,
     "commands": commands.reference,
     "deployment spec": specs.deployment,

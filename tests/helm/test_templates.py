@@ -1,0 +1,200 @@
+"""What the chart makes: valid objects that hold no more rights than they need."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from nablahub.core.settings import Settings
+from nablahub_hub import NablaHub
+from tests.helm.charts import CHART, KUBERNETES, HelmFailed, helm, load, one, ours, pods, template
+from tests.helm.charts import write as write_values
+
+PRODUCTION = CHART / "values-production.yaml"
+#: Everything that is off by default, on; everything that may be named, named.
+ODD: dict[str, Any] = {
+    "publicUrl": "https://hub.example.org:8443",
+    "secret": {"create": False},
+    "service": {
+        "settings": {"introspection_seconds": 0.5, "max_upload_bytes": 2**45},
+        "storage": {"existingClaim": "mine", "keep": False},
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "a", "operator": "Exists"}],
+        "podAnnotations": {"a": "true"},
+        "podDisruptionBudget": {"enabled": True},
+    },
+    "traefik": {
+        "image": {"tag": "3"},
+        "replicas": 3,
+        "trustedIPs": ["10.0.0.0/8", "192.168.0.0/16"],
+        "service": {
+            "type": "LoadBalancer", "port": 8080, "nodePort": 30080,
+            "annotations": {"cloud": "internal"}, "loadBalancerSourceRanges": ["192.0.2.0/24"],
+        },
+        "nodeSelector": {"edge": "yes"},
+        "tolerations": [{"operator": "Exists"}],
+        "podAnnotations": {"b": "1"},
+    },
+    "ingress": {
+        "enabled": True, "className": "nginx", "annotations": {"a": "b"}, "tlsSecretName": "tls",
+    },
+    "imagePullSecrets": ["registry"],
+    "networkPolicy": {
+        "publicFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+        "serviceEgress": [{"to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}]}],
+    },
+    "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def odd(chart: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    file = write_values(tmp_path_factory.mktemp("values") / "odd.yaml", ODD)
+    return template(chart, file)
+
+
+@pytest.fixture(scope="module")
+def plain(chart: Path) -> list[dict[str, Any]]:
+    return template(chart)
+
+
+@pytest.fixture(scope="module")
+def production(chart: Path) -> list[dict[str, Any]]:
+    return template(chart, PRODUCTION)
+
+
+@pytest.fixture(params=["plain", "production", "odd"])
+def objects(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = request.getfixturevalue(request.param)
+    return found
+
+
+def test_lint_finds_nothing(chart: Path) -> None:
+    for values in ((), ("--values", PRODUCTION)):
+        said = helm("lint", "--strict", f"--kube-version={KUBERNETES}.0", chart, *values)
+        assert "0 chart(s) failed" in said
+
+
+def test_every_object_is_valid(objects: list[dict[str, Any]]) -> None:
+    known = [o for o in objects if o["kind"] != "ServiceMonitor"]
+    assert len(known) > 10
+    for item in known:
+        kubernetes_validate.validate(item, KUBERNETES, strict=True)
+
+
+def test_no_pod_is_root_or_holds_a_token(objects: list[dict[str, Any]]) -> None:
+    found = pods(ours(objects))
+    assert set(found) == {"nablahub-service", "nablahub-traefik", "nablahub-test"}
+    for name, pod in found.items():
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["securityContext"]["runAsUser"] > 0, name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, name
+            assert context["readOnlyRootFilesystem"] is True, name
+            assert context["capabilities"] == {"drop": ["ALL"]}, name
+            assert "memory" in container["resources"]["limits"], name
+
+
+def test_nobody_of_ours_has_rights_in_the_cluster(objects: list[dict[str, Any]]) -> None:
+    assert not [o for o in ours(objects) if "Role" in o["kind"]]
+    account = one(objects, "ServiceAccount", "nablahub-service")
+    assert account["automountServiceAccountToken"] is False
+
+
+def test_the_service_is_never_there_twice(objects: list[dict[str, Any]]) -> None:
+    spec = one(objects, "Deployment", "nablahub-service")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_the_service_can_read_its_settings(objects: list[dict[str, Any]]) -> None:
+    text = one(objects, "ConfigMap", "nablahub-service")["data"]["settings.json"]
+    settings = Settings.model_validate_json(text)
+    port = one(objects, "Service", "nablahub-service")["spec"]["ports"][0]["port"]
+    assert settings.service_port == port
+    pod = pods(objects)["nablahub-service"]
+    mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+    assert settings.state_dir.is_relative_to(mounts["state"])
+    tokens = str(settings.proxy_token_file)
+    sources = next(v for v in pod["volumes"] if v["name"] == "settings")["projected"]["sources"]
+    paths = [i["path"] for s in sources for i in s.get("secret", {}).get("items", [])]
+    assert tokens in [f"{mounts['settings']}/{path}" for path in paths]
+
+
+def test_numbers_of_settings_stay_whole(odd: list[dict[str, Any]]) -> None:
+    settings = json.loads(one(odd, "ConfigMap", "nablahub-service")["data"]["settings.json"])
+    assert settings["max_upload_bytes"] == 2**45
+    assert settings["introspection_seconds"] == 0.5
+
+
+def test_settings_of_the_hub_exist() -> None:
+    code = load(CHART / "values.yaml")["jupyterhub"]["hub"]["extraConfig"]["50-nablahub"]
+    set_there = [line.split("=")[0].strip() for line in code.splitlines() if " = " in line]
+    assert set_there
+    for name in set_there:
+        assert name.removeprefix("c.NablaHub.") in NablaHub.class_trait_names(config=True)
+    compile(code, "50-nablahub", "exec")
+
+
+def test_selectors_find_the_pods(objects: list[dict[str, Any]]) -> None:
+    labels = [
+        o["spec"]["template"]["metadata"]["labels"] for o in objects if o["kind"] == "Deployment"
+    ]
+    wanted = [o["spec"]["selector"] for o in ours(objects) if o["kind"] == "Service"]
+    for item in ours(objects):
+        if item["kind"] == "PodDisruptionBudget":
+            wanted.append(item["spec"]["selector"]["matchLabels"])
+        elif item["kind"] == "NetworkPolicy":
+            wanted.append(item["spec"]["podSelector"]["matchLabels"])
+    assert len(wanted) >= 4
+    for selector in wanted:
+        assert [found for found in labels if selector.items() <= found.items()], selector
+
+
+def test_what_is_off_by_default_is_made_when_asked_for(
+    plain: list[dict[str, Any]], odd: list[dict[str, Any]]
+) -> None:
+    def names(objects: list[dict[str, Any]]) -> set[tuple[str, str]]:
+        return {(o["kind"], o["metadata"]["name"]) for o in ours(objects)}
+
+    assert names(odd) - names(plain) == {
+        ("Ingress", "nablahub"),
+        ("PodDisruptionBudget", "nablahub-service"),
+        ("PodDisruptionBudget", "nablahub-traefik"),
+        ("Service", "nablahub-traefik-metrics"),
+        ("ServiceMonitor", "nablahub-traefik"),
+    }
+    assert names(plain) - names(odd) == {
+        ("PersistentVolumeClaim", "nablahub-state"), ("Secret", "nablahub"),
+    }  # fmt: skip
+    assert one(odd, "Ingress", "nablahub")["spec"]["rules"][0]["host"] == "hub.example.org"
+    claim = one(plain, "PersistentVolumeClaim", "nablahub-state")
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_only_traefik_is_public(production: list[dict[str, Any]]) -> None:
+    types = {
+        o["metadata"]["name"]: o["spec"].get("type", "ClusterIP")
+        for o in production if o["kind"] == "Service"
+    }  # fmt: skip
+    assert {name for name, kind in types.items() if kind != "ClusterIP"} <= {"nablahub-traefik"}
+    backend = one(production, "Ingress", "nablahub")["spec"]["rules"][0]["http"]["paths"][0]
+    assert backend["backend"]["service"]["name"] == "nablahub-traefik"
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("jupyterhub.hub.baseUrl=/jupyter", "give it a host name of its own"),
+        ("publicUrl=https://hub.example.org/", "leave out the slash"),
+    ],
+)
+def test_what_cannot_work_is_refused(chart: Path, option: str, said: str) -> None:
+    with pytest.raises(HelmFailed, match=said):
+        template(chart, options=["--set", option])
