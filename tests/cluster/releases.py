@@ -138,6 +138,24 @@ def merged(*values: dict[str, Any]) -> dict[str, Any]:
     return whole
 
 
+def split(image: str) -> dict[str, str]:
+    """Return an image's reference as the charts' values have it."""
+    name, _, tag = image.rpartition(":")
+    return {"name": name, "tag": tag, "pullPolicy": "IfNotPresent"}
+
+
+def images(cluster: Cluster) -> dict[str, Any]:
+    """Return the values that name the images built for the tests, for the stand-in too."""
+    traefik = split(cluster.image("traefik"))
+    return {
+        "traefik": {"image": traefik},
+        "jupyterhub": {
+            "hub": {"image": split(cluster.image("hub"))},
+            "proxy": {"chp": {"image": traefik}},
+        },
+    }
+
+
 @contextlib.contextmanager
 def installed(
     cluster: Cluster, chart: Path, values: dict[str, Any], folder: Path

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.cluster.conftest import Cluster
-from tests.cluster.releases import NAME, Release, installed
+from tests.cluster.releases import NAME, Release, images, installed
 from tests.helm.charts import assemble
 from tests.support.waiting import until
 
 API = "/services/nablahub/api/v1"
-
-
-def images(cluster: Cluster) -> dict[str, Any]:
-    """Return the values that name the images built for the tests."""
-
-    def image(name: str) -> dict[str, str]:
-        place, _, tag = cluster.image(name).rpartition(":")
-        return {"name": place, "tag": tag, "pullPolicy": "IfNotPresent"}
-
-    return {
-        "traefik": {"image": image("traefik")},
-        "jupyterhub": {
-            "hub": {"image": image("hub")},
-            "proxy": {"chp": {"image": image("traefik")}},
-        },
-    }
 
 
 @pytest.fixture(scope="module")

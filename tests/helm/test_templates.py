@@ -118,6 +118,8 @@ def test_the_service_can_read_its_settings(objects: list[dict[str, Any]]) -> Non
     settings = Settings.model_validate_json(text)
     port = one(objects, "Service", "nablahub-service")["spec"]["ports"][0]["port"]
     assert settings.service_port == port
+    entry = one(objects, "Service", "nablahub-traefik")["spec"]["ports"][0]["port"]
+    assert settings.local_url == f"http://nablahub-traefik:{entry}"
     pod = pods(objects)["nablahub-service"]
     mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
     assert settings.state_dir.is_relative_to(mounts["state"])
