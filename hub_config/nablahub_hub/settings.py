@@ -64,13 +64,7 @@ class NablaHub(Configurable):
     def _default_state_dir(self) -> str:
         return str(default_state_dir())
 
-    service_url = Unicode(
-        help="""
-        Where the service listens when it runs on another machine, such as
-        ``http://nablahub-service:8000``. The hub then keeps no state directory of ours: where it
-        listens, its database, proxy, sign-in and spawner stay as this file has them.
-        """
-    ).tag(config=True)
+    service_url = of_service("service_url")
 
     service_token = Unicode(
         help="""

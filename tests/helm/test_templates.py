@@ -117,7 +117,7 @@ def test_the_service_can_read_its_settings(objects: list[dict[str, Any]]) -> Non
     text = one(objects, "ConfigMap", "nablahub-service")["data"]["settings.json"]
     settings = Settings.model_validate_json(text)
     port = one(objects, "Service", "nablahub-service")["spec"]["ports"][0]["port"]
-    assert settings.service_port == port
+    assert settings.own_url == f"http://nablahub-service:{port}"
     entry = one(objects, "Service", "nablahub-traefik")["spec"]["ports"][0]["port"]
     assert settings.local_url == f"http://nablahub-traefik:{entry}"
     pod = pods(objects)["nablahub-service"]

@@ -53,6 +53,14 @@ class Settings(BaseModel):
             "on."
         ),
     )
+    service_url: str = Field(
+        default="",
+        description=(
+            "Where other machines reach the service, such as http://nablahub-service:8000; empty: "
+            "it runs on the hub's own. With it the hub keeps no state directory of ours: where it "
+            "listens, its database, proxy, sign-in and spawner stay as its configuration has them."
+        ),
+    )
     service_prefix: str = "/services/nablahub/"
     environments_dir: Path | None = Field(
         default=None,
@@ -146,6 +154,11 @@ class Settings(BaseModel):
     def api_url(self) -> str:
         """The service's public root, such as http://127.0.0.1:8000/services/nablahub."""
         return self.public_url.rstrip("/") + self.service_prefix.rstrip("/")
+
+    @property
+    def own_url(self) -> str:
+        """Where a proxy reaches the service, without its prefix."""
+        return self.service_url or f"http://{self.service_host}:{self.service_port}"
 
     @property
     def local_url(self) -> str:

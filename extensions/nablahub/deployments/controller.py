@@ -132,8 +132,7 @@ class Controller:
             secret = self.prober.canary_secret
             return [replace(route, canary_secret=secret) for route in found if route is not None]
 
-        settings = self._context.settings
-        ours = f"http://{settings.service_host}:{settings.service_port}"
+        ours = self._context.settings.own_url
         async with self._routes_lock:
             wanted = routes.build(await self._database.read(all_routes), otherwise=ours)
             await asyncio.to_thread(routes.write, self._state.deployments_routes, wanted)

@@ -24,7 +24,8 @@ def token_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(tmp_path: Path, token_file: Path) -> Iterator[RunningService]:
-    with running(tmp_path / "state", proxy_token_file=token_file) as found:
+    elsewhere = "http://nablahub-service:8000"
+    with running(tmp_path / "state", proxy_token_file=token_file, service_url=elsewhere) as found:
         yield found
 
 
@@ -35,12 +36,20 @@ def ask(service: RunningService, token: str, path: str = "/deployment-routes") -
 
 
 def test_the_proxy_gets_what_the_file_says(service: RunningService) -> None:
-    assert ask(service, TOKEN).json() == {}
+    first = ask(service, TOKEN).json()
+    (nobody,) = first["http"]["services"].values()
+    # Where a proxy on another machine reaches the service, and not its own address.
+    assert nobody["loadBalancer"]["servers"] == [{"url": "http://nablahub-service:8000"}]
     wanted = build([Route("d1", main=Backend(1, ("10.0.0.7:8080",)))])
     write(service.state.deployments_routes, wanted)
     answer = ask(service, TOKEN)
     assert answer.json() == wanted
     assert answer.headers["Content-Type"].startswith("application/json")
+
+
+def test_without_a_file_there_are_no_routes(service: RunningService) -> None:
+    service.state.deployments_routes.unlink()
+    assert ask(service, TOKEN).json() == {}
 
 
 def test_the_proxy_sees_nothing_else(service: RunningService) -> None:
