@@ -9,8 +9,8 @@ import signal
 from pathlib import Path
 from typing import Protocol
 
+from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import Mount, Runner, TaskName, TaskSpec, TaskStatus
-from nablahub.jobs.runners.process import folder as files
 from nablahub.jobs.runners.process import launcher, procfs
 from nablahub.jobs.runners.process.reading import settle
 from nablahub.jobs.runners.process.runner import ProcessRunner
@@ -35,8 +35,11 @@ class Place(Protocol):
     def left(self, marker: str) -> list[str]:
         """Command lines of living processes that hold the marker."""
 
-    def volume(self, name: str) -> Path:
-        """The content of a volume, as this test's process sees it."""
+    async def put(self, volume: str, name: str, text: str = "") -> None:
+        """Write a file into a volume, which is made when it is not there."""
+
+    async def get(self, volume: str, name: str) -> str | None:
+        """Read a file of a volume; None when it is not there."""
 
     async def close(self) -> None:
         """End everything."""
@@ -88,8 +91,14 @@ class ProcessPlace:
     def left(self, marker: str) -> list[str]:
         return processes_with(marker)
 
-    def volume(self, name: str) -> Path:
-        return self.root / "volumes" / name
+    async def put(self, volume: str, name: str, text: str = "") -> None:
+        folder = self.root / "volumes" / volume
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+    async def get(self, volume: str, name: str) -> str | None:
+        path = self.root / "volumes" / volume / name
+        return path.read_text() if path.exists() else None
 
     async def close(self) -> None:
         for folder in (self.root / "jobs").iterdir():
@@ -101,9 +110,6 @@ class ProcessPlace:
         await self.runner.close()
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             await self.kill_machinery()
-
-
-PLACES = {"process": ProcessPlace}
 
 
 def processes_with(marker: str) -> list[str]:

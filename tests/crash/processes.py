@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nablahub.core.state import StateDir
-from nablahub.jobs.runners.process import folder as files
+from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.process import launcher, procfs
 
 PROC = Path("/proc")

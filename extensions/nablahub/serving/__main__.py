@@ -15,7 +15,7 @@ from nablahub.serving.server import Options, serve
 
 
 def parse(arguments: list[str], environment: dict[str, str]) -> Options:
-    """Read the command line; ``$PORT`` is the port where none is given.
+    """Read the command line; ``$HOST`` and ``$PORT`` are the address where none is given.
 
     ``$NABLAHUB_MESSAGE_FILE`` is where a job leaves its last words.
     """
@@ -32,7 +32,7 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Options:
     parser.add_argument(
         "--keys", type=Path, required=True, help="keys.json, or the folder that holds it"
     )
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", default=environment.get("HOST", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=int(environment.get("PORT", "8080")))
     parser.add_argument("--threads", type=int, default=1, help="threads of one prediction")
     parser.add_argument("--max-body", type=int, default=Limits().body, help="bytes of a request")

@@ -16,8 +16,8 @@ from nablahub.core.extension import discover
 from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
 from nablahub.jobs.api import JobsAPI
-from nablahub.jobs.runners.process.remove import remove_tree
 from nablahub.jobs.runners.process.shutdown import end_all
+from nablahub.jobs.runners.remove import remove_tree
 from nablahub.jobs.types import Job, JobSpec
 from nablahub.projects.api import ProjectsAPI
 from tests.support.service import RunningService

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import Mount, Resources, TaskName, TaskSpec, TaskStatus
-from nablahub.jobs.runners.process import folder as files
 from nablahub.jobs.runners.process import launcher, limits, procfs
 from nablahub.jobs.runners.process.launch import least_used
 from nablahub.jobs.runners.process.ports import free_port

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.permissions import Principal
 from nablahub.core.state import StateDir
-from nablahub.jobs.runners.process import folder as files
+from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.process import launcher, procfs
 from nablahub.jobs.runners.process.runner import ProcessRunner
 from nablahub.jobs.runners.process.shutdown import end_all

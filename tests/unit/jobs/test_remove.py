@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from nablahub.jobs.runners.process.remove import remove_tree
+from nablahub.jobs.runners.remove import remove_tree
 
 
 def test_folders_below_each_other_without_end(tmp_path: Path) -> None:

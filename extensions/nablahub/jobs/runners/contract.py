@@ -99,7 +99,8 @@ class TaskSpec(_Wire):
     name
         Unique for ever; starting the same name twice starts one task.
     kind
-        `task` ends by itself; `serve` stays, listens on the port in `PORT` and is probed.
+        `task` ends by itself; `serve` stays, listens on the address in `HOST` and the port in
+        `PORT`, and is probed.
     command
         Program and arguments, as seen by the task.
     environment

@@ -14,7 +14,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from nablahub.jobs.runners.process import folder as files
+from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.process.limits import Group
 
 _PR_SET_PDEATHSIG = 1

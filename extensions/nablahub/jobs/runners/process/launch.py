@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from nablahub.core.sandbox import HOME, Bind, Sandbox
+from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import (
     ARTIFACTS,
     CONTROL,
@@ -26,9 +27,8 @@ from nablahub.jobs.runners.contract import (
     TaskRefused,
     TaskSpec,
 )
-from nablahub.jobs.runners.process import folder as files
 from nablahub.jobs.runners.process.body import GATE
-from nablahub.jobs.runners.process.remove import remove_tree
+from nablahub.jobs.runners.remove import remove_tree
 
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 _SESSION = "NABLAHUB_SESSION"

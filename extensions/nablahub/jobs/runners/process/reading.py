@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import select
 import signal
-import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskStatus
-from nablahub.jobs.runners.process import folder as files
 from nablahub.jobs.runners.process import procfs
 from nablahub.jobs.runners.process.limits import remove_group
+from nablahub.jobs.runners.reading import last_words, moment, small_file
 
 _LOST = "The process that ran it was killed, and what it was doing ended with it."
-_TAIL = 2048
 
 
 def shim_of(mark: dict[str, Any] | None) -> int | None:
@@ -43,7 +42,7 @@ def read_status(folder: Path) -> TaskStatus:
             return TaskStatus("absent")
         if files.alive(folder):
             address = f"http://127.0.0.1:{mark['port']}" if "port" in mark else None
-            return TaskStatus("running", address=address, started_at=_moment(mark["at"]))
+            return TaskStatus("running", address=address, started_at=moment(mark["at"]))
         # The verdict is written before the lock goes: look once more, now that the lock is gone.
         status = files.read(folder, files.STATUS) or _declare_lost(folder, mark)
     return TaskStatus(
@@ -51,9 +50,11 @@ def read_status(folder: Path) -> TaskStatus:
         verdict=status["verdict"],
         exit_code=status["exit_code"],
         message=status["message"],
-        last_words=_last_words(folder, status),
-        started_at=_moment(status["started_at"]),
-        finished_at=_moment(status["finished_at"]),
+        last_words=last_words(
+            folder, small_file(folder / "control" / files.MESSAGE), status["exit_code"]
+        ),
+        started_at=moment(status["started_at"]),
+        finished_at=moment(status["finished_at"]),
         peak_memory_bytes=status["peak_memory"],
     )
 
@@ -104,44 +105,3 @@ def _declare_lost(folder: Path, mark: dict[str, Any]) -> dict[str, Any]:
     }
     files.write(folder, files.STATUS, status)
     return status
-
-
-def read_log(folder: Path, offset: int, limit: int) -> bytes:
-    """Up to `limit` bytes of a task's log from `offset` on."""
-    try:
-        with (folder / files.LOG).open("rb") as log:
-            log.seek(offset)
-            return log.read(limit)
-    except FileNotFoundError:
-        return b""
-
-
-def _last_words(folder: Path, status: dict[str, Any]) -> str:
-    said = _small_file(folder / "control" / files.MESSAGE)
-    if said or status["exit_code"] in (0, None):
-        return said
-    try:
-        size = (folder / files.LOG).stat().st_size
-    except FileNotFoundError:
-        return ""
-    end = read_log(folder, max(0, size - _TAIL), _TAIL).decode(errors="replace")
-    lines = [line.strip() for line in end.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
-
-
-def _small_file(path: Path) -> str:
-    """The first 2 KiB of a text that a user's code wrote: no link, no pipe, or nothing."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
-        return os.read(fd, _TAIL).decode(errors="replace").strip()
-    finally:
-        os.close(fd)
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

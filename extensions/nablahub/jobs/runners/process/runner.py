@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncGenerator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nablahub.core.sandbox import write_identity
+from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import (
     Listener,
     TaskName,
@@ -19,9 +21,8 @@ from nablahub.jobs.runners.contract import (
     TaskSpec,
     TaskStatus,
 )
-from nablahub.jobs.runners.process import folder as files
+from nablahub.jobs.runners.following import Following
 from nablahub.jobs.runners.process.client import LauncherClient
-from nablahub.jobs.runners.process.inotify import Inotify, Watch
 from nablahub.jobs.runners.process.launch import (
     Launcher,
     Layout,
@@ -30,10 +31,9 @@ from nablahub.jobs.runners.process.launch import (
     write_programs,
 )
 from nablahub.jobs.runners.process.probe import keep_asking
-from nablahub.jobs.runners.process.reading import read_log, read_status, settle, shim_of
-from nablahub.jobs.runners.process.remove import remove_tree
-
-_CHUNK = 64 * 1024
+from nablahub.jobs.runners.process.reading import read_status, settle, shim_of
+from nablahub.jobs.runners.reading import read_log
+from nablahub.jobs.runners.remove import remove_tree
 
 
 @dataclass
@@ -51,7 +51,6 @@ class _Memory:
 
     watched: dict[TaskName, _Watched] = field(default_factory=dict)
     cpus: dict[str, list[int]] = field(default_factory=dict)
-    followers: dict[TaskName, set[Watch]] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     starting: dict[TaskName, asyncio.Lock] = field(default_factory=dict)
 
@@ -74,7 +73,7 @@ class ProcessRunner:
     def __init__(self, jobs: Path, run: Path, layout: Layout, *, unsandboxed: bool = False) -> None:
         self._jobs = jobs
         self._memory = _Memory()
-        self._inotify = Inotify()
+        self._following = Following()
         self.client = LauncherClient(run)
         self._launch = Launcher(
             layout=layout,
@@ -134,32 +133,15 @@ class ProcessRunner:
 
     async def follow(self, task: TaskSpec, offset: int) -> AsyncGenerator[bytes]:
         """See `Runner.follow`."""
-        folder = self._folder(task.name)
-        if not folder.is_dir():
-            return
-        followers = self._memory.followers.setdefault(task.name, set())
-        with self._inotify.watch(folder, files.LOG) as watch:
-            followers.add(watch)
-            try:
-                running = (
-                    task.name in self._memory.watched or (await self.look(task)).phase == "running"
-                )
-                while True:
-                    # Asked before reading: what was written before the end is then read.
-                    last = not running or watch.done
-                    if offset > files.LOG_KEPT:  # It may have been cut since.
-                        offset = min(offset, _log_size(folder))
-                    while _log_size(folder) > offset:
-                        data = await self.logs(task.name, offset, _CHUNK)
-                        offset += len(data)
-                        yield data
-                    if last:
-                        return
-                    await watch.changed()
-            finally:
-                followers.discard(watch)
-                if not followers:
-                    self._memory.followers.pop(task.name, None)
+        name = task.name
+
+        async def runs() -> bool:
+            return name in self._memory.watched or (await self.look(task)).phase == "running"
+
+        following = self._following.follow(name, self._folder(name), offset, runs)
+        async with contextlib.aclosing(following) as parts:
+            async for part in parts:
+                yield part
 
     async def forget(self, name: TaskName) -> None:
         """See `Runner.forget`."""
@@ -194,7 +176,7 @@ class ProcessRunner:
         """See `Runner.close`."""
         for name in list(self._memory.watched):
             self._unwatch(name)
-        self._inotify.close()
+        self._following.close()
 
     def _folder(self, name: TaskName) -> Path:
         if not name or "/" in name or name.startswith("."):
@@ -230,8 +212,7 @@ class ProcessRunner:
 
     def _ended(self, name: TaskName) -> None:
         self._unwatch(name)
-        for watch in self._memory.followers.get(name, ()):
-            watch.finish()
+        self._following.finish(name)
         self._tell(name)
 
     def _unwatch(self, name: TaskName) -> None:
@@ -244,13 +225,6 @@ class ProcessRunner:
     def _tell(self, name: TaskName) -> None:
         for listener in self._memory.listeners:
             listener(name)
-
-
-def _log_size(folder: Path) -> int:
-    try:
-        return (folder / files.LOG).stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _remove_parts(folder: Path) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nablahub.jobs.runners.process import folder as files
+from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.process import procfs
 from nablahub.jobs.runners.process.body import Body
 from nablahub.jobs.runners.process.limits import (
@@ -84,6 +84,7 @@ class Shim:
         }
         if self.launch["port"]:
             mark["port"] = self.launch["env"]["PORT"] = str(free_port())
+            self.launch["env"]["HOST"] = "127.0.0.1"
         if self.launch["memory"] is not None:
             self.limit = limit_memory(self.group, self.launch["memory"])
         mark["group"] = str(self.group.folder) if self.group else None

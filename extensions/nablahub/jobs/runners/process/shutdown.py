@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from nablahub.core.state import StateDir
-from nablahub.jobs.runners.process import folder as files
+from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.process import launcher, procfs
 from nablahub.jobs.runners.process.runner import ask_to_end
 
