@@ -17,7 +17,8 @@ from time import perf_counter
 from typing import Any
 
 from tests.benchmarks.report import Row, print_report
-from tests.cluster.conftest import NO_CLUSTER, Cluster, namespace
+from tests.cluster.conftest import NO_CLUSTER, namespace
+from tests.cluster.target import Cluster
 from tests.cluster.hubs import kube_hub
 
 TYPES: dict[str, object] = {"bench": {"cpus": 1, "memory_gib": 1}}

@@ -10,36 +10,18 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kubernetes_asyncio import client, config
+from kubernetes_asyncio import client
+
+pytest.register_assert_rewrite("tests.contract.suite")
+from tests.cluster.places import KubernetesPlace  # noqa: E402
+from tests.cluster.target import Cluster  # noqa: E402
 
 HERE = Path(__file__).parent
 NO_CLUSTER = "no cluster: KUBECONFIG names none"
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A cluster, and this run's namespace in it."""
-
-    kubeconfig: Path
-    namespace: str
-
-    @asynccontextmanager
-    async def api(self) -> AsyncIterator[client.ApiClient]:
-        """Yield a client with the kubeconfig's own rights."""
-        settings = client.Configuration()
-        await config.load_kube_config(str(self.kubeconfig), client_configuration=settings)
-        async with client.ApiClient(settings) as found:
-            yield found
-
-    def image(self, name: str) -> str:
-        """Return the reference of one of our images, such as ``runner``."""
-        prefix = os.environ.get("NABLAHUB_IMAGE_PREFIX", "localhost/nablahub-")
-        return f"{prefix}{name}:{os.environ.get('NABLAHUB_IMAGE_TAG', 'test')}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,3 +72,12 @@ async def _make(cluster: Cluster) -> None:
 async def _remove(cluster: Cluster) -> None:
     async with cluster.api() as api:
         await client.CoreV1Api(api).delete_namespace(cluster.namespace, grace_period_seconds=0)
+
+
+@pytest.fixture
+async def place(cluster: Cluster, tmp_path: Path) -> AsyncIterator[KubernetesPlace]:
+    """The kubernetes runner over a place of its own."""
+    made = KubernetesPlace(tmp_path, cluster)
+    await made.open()
+    yield made
+    await made.close()

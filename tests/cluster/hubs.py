@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tests.cluster.conftest import Cluster
+from tests.cluster.target import Cluster
 from tests.support import hub as support
 from tests.support.hub import RunningHub
 from tests.support.relay import relayed

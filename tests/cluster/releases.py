@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.conftest import Cluster
+from tests.cluster.target import Cluster
 from tests.helm.charts import helm, write
 
 NAME = "nablahub"

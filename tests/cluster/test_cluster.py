@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kubernetes_asyncio import client
 
-from tests.cluster.conftest import Cluster
+from tests.cluster.target import Cluster
 
 
 async def test_the_cluster_answers_and_has_our_namespace(cluster: Cluster) -> None:

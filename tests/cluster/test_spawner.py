@@ -12,7 +12,7 @@ from kubernetes_asyncio import client
 from kubernetes_asyncio.client import ApiException
 
 from nablahub.core import kubenames
-from tests.cluster.conftest import Cluster
+from tests.cluster.target import Cluster
 from tests.cluster.hubs import Browser, kube_hub
 from tests.support.hub import RunningHub
 from tests.support.kernel import code

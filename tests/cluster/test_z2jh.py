@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import Cluster
+from tests.cluster.target import Cluster
 from tests.cluster.releases import NAME, Release, images, installed, merged, split
 from tests.helm.charts import assemble
 from tests.support.waiting import until

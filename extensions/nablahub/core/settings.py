@@ -7,10 +7,11 @@ unit and words of each from here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.core.state import StateDir
 
 GIB = 1024**3
@@ -93,6 +94,13 @@ class Settings(BaseModel):
             "`nablahub up --unsandboxed` says the same."
         ),
     )
+    runner: Literal["process", "kubernetes"] = Field(
+        default="process",
+        description="What starts jobs: processes of this machine, or the pods of a cluster.",
+    )
+    kubernetes: KubernetesSettings = Field(
+        default=KubernetesSettings(), description="How jobs run on a cluster, if they do."
+    )
     introspection_seconds: float = Field(
         default=10.0,
         ge=0,
@@ -149,6 +157,14 @@ class Settings(BaseModel):
     def instance_types(self) -> Path:
         """The file of instance types."""
         return self.instance_types_file or self.state.instance_types
+
+    @property
+    def jobs_url(self) -> str:
+        """The service's root as jobs reach it: straight, not through the hub's proxy."""
+        if self.runner == "kubernetes" and self.kubernetes.service_url is not None:
+            return self.kubernetes.service_url.rstrip("/")
+        own = f"http://{self.service_host}:{self.service_port}"
+        return own + self.service_prefix.rstrip("/")
 
     @property
     def api_url(self) -> str:

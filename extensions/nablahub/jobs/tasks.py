@@ -86,10 +86,8 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, token: str)
 
 def _own_variables(job: JobRow, settings: Settings, token: str) -> dict[str, str]:
     # Straight to the service and not through the hub's proxy: a job needs neither to be up.
-    port = settings.service_port
-    prefix = settings.service_prefix.rstrip("/")
     return {
-        "NABLAHUB_URL": f"http://{settings.service_host}:{port}{prefix}",
+        "NABLAHUB_URL": settings.jobs_url,
         "NABLAHUB_TOKEN": token,
         "NABLAHUB_PROJECT": job.project_id,
         "NABLAHUB_JOB": job.id,

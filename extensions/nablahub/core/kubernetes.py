@@ -1,0 +1,62 @@
+"""What the service is told about the cluster that jobs run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class KubernetesSettings(BaseModel):
+    """Where and how jobs run as pods; used when ``runner`` is ``kubernetes``.
+
+    Sizes are quantities as Kubernetes writes them, such as ``10Gi``
+    (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kubeconfig: Path | None = Field(
+        default=None, description="Default: the service account of the pod that the hub runs in"
+    )
+    namespace: str = Field(default="default", description="Where the pods of jobs are made")
+    hub: str = Field(
+        default="hub",
+        description="Label of this hub's objects: hubs of one namespace need different ones",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?$",
+    )
+    service_url: str | None = Field(
+        default=None,
+        description="How pods reach the service, such as http://hub:8081/services/nablahub; "
+        "default: the service's own address",
+    )
+    image: str = Field(
+        default="localhost/nablahub-runner:test", description="What jobs run in by default"
+    )
+    images: dict[str, str] = Field(
+        default_factory=dict, description="Images of further environments, by their names"
+    )
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = Field(
+        default=(), description="Names of Secrets by which images are pulled"
+    )
+    service_account: str | None = Field(
+        default=None, description="Of the pods; none of them gets its token"
+    )
+    storage_class: str | None = Field(
+        default=None, description="Of the claims of volumes and storage; default: the cluster's"
+    )
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
+        default="ReadWriteOnce", description="ReadWriteMany where the storage class has it"
+    )
+    volume_size: str = Field(default="10Gi", description="Of a volume that steps hand on")
+    storage_size: str = Field(default="50Gi", description="Of a team's storage")
+    cache_claim: str | None = Field(
+        default=None,
+        description="A claim that holds the hub's cache folder, from which dataset versions are "
+        "shown; without it each pod downloads what it reads",
+    )
+    stuck_seconds: float = Field(
+        default=120, gt=0, description="How long a pod may fail to end once its command has ended"
+    )

@@ -1,0 +1,227 @@
+"""From a `TaskSpec` to the objects of a cluster: pure functions, compared whole by their tests."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.jobs.runners.contract import (
+    ARTIFACTS,
+    CONTROL,
+    ENVIRONMENT,
+    INPUTS,
+    LIBRARY,
+    OUTPUTS,
+    PROGRAMS,
+    STORAGE,
+    Mount,
+    TaskRefused,
+    TaskSpec,
+)
+from nablahub.jobs.runners.kubernetes.names import TASK, claim_name, labels, object_name
+from nablahub.jobs.runners.kubernetes.pod import HOME, PORT, pod_template
+
+type Object = dict[str, Any]
+
+#: A Secret holds at most 1 MiB: https://kubernetes.io/docs/concepts/configuration/secret/
+_LARGEST = 1 << 20
+_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What of a cluster and its hub decides how a task's objects look.
+
+    Parameters
+    ----------
+    settings
+        The administrator's choices.
+    service_url
+        How pods reach the service.
+    sub_paths
+        Where in the cache's claim the versions lie that a task reads, by the mount's path.
+    """
+
+    settings: KubernetesSettings
+    service_url: str
+    sub_paths: dict[str, str] = field(default_factory=dict)
+
+
+def image_of(task: TaskSpec, settings: KubernetesSettings) -> str:
+    """The image of a task's environment."""
+    return settings.images.get(task.environment or "", settings.image)
+
+
+def check(task: TaskSpec, settings: KubernetesSettings) -> None:
+    """Refuse what could never be made.
+
+    Raises
+    ------
+    TaskRefused
+        A file's name leaves the working folder, or a mount is of a kind that pods do not have.
+    """
+    for name in task.files:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.parts:
+            raise TaskRefused(f"The file name {name!r} leads out of the job's working folder.")
+    known = {"default", *settings.images}
+    if task.environment is not None and task.environment not in known:
+        raise TaskRefused(
+            f"No image is set for the environment {task.environment!r}: "
+            "an administrator names one in the setting `images`."
+        )
+    for mount in task.mounts:
+        if mount.kind == "keys":
+            raise TaskRefused("A pod cannot be shown the hub's folder of prediction keys.")
+
+
+def secret(task: TaskSpec, cluster: Cluster) -> Object:
+    """What the pod's containers read: the command with its variables, files and strings.
+
+    Raises
+    ------
+    TaskRefused
+        It is too long for a Secret.
+    """
+    content = {
+        "command": list(task.command),
+        "env": environment(task),
+        "files": dict(task.files),
+        "timeout": task.timeout_seconds,
+        "grace": task.grace_seconds,
+        "memory": task.resources.memory_bytes,
+        "commit": {
+            "url": f"{cluster.service_url}/api/v1/jobs/{task.name}/task",
+            "token": task.env.get("NABLAHUB_TOKEN", ""),
+            "outputs": any(mount.kind == "output" for mount in task.mounts),
+        },
+    }
+    data = {"task.json": json.dumps(content, ensure_ascii=False)}
+    data |= {f"string-{n}": m.ref for n, m in enumerate(task.mounts) if m.kind == "string"}
+    if sum(len(text.encode()) for text in data.values()) > _LARGEST:
+        raise TaskRefused(
+            "Its files, texts and variables are longer than 1 MiB in all, "
+            "which is more than a pod can be given: put what is long into a dataset."
+        )
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(task, cluster),
+        "immutable": True,
+        "stringData": data,
+    }
+
+
+def job(task: TaskSpec, cluster: Cluster) -> Object:
+    """The Job of a task: one pod, never a second one in its place.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/job/
+    """
+    template = pod_template(task, cluster.settings, image_of(task, cluster.settings))
+    for volume, mount in _claims(task, cluster):
+        if volume not in template["spec"]["volumes"]:
+            template["spec"]["volumes"].append(volume)
+        template["spec"]["containers"][0]["volumeMounts"].append(mount)
+    meta = _metadata(task, cluster)
+    template["metadata"] = {"labels": meta["labels"], "annotations": meta["annotations"]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": meta,
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "template": template,
+        },
+    }
+
+
+def claims(task: TaskSpec, cluster: Cluster) -> list[Object]:
+    """The claims behind a task's volumes and storage, made when they are not there."""
+    settings = cluster.settings
+    found: dict[str, Object] = {}
+    for mount in task.mounts:
+        if mount.kind not in ("volume", "storage"):
+            continue
+        name = claim_name(settings.hub, mount)
+        size = settings.storage_size if mount.kind == "storage" else settings.volume_size
+        spec: Object = {
+            "accessModes": [settings.access_mode],
+            "resources": {"requests": {"storage": size}},
+        }
+        if settings.storage_class is not None:
+            spec["storageClassName"] = settings.storage_class
+        found[name] = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {
+                "name": name,
+                "labels": {**labels(settings.hub), "component": mount.kind},
+                "annotations": {"nablahub.org/ref": mount.ref},
+            },
+            "spec": spec,
+        }
+    return list(found.values())
+
+
+def environment(task: TaskSpec) -> dict[str, str]:
+    """The variables every command has, under those it was given."""
+    path = f"{PROGRAMS}:{_SYSTEM_PATH}"
+    if task.environment is not None:
+        path = f"{ENVIRONMENT}/bin:{path}"
+    env = {
+        "PATH": path,
+        "HOME": HOME,
+        "USER": "nabla",
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": LIBRARY,
+        "NABLAHUB_INPUTS": INPUTS,
+        "NABLAHUB_OUTPUTS": OUTPUTS,
+        "NABLAHUB_STORAGE": STORAGE,
+        "NABLAHUB_ARTIFACTS": ARTIFACTS,
+        "NABLAHUB_MESSAGE_FILE": f"{CONTROL}/message",
+    }
+    if task.environment is not None:
+        env["VIRTUAL_ENV"] = ENVIRONMENT
+        env["NABLAHUB_PYTHON"] = f"{ENVIRONMENT}/bin/python"
+    if task.kind == "serve":
+        env |= {"PORT": str(PORT), "HOST": "0.0.0.0"}
+    return env | dict(task.env)
+
+
+def _claims(task: TaskSpec, cluster: Cluster) -> list[tuple[Object, Object]]:
+    """Volumes of the pod that are claims, with where `main` sees them."""
+    found: list[tuple[Object, Object]] = []
+    for mount in task.mounts:
+        claim, sub_path = _claim_of(mount, cluster)
+        if claim is None:
+            continue
+        shown: Object = {"name": claim, "mountPath": mount.path, "readOnly": mount.mode == "ro"}
+        if sub_path is not None:
+            shown["subPath"] = sub_path
+        volume: Object = {"name": claim, "persistentVolumeClaim": {"claimName": claim}}
+        found.append((volume, shown))
+    return found
+
+
+def _claim_of(mount: Mount, cluster: Cluster) -> tuple[str | None, str | None]:
+    if mount.kind in ("volume", "storage"):
+        return claim_name(cluster.settings.hub, mount), None
+    if mount.path in cluster.sub_paths:
+        return cluster.settings.cache_claim, cluster.sub_paths[mount.path]
+    return None, None
+
+
+def _metadata(task: TaskSpec, cluster: Cluster) -> Object:
+    hub = cluster.settings.hub
+    return {
+        "name": object_name(hub, task.name),
+        "labels": labels(hub),
+        "annotations": {TASK: task.name},
+    }

@@ -1,0 +1,304 @@
+"""The kubernetes runner: the runner contract over the pods of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Protocol
+
+from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.jobs.runners import folder as files
+from nablahub.jobs.runners.contract import (
+    Listener,
+    Mount,
+    TaskName,
+    TaskRefused,
+    TaskRuns,
+    TaskSpec,
+    TaskStatus,
+)
+from nablahub.jobs.runners.following import Following
+from nablahub.jobs.runners.kubernetes import objects
+from nablahub.jobs.runners.kubernetes.api import Api, ApiError
+from nablahub.jobs.runners.kubernetes.minding import Minder
+from nablahub.jobs.runners.kubernetes.names import TASK, object_name, selector
+from nablahub.jobs.runners.kubernetes.pod import PORT
+from nablahub.jobs.runners.kubernetes.verdict import see
+from nablahub.jobs.runners.kubernetes.watcher import Watcher
+from nablahub.jobs.runners.reading import last_words, moment, read_log
+from nablahub.jobs.runners.receiving import Receiving
+from nablahub.jobs.runners.remove import remove_tree
+
+#: What the cluster says of an object that it will never take.
+_REFUSED = (400, 403, 413, 422)
+
+
+class Layout(Protocol):
+    """Knows where on this machine things lie; called in a thread, may block."""
+
+    def source(self, task: TaskSpec, mount: Mount) -> Path:
+        """The folder of a dataset's or model's version; TaskRefused when there is none."""
+
+
+class KubernetesRunner:
+    """Tasks as pods.
+
+    Parameters
+    ----------
+    jobs
+        The folder that holds a folder for each task: its log, its files, its verdict.
+    settings
+        Which cluster, and how its pods look.
+    service_url
+        How pods reach the service.
+    layout
+        Who knows the versions that tasks read.
+    cache
+        The folder that the claim `cache_claim` holds.
+    """
+
+    def __init__(
+        self,
+        jobs: Path,
+        settings: KubernetesSettings,
+        service_url: str,
+        layout: Layout,
+        cache: Path,
+    ) -> None:
+        self._jobs = jobs
+        self._settings = settings
+        self.service_url = service_url
+        self._layout = layout
+        self._cache = cache
+        self._api = Api(settings)
+        self._selector = selector(settings.hub)
+        self._watcher = Watcher(self._api, self._selector, self._seen)
+        self._following = Following()
+        self._listeners: list[Listener] = []
+        self._minders: dict[TaskName, Minder] = {}
+        self._starting: dict[TaskName, asyncio.Lock] = {}
+        self._connecting = asyncio.Lock()
+        self._connected = False
+        self.receiving = Receiving(jobs)
+
+    def listen(self, listener: Listener) -> None:
+        """See `Runner.listen`."""
+        self._listeners.append(listener)
+
+    async def start(self, task: TaskSpec) -> None:
+        """See `Runner.start`."""
+        folder = self._folder(task.name)
+        await self._connect()
+        lock = self._starting.setdefault(task.name, asyncio.Lock())
+        async with lock:
+            if files.read(folder, files.STARTED) is not None:
+                return
+            objects.check(task, self._settings)
+            cluster = await asyncio.to_thread(self._prepare, task, folder)
+            wish = files.read(folder, files.CANCEL)
+            if wish is not None:
+                await asyncio.to_thread(_end_before, folder, wish)
+                return
+            await self._make(task, cluster)
+            await asyncio.to_thread(files.write, folder, files.STARTED, {"at": time.time()})
+        self._mind(task.name)
+
+    async def look(self, task: TaskSpec) -> TaskStatus:
+        """See `Runner.look`."""
+        folder = self._folder(task.name)
+        ended = await asyncio.to_thread(_read_status, folder)
+        if ended is not None:
+            self._starting.pop(task.name, None)
+            return ended
+        await self._connect()
+        await self._watcher.synced()
+        mark = files.read(folder, files.STARTED)
+        if mark is None and self._watcher.job(task.name) is None:
+            return TaskStatus("absent")
+        self._mind(task.name)
+        pod = self._watcher.pod(task.name)
+        if pod is None:
+            return TaskStatus("running")
+        seen = see(pod)
+        address = None
+        if task.kind == "serve" and seen.ip is not None:
+            address = f"http://{seen.ip}:{PORT}"
+        ready = task.kind == "serve" and seen.ready and not seen.deleted
+        return TaskStatus(
+            "running", message=seen.message, address=address, ready=ready,
+            started_at=seen.started_at,
+        )  # fmt: skip
+
+    async def cancel(self, name: TaskName, *, grace_seconds: float, message: str) -> None:
+        """See `Runner.cancel`."""
+        folder = self._folder(name)
+        if not await asyncio.to_thread(_wish, folder, grace_seconds, message):
+            return
+        if files.read(folder, files.STARTED) is not None:
+            await self._connect()
+            self._mind(name).wake()
+
+    async def logs(self, name: TaskName, offset: int, limit: int) -> bytes:
+        """See `Runner.logs`."""
+        return await asyncio.to_thread(read_log, self._folder(name), offset, limit)
+
+    async def follow(self, task: TaskSpec, offset: int) -> AsyncGenerator[bytes]:
+        """See `Runner.follow`."""
+
+        async def runs() -> bool:
+            return (await self.look(task)).phase == "running"
+
+        following = self._following.follow(task.name, self._folder(task.name), offset, runs)
+        async with contextlib.aclosing(following) as parts:
+            async for part in parts:
+                yield part
+
+    def output(self, name: TaskName, output: str) -> Path:
+        """See `Runner.output`."""
+        return self._folder(name) / "outputs" / output
+
+    def artifacts(self, name: TaskName) -> Path:
+        """See `Runner.artifacts`."""
+        return self._folder(name) / "artifacts"
+
+    async def tidy(self, name: TaskName) -> None:
+        """See `Runner.tidy`."""
+        await self._connect()
+        await self._remove_objects(name)
+        await asyncio.to_thread(remove_tree, self._folder(name) / "outputs")
+
+    async def names(self) -> list[TaskName]:
+        """See `Runner.names`."""
+        found = await asyncio.to_thread(lambda: {TaskName(p.name) for p in self._jobs.iterdir()})
+        return sorted(found | set(await self.untidy()))
+
+    async def untidy(self) -> list[TaskName]:
+        """See `Runner.untidy`."""
+        await self._connect()
+        found: set[TaskName] = set()
+        for kind in ("Job", "Secret"):
+            for made in (await self._api.list(kind, self._selector))[0]:
+                found.add(TaskName(made["metadata"].get("annotations", {}).get(TASK, "")))
+        return sorted(found - {TaskName("")})
+
+    async def forget(self, name: TaskName) -> None:
+        """See `Runner.forget`."""
+        folder = self._folder(name)
+        await self._connect()
+        if files.read(folder, files.STATUS) is None:
+            job = await self._api.get("Job", object_name(self._settings.hub, name))
+            if job is not None and folder.exists():
+                raise TaskRuns(f"{name} still runs; cancel it first.")
+        await self._remove_objects(name)
+        self.receiving.forget(name)
+        await asyncio.to_thread(remove_tree, folder)
+
+    async def close(self) -> None:
+        """See `Runner.close`."""
+        await asyncio.gather(*(minder.close() for minder in self._minders.values()))
+        self._minders.clear()
+        await self._watcher.close()
+        self._following.close()
+        await self._api.close()
+
+    def _folder(self, name: TaskName) -> Path:
+        if not name or "/" in name or name.startswith("."):
+            raise TaskRefused(f"{name!r} cannot be a task's name.")
+        return self._jobs / name
+
+    async def _connect(self) -> None:
+        async with self._connecting:
+            if not self._connected:
+                await self._api.connect()
+                self._watcher.start()
+                self._connected = True
+
+    def _prepare(self, task: TaskSpec, folder: Path) -> objects.Cluster:
+        """Make the task's folder, and find what it reads."""
+        sub_paths: dict[str, str] = {}
+        for mount in task.mounts:
+            if mount.kind not in ("dataset", "model"):
+                continue
+            path = self._layout.source(task, mount)
+            if not path.exists():
+                raise TaskRefused(f"The {mount.kind} {mount.ref!r} for {mount.path} is not there.")
+            if self._settings.cache_claim is not None:
+                sub_paths[mount.path] = str(path.relative_to(self._cache))
+        for name in ("", "artifacts", "outputs"):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return objects.Cluster(self._settings, self.service_url, sub_paths)
+
+    async def _make(self, task: TaskSpec, cluster: objects.Cluster) -> None:
+        """Make the task's objects, the Job last: it is what begins."""
+        made = [*objects.claims(task, cluster), objects.secret(task, cluster)]
+        try:
+            for each in (*made, objects.job(task, cluster)):
+                await self._api.create(each)
+        except ApiError as error:
+            if error.status not in _REFUSED:
+                raise
+            raise TaskRefused(f"The cluster refuses it: {error.message}") from error
+
+    async def _remove_objects(self, name: TaskName) -> None:
+        made = object_name(self._settings.hub, name)
+        await self._api.delete("Job", made)
+        await self._api.delete("Secret", made)
+
+    def _mind(self, name: TaskName) -> Minder:
+        minder = self._minders.get(name)
+        if minder is None:
+            minder = self._minders[name] = Minder(
+                name, self._folder(name), self._api, self._watcher, self._settings, self._tell
+            )
+        return minder
+
+    def _seen(self, name: TaskName) -> None:
+        minder = self._minders.get(name)
+        if minder is not None:
+            minder.wake()
+
+    def _tell(self, name: TaskName) -> None:
+        if files.read(self._folder(name), files.STATUS) is not None:
+            self._minders.pop(name, None)
+            self._following.finish(name)
+        for listener in self._listeners:
+            listener(name)
+
+
+def _wish(folder: Path, grace_seconds: float, message: str) -> bool:
+    """Leave the wish that a task ends; False when it has ended."""
+    if files.read(folder, files.STATUS) is not None:
+        return False
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.write(folder, files.CANCEL, {"grace": grace_seconds, "message": message})
+    return True
+
+
+def _end_before(folder: Path, wish: dict[str, object]) -> None:
+    """Write down that a task was cancelled before it began."""
+    now = time.time()
+    files.write(folder, files.STARTED, {"at": now})
+    status = {
+        "verdict": "cancelled", "message": wish["message"], "exit_code": None, "started_at": now,
+        "finished_at": now, "peak_memory": None, "said": "",
+    }  # fmt: skip
+    files.write(folder, files.STATUS, status)
+
+
+def _read_status(folder: Path) -> TaskStatus | None:
+    status = files.read(folder, files.STATUS)
+    if status is None:
+        return None
+    return TaskStatus(
+        "ended",
+        verdict=status["verdict"],
+        exit_code=status["exit_code"],
+        message=status["message"],
+        last_words=last_words(folder, status["said"], status["exit_code"]),
+        started_at=moment(status["started_at"]),
+        finished_at=moment(status["finished_at"]),
+        peak_memory_bytes=status["peak_memory"],
+    )

@@ -1,0 +1,166 @@
+"""Taking in what a task on another machine left: its log while it is written, then its files.
+
+All of it may be repeated, and interrupted by a kill anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Literal, cast
+
+from nablahub.jobs.runners import folder as files
+from nablahub.jobs.runners.contract import TaskName
+from nablahub.jobs.runners.reading import log_size
+from nablahub.jobs.runners.remove import remove_tree
+
+Part = Literal["artifacts", "outputs"]
+#: How long the log is that came, and how long the file that was left of it.
+_TAKEN = "log.json"
+_AHEAD = 16
+
+
+class Receiving:
+    """Lays what comes into the tasks' folders.
+
+    Parameters
+    ----------
+    jobs
+        The folder that holds a folder for each task.
+    """
+
+    def __init__(self, jobs: Path) -> None:
+        self._jobs = jobs
+        self._locks: dict[TaskName, asyncio.Lock] = {}
+
+    async def log(self, name: TaskName, offset: int, chunks: AsyncIterator[bytes]) -> int:
+        """Take a part of a log and return how many bytes of it there are now.
+
+        What came before is passed over, and what would leave a gap is not taken: the sender goes on
+        from the number it is told.
+        """
+        folder = self._jobs / name
+        async with self._lock(name):
+            if files.read(folder, files.STATUS) is not None:
+                return offset + sum([len(part) async for part in chunks])
+            have = await asyncio.to_thread(taken, folder)
+            async for part in chunks:
+                new = part[have - offset :] if offset <= have else b""
+                offset += len(part)
+                if new:
+                    await asyncio.to_thread(_append, folder, new, have)
+                    have += len(new)
+            return have
+
+    async def tree(self, name: TaskName, part: Part, chunks: AsyncIterator[bytes]) -> None:
+        """Take a folder as a tar archive; it replaces what came of it before.
+
+        Raises
+        ------
+        tarfile.TarError
+            It is no archive, or it names a place outside of the folder.
+        """
+        async with self._lock(name):
+            waiting: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
+            work = asyncio.create_task(
+                asyncio.to_thread(_unpack, self._jobs / name, part, _Reader(waiting))
+            )
+            last: bytes | None = None  # Whoever sends it went away in the midst of it.
+            try:
+                async for data in chunks:
+                    if data:
+                        await _put(waiting, data, work)
+                last = b""
+            finally:
+                await _put(waiting, last, work)
+                await work
+
+    def _lock(self, name: TaskName) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    def forget(self, name: TaskName) -> None:
+        """Nothing more will come of a task."""
+        self._locks.pop(name, None)
+
+
+async def _put(
+    waiting: queue.Queue[bytes | None], data: bytes | None, work: asyncio.Task[None]
+) -> None:
+    """Hand bytes on to the thread that unpacks; dropped when that has ended."""
+    while not work.done():
+        with contextlib.suppress(queue.Full):
+            await asyncio.to_thread(waiting.put, data, timeout=1)
+            return
+
+
+def taken(folder: Path) -> int:
+    """How many bytes of a task's log have come, those that were cut out of it included."""
+    size = log_size(folder)
+    known = files.read(folder, _TAKEN)
+    return size if known is None else int(known["came"]) + max(0, size - int(known["kept"]))
+
+
+def _append(folder: Path, data: bytes, have: int) -> None:
+    with (folder / files.LOG).open("ab") as log:
+        log.write(data)
+        log.flush()
+    size = log_size(folder)
+    if size > files.LOG_KEPT + files.LOG_TAIL:
+        # Before the cut: a kill between the two leaves a log whose middle will be cut out anyway.
+        kept = files.LOG_KEPT + len(files.LOG_CUT) + files.LOG_END
+        files.write(folder, _TAKEN, {"came": have + len(data), "kept": kept})
+        files.trim_log(folder)
+
+
+class _Reader:
+    """The other end of the queue, as a file."""
+
+    def __init__(self, waiting: queue.Queue[bytes | None]) -> None:
+        self._waiting = waiting
+        self._rest = b""
+        self._over = False
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; empty at the end."""
+        while not self._rest and not self._over:
+            data = self._waiting.get()
+            if data is None:
+                raise ConnectionError("the sender went away")
+            self._rest, self._over = data, not data
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
+
+
+def _unpack(folder: Path, part: Part, source: _Reader) -> None:
+    """Unpack an archive beside the folder that it shall become.
+
+    Only folders and regular files are made, and all of them here: so no name can lead outside but
+    one that says so.
+    """
+    new = folder / f".{part}.new"
+    remove_tree(new)
+    new.mkdir(mode=0o700, parents=True)
+    with tarfile.open(mode="r|", fileobj=cast("IO[bytes]", source)) as archive:
+        for entry in archive:
+            path = PurePosixPath(entry.name)
+            if path.is_absolute() or ".." in path.parts or "\0" in entry.name:
+                raise tarfile.TarError(f"{entry.name!r} leads out of the folder")
+            target = new / path
+            if entry.isdir():
+                target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elif entry.isreg():
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                mode = 0o700 if entry.mode & 0o100 else 0o600
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+                content = archive.extractfile(entry)
+                assert content is not None
+                with os.fdopen(os.open(target, flags, mode), "wb") as file:
+                    while data := content.read(1 << 20):
+                        file.write(data)
+    remove_tree(folder / part)
+    new.rename(folder / part)
