@@ -101,9 +101,10 @@ class KubernetesPlace:
     async def get(self, volume: str, name: str) -> str | None:
         script = (
             "import json, pathlib, sys; p = pathlib.Path(sys.argv[1]); "
-            "print(json.dumps(p.read_text() if p.exists() else None))"
+            "print('=' + json.dumps(p.read_text() if p.exists() else None))"
         )
-        said = json.loads(await self._in_volume(volume, script, name))
+        # Without the sign the client would take the answer for JSON of its own.
+        said = json.loads((await self._in_volume(volume, script, name)).removeprefix("="))
         assert said is None or isinstance(said, str)
         return said
 
