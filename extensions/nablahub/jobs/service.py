@@ -12,12 +12,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from nablahub.core import sandbox
 from nablahub.core.context import Context
 from nablahub.core.database import after_commit
 from nablahub.core.events import Event
 from nablahub.core.ids import new_id
-from nablahub.core.instances import Machine, Offer
+from nablahub.core.instances import Offer
 from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
@@ -27,10 +26,9 @@ from nablahub.jobs.capacity import Capacity
 from nablahub.jobs.changing import announce
 from nablahub.jobs.data import Materialiser
 from nablahub.jobs.errors import JobOwned, JobRuns, NoSuchJob, SandboxUnavailable
+from nablahub.jobs.grounds import choose
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
-from nablahub.jobs.runners.process import procfs
-from nablahub.jobs.runners.process.runner import ProcessRunner
 from nablahub.jobs.steps import Machinery, Steps
 from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfinished
 from nablahub.jobs.submission import Submission
@@ -77,22 +75,17 @@ class JobService:
         settings = context.settings
         datasets = context.get(DatasetService)
         sources: dict[str, Materialiser] = {"dataset": datasets, "model": context.get(ModelService)}
-        self.machine = Machine.detect()
         self.layout = LocalLayout(settings, sources)
+        self.ground = choose(settings, self.layout)
+        self.machine = self.ground.machine
         self.capacity = Capacity(self.machine)
-        missing = sandbox.probe()
-        self._no_sandbox = None if settings.unsandboxed else missing
-        # Who accepts to go without a sandbox still has one where one can be made.
-        bare = settings.unsandboxed and missing is not None
-        self.runner: Runner = ProcessRunner(
-            settings.state.jobs, settings.state.run, self.layout, unsandboxed=bare
-        )
-        self._submission = Submission(self.machine, context.instances, sources, datasets)
+        self.runner: Runner = self.ground.runner
+        self._submission = Submission(self.ground, context.instances, sources, datasets)
         self._waiters = Waiters({})
         self._beside: set[asyncio.Task[None]] = set()
         machinery = Machinery(
             context=context, runner=self.runner, layout=self.layout, committer=datasets,
-            capacity=self.capacity, boot=procfs.boot_id(), changed=self._waiters.tell,
+            capacity=self.capacity, ground=self.ground, changed=self._waiters.tell,
         )  # fmt: skip
         self._recent = machinery.recent
         context.reconciler.register("job", Steps(machinery).step)
@@ -164,8 +157,8 @@ class JobService:
         if name_key is not None and (known := by_key(session, name_key)) is not None:
             return known
         project = self._context.get(ProjectService).row(session, who, spec.project_id)
-        if self._no_sandbox is not None:
-            raise SandboxUnavailable(self._no_sandbox)
+        if self.ground.missing is not None:
+            raise SandboxUnavailable(self.ground.missing)
         owned = owner is not None
         pinned, instance = self._submission.pin(session, who, project.team_id, spec, owned=owned)
         stored = pinned.model_dump(mode="json")

@@ -23,6 +23,7 @@ from nablahub.jobs.capacity import Capacity
 from nablahub.jobs.changing import Changed, advance, announce
 from nablahub.jobs.collect import collect
 from nablahub.jobs.data import Committer
+from nablahub.jobs.grounds import Ground
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.rules import Change, objection
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskRefused, TaskSpec, TaskStatus
@@ -51,7 +52,7 @@ class Machinery:
     layout: LocalLayout
     committer: Committer
     capacity: Capacity
-    boot: str
+    ground: Ground
     changed: Changed
     #: Of jobs that are being started; a token is never stored, so a new life makes a new one.
     tokens: dict[str, str] = field(default_factory=dict)
@@ -109,7 +110,7 @@ class Steps:
             await self._finish(job, Ending("Error", "environment", str(error)))
             return None
 
-        change = Change("Provisioned", boot=self._m.boot)
+        change = Change("Provisioned", boot=self._m.ground.boot)
         if objection(job, change) is not None:
             self._read_again(job)
             return None
@@ -131,6 +132,8 @@ class Steps:
         return row
 
     async def _build_environments(self, job: JobRow) -> None:
+        if self._m.ground.images is not None:
+            return  # They are in images, built by others.
         spec = spec_of(job)
         environments = self._m.layout.environments
         for name in (*spec.tools, resolve(spec.environment)):
@@ -142,7 +145,7 @@ class Steps:
     async def _start(self, job: JobRow) -> bool:
         """Start the task unless it was; False when the job has ended by that."""
         task = self._task(job)
-        if job.boot != self._m.boot:
+        if job.boot != self._m.ground.boot:
             status = await self._m.runner.look(task)
             if status.phase != "absent":
                 return True
@@ -208,6 +211,9 @@ class Steps:
         )
 
     async def _store_running(self, job: JobRow, status: TaskStatus) -> None:
+        if status.started_at is None and job.state == "Provisioned":
+            await self._say(job, status.message)
+            return
         known = (job.state, job.ready, job.address)
         if known == ("Running", status.ready, status.address):
             return

@@ -17,6 +17,7 @@ from nablahub.jobs.errors import (
     InvalidJob,
     UnknownInstanceType,
 )
+from nablahub.jobs.grounds import Ground
 from nablahub.jobs.types import Input, JobSpec, Output
 
 POINTER = "/instance_type"
@@ -27,8 +28,8 @@ class Submission:
 
     Parameters
     ----------
-    machine : Machine or None
-        What jobs run on; None where a cluster decides what fits.
+    ground : Ground
+        What jobs run on.
     instances : LiveCatalogue
         The instance types.
     sources : mapping of str to Materialiser
@@ -39,12 +40,14 @@ class Submission:
 
     def __init__(
         self,
-        machine: Machine | None,
+        ground: Ground,
         instances: LiveCatalogue,
         sources: Mapping[str, Materialiser],
         committer: Committer,
     ) -> None:
-        self._machine = machine
+        self._ground = ground
+        # A cluster decides by itself what fits.
+        self._machine = None if ground.endless else ground.machine
         self._instances = instances
         self._sources = sources
         self._committer = committer
@@ -73,7 +76,7 @@ class Submission:
         errors: list[NablaError] = []
         given: list[InstanceType] = []
         checks: list[Callable[[], object]] = [
-            lambda: check_environment(spec.environment),
+            lambda: check_environment(spec.environment, self._ground.images),
             lambda: given.append(self._instance(None if owned else who, spec)),
             lambda: _check_tools(spec.tools),
             lambda: _check_files(spec),
@@ -169,10 +172,25 @@ class Submission:
         return given.model_copy(update={"ref": row.id})
 
 
-def check_environment(asked: str, pointer: str = "/environment") -> str:
-    """Return the environment that answers to a name or image; UnknownEnvironment when none does."""
-    name = resolve(asked)
-    if name is None:
+def check_environment(
+    asked: str, images: frozenset[str] | None = None, pointer: str = "/environment"
+) -> str:
+    """Return the environment that answers to a name or image.
+
+    Parameters
+    ----------
+    images : frozenset of str or None
+        The environments there are; None for all of the table.
+
+    Raises
+    ------
+    UnknownEnvironment
+        None answers to it.
+    """
+    name = resolve(asked) or asked
+    if name not in (TABLE if images is None else images) or (
+        name in TABLE and not TABLE[name].jobs
+    ):
         raise UnknownEnvironment(asked, pointer=pointer)
     return name
 

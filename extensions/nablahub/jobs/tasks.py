@@ -70,7 +70,8 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, token: str)
         name=TaskName(job.id),
         kind=spec.kind,
         command=tuple(spec.command),
-        environment=resolve(spec.environment),
+        # Images have names of their own beside the table's.
+        environment=resolve(spec.environment) or spec.environment,
         tools=tuple(spec.tools),
         env=spec.env | _own_variables(job, settings, token),
         mounts=tuple(_mounts(job, spec)),

@@ -1,0 +1,92 @@
+"""Where jobs run: the one place that knows which runner it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nablahub.core import sandbox
+from nablahub.core.instances import CATALOGUE, Gpu, Machine
+from nablahub.core.settings import Settings
+from nablahub.jobs.layout import LocalLayout
+from nablahub.jobs.runners.contract import Runner
+from nablahub.jobs.runners.process import procfs
+from nablahub.jobs.runners.process.runner import ProcessRunner
+from nablahub.jobs.runners.receiving import Receiving
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What jobs run on.
+
+    Parameters
+    ----------
+    runner : Runner
+        Starts them.
+    machine : Machine
+        What there is for all of them together.
+    boot : str
+        What a task that has begun does not outlive: another one means that it is gone.
+    missing : str or None
+        Why no job can run here.
+    images : frozenset of str or None
+        The environments there are; None for all of the table, which are built when needed.
+    endless : bool
+        Whether the machine stands for a cluster, which decides by itself what fits and when.
+    receiving : Receiving or None
+        Who takes in what tasks on other machines send.
+    """
+
+    runner: Runner
+    machine: Machine
+    boot: str
+    missing: str | None = None
+    images: frozenset[str] | None = None
+    endless: bool = False
+    receiving: Receiving | None = None
+
+
+def choose(settings: Settings, layout: LocalLayout) -> Ground:
+    """Return what the settings say that jobs run on."""
+    return _cluster(settings, layout) if settings.runner == "kubernetes" else _own(settings, layout)
+
+
+def _own(settings: Settings, layout: LocalLayout) -> Ground:
+    missing = sandbox.probe()
+    # Who accepts to go without a sandbox still has one where one can be made.
+    bare = settings.unsandboxed and missing is not None
+    return Ground(
+        runner=ProcessRunner(
+            settings.state.jobs, settings.state.run, layout, unsandboxed=bare
+        ),
+        machine=Machine.detect(),
+        boot=procfs.boot_id(),
+        missing=None if settings.unsandboxed else missing,
+    )  # fmt: skip
+
+
+def _cluster(settings: Settings, layout: LocalLayout) -> Ground:
+    # Here and not above: the extra [kubernetes] is installed where it is chosen.
+    from nablahub.jobs.runners.kubernetes.runner import KubernetesRunner
+
+    runner = KubernetesRunner(
+        settings.state.jobs, settings.kubernetes, settings.jobs_url, layout, settings.state.cache
+    )
+    return Ground(
+        runner=runner,
+        machine=_endless(),
+        boot=f"cluster:{settings.kubernetes.hub}",
+        images=frozenset({"default", *settings.kubernetes.images}),
+        endless=True,
+        receiving=runner.receiving,
+    )
+
+
+def _endless() -> Machine:
+    """A machine on which every instance type fits any number of times: the cluster queues."""
+    gpus = tuple(
+        Gpu(kind.gpu, kind.gpu_memory_gib)
+        for kind in CATALOGUE.values()
+        if kind.gpu is not None
+        for _ in range(kind.gpus)
+    )
+    return Machine(cpus=1 << 30, memory_gib=float(1 << 40), gpus=gpus)

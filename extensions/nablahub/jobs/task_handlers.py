@@ -1,0 +1,75 @@
+"""Operations that the pod of a job uses to bring out what its command left; nobody else may."""
+
+from __future__ import annotations
+
+import tarfile
+from typing import cast
+
+from pydantic import Field
+
+from nablahub.core.errors import Malformed
+from nablahub.core.operations import StreamCall, stream
+from nablahub.core.wire import Body, Resource
+from nablahub.jobs.errors import NoSuchJob
+from nablahub.jobs.runners.contract import TaskName
+from nablahub.jobs.runners.receiving import Part, Receiving
+from nablahub.jobs.service import JobService
+from nablahub.jobs.types import LONGEST_LOG
+
+PARTS = ("artifacts", "outputs")
+
+
+class TakenLog(Resource):
+    """How much of a job's log is there."""
+
+    size: int = Field(description="Bytes; the sender goes on from there")
+
+
+class TaskLogQuery(Body):
+    """Where a part of a log begins."""
+
+    offset: int = Field(
+        ge=0, le=LONGEST_LOG, description="The byte of the log that the body begins with"
+    )
+
+
+@stream(
+    "PUT", "/jobs/{job}/task/log", scope="jobs:write", query=TaskLogQuery,
+    consumes="application/octet-stream",
+)  # fmt: skip
+async def put_log(call: StreamCall) -> TakenLog:
+    """Take a part of a job's log, from its own pod; what came before is passed over."""
+    receiving = _receiving(call)
+    size = await receiving.log(_own(call), call.query.offset, call.chunks())
+    return TakenLog(size=size)
+
+
+@stream(
+    "PUT", "/jobs/{job}/task/files/{part}", scope="jobs:write", status=204,
+    consumes="application/x-tar",
+)  # fmt: skip
+async def put_files(call: StreamCall) -> None:
+    """Take a job's `artifacts` or `outputs` as a tar archive, from its own pod."""
+    receiving = _receiving(call)
+    part = call.path["part"]
+    if part not in PARTS:
+        raise NoSuchJob(call.path["job"])
+    try:
+        await receiving.tree(_own(call), cast("Part", part), call.chunks())
+    except tarfile.TarError as error:
+        raise Malformed(f"That is no archive of files: {error}.") from error
+
+
+def _own(call: StreamCall) -> TaskName:
+    """Return the task whose token is used; NoSuchJob when it is another's."""
+    if call.who.job_id is None or call.who.job_id != call.path["job"]:
+        raise NoSuchJob(call.path["job"])
+    return TaskName(call.who.job_id)
+
+
+def _receiving(call: StreamCall) -> Receiving:
+    _own(call)
+    receiving = call.get(JobService).ground.receiving
+    if receiving is None:  # Its tasks run on this machine: they have nothing to send.
+        raise NoSuchJob(call.path["job"])
+    return receiving
