@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
 from traitlets import (
     Bool,
     Enum,
@@ -23,6 +24,7 @@ from traitlets.config.loader import LazyConfigValue
 
 from nablahub.core.errors import NablaError
 from nablahub.core.instances import DEFAULT_INSTANCE
+from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir, default_state_dir
 from nablahub_hub.local.config import LocalConfig
@@ -145,6 +147,8 @@ class NablaHub(Configurable):
         """,
     ).tag(config=True)
 
+    runner = of_service("runner")
+    kubernetes = of_service("kubernetes")
     unsandboxed = of_service("unsandboxed")
     environments_dir = of_service("environments_dir")
     proxy_token_file = of_service("proxy_token_file")
@@ -242,6 +246,19 @@ class NablaHub(Configurable):
                 f"not {proposal['value']!r}"
             )
         return str(path)
+
+    @validate("kubernetes")
+    def _check_kubernetes(self, proposal: Any) -> Any:
+        try:
+            KubernetesSettings.model_validate(dict(proposal["value"]))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise TraitError(
+                "The 'kubernetes' trait of a NablaHub instance has something wrong at "
+                f"{where!r}: {first['msg']}"
+            ) from error
+        return proposal["value"]
 
     @property
     def state(self) -> StateDir:

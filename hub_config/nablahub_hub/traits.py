@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
-from traitlets import Bool, Float, Integer, TraitType, Unicode
+from pydantic import BaseModel
+from traitlets import Bool, Dict, Enum, Float, Integer, TraitType, Unicode
 
 from nablahub.core.settings import Settings
 
@@ -15,7 +16,8 @@ def of_service(name: str) -> TraitType[Any, Any]:
     Parameters
     ----------
     name : str
-        A field of ``nablahub.core.settings.Settings``; paths become strings, empty for None.
+        A field of ``nablahub.core.settings.Settings``; paths become strings, empty for None, and
+        models dictionaries.
 
     Raises
     ------
@@ -33,8 +35,21 @@ def of_service(name: str) -> TraitType[Any, Any]:
         made = Integer(field.default, min=low, max=high, help=words)
     elif field.annotation is float:
         made = Float(field.default, min=low, max=high, help=words)
+    elif get_origin(field.annotation) is Literal:
+        made = Enum(list(get_args(field.annotation)), default_value=field.default, help=words)
+    elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        made = Dict(help=f"{words}\n\n{_fields(field.annotation)}")
     else:
         made = Unicode(field.default or "", help=words)
     extra = field.json_schema_extra
     unit = {"unit": extra["unit"]} if isinstance(extra, dict) and "unit" in extra else {}
     return made.tag(config=True, **unit)
+
+
+def _fields(model: type[BaseModel]) -> str:
+    """Return a list of what a dictionary may hold."""
+    lines = []
+    for name, field in model.model_fields.items():
+        shown = f" (default ``{field.default}``)" if field.default not in (None, "", (), {}) else ""
+        lines.append(f"* ``{name}``: {field.description}{shown}")
+    return "\n".join(lines)

@@ -37,7 +37,9 @@ class KubernetesSettings(BaseModel):
     images: dict[str, str] = Field(
         default_factory=dict, description="Images of further environments, by their names"
     )
-    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="When nodes pull images"
+    )
     pull_secrets: tuple[str, ...] = Field(
         default=(), description="Names of Secrets by which images are pulled"
     )

@@ -44,7 +44,7 @@ def test_each_setting_reaches_the_service(tmp_path: Path) -> None:
     values: dict[str, object] = {
         "dataset_quota_bytes": 1, "min_free_bytes": 2, "event_retention": 3, "max_body_bytes": 4096,
         "max_upload_bytes": 5, "introspection_seconds": 6.5, "unsandboxed": True,
-        "service_host": "127.0.0.3", "public_url": "https://hub.example.org",
+        "service_host": "127.0.0.3", "runner": "kubernetes", "public_url": "https://hub.example.org",
     }  # fmt: skip
     found = told(tmp_path / "s", environments_dir=str(tmp_path / "e"), **values)
     assert {name: getattr(found, name) for name in values} == values
