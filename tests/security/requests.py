@@ -217,6 +217,12 @@ PROXYS: dict[tuple[str, str], Maker] = {
     ("GET", "/deployment-routes"): of("/deployment-routes"),
 }
 
+#: What only the pod of a job may use, with the job's own token: for people it does not exist.
+PODS: dict[tuple[str, str], Maker] = {
+    ("PUT", "/jobs/{job}/task/log"): of("/jobs/{job}/task/log", offset="0"),
+    ("PUT", "/jobs/{job}/task/files/{part}"): of("/jobs/{job}/task/files/artifacts"),
+}
+
 NOBODYS: dict[tuple[str, str], Maker] = {
     ("GET", "/whoami"): of("/whoami"),
     ("GET", "/teams"): of("/teams"),

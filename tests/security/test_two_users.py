@@ -9,7 +9,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.security.requests import API, NOBODYS, OWNED, PROXYS, Maker, Request
+from tests.security.requests import API, NOBODYS, OWNED, PODS, PROXYS, Maker, Request
 from tests.security.world import World, build
 from tests.support.hub import RunningHub
 
@@ -89,7 +89,7 @@ def check_documented(document: dict[str, Any], route: tuple[str, str], answer: A
 
 
 def test_the_walk_knows_every_route(routes: set[tuple[str, str]]) -> None:
-    assert routes == OWNED.keys() | NOBODYS.keys() | PROXYS.keys() | PUBLIC
+    assert routes == OWNED.keys() | NOBODYS.keys() | PODS.keys() | PROXYS.keys() | PUBLIC
     assert not OWNED.keys() & NOBODYS.keys()
 
 
@@ -131,11 +131,20 @@ def test_what_is_the_proxys_does_not_exist_for_people(
         assert answer.status_code == 404
 
 
+@pytest.mark.parametrize("name", ["alice", "bob"])
+@pytest.mark.parametrize("route", sorted(PODS), ids=" ".join)
+def test_what_is_a_pods_exists_for_no_user(
+    route: tuple[str, str], name: str, http: httpx.Client, hub: RunningHub, world: World
+) -> None:
+    answer = send(http, hub, route[0], PODS[route](world), hub.token(name))
+    assert answer.status_code == 404, answer.text
+
+
 @pytest.mark.parametrize("token", [None, "x", "wrong", "nhr_wrong", "nhk_wrong", "nht_wrong"])
 def test_without_a_token_nothing_is_said(
     token: str | None, http: httpx.Client, hub: RunningHub, world: World
 ) -> None:
-    makers: dict[tuple[str, str], Maker] = {**OWNED, **NOBODYS, **PROXYS}
+    makers: dict[tuple[str, str], Maker] = {**OWNED, **NOBODYS, **PROXYS, **PODS}
     for (method, path), make in makers.items():
         answer = send(http, hub, method, make(world), token)
         assert answer.status_code in (401, 403), (method, path, answer.status_code)

@@ -111,7 +111,8 @@ class RunningService:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._main, daemon=True)
         self._transports: list[Transport] = []
-        self.port = 0
+        self.host: str = settings.get("service_host", "127.0.0.1")
+        self.port: int = settings.get("service_port", 0)
 
     def start(self) -> RunningService:
         """Start and wait until it listens; raises what its start raised."""
@@ -141,7 +142,7 @@ class RunningService:
     @property
     def url(self) -> str:
         """The service's root."""
-        return f"http://127.0.0.1:{self.port}/services/nablahub"
+        return f"http://{self.host}:{self.port}/services/nablahub"
 
     def transport(self, name: str = "alice") -> Transport:
         """Return a transport of a user."""
@@ -167,7 +168,7 @@ class RunningService:
         hub_server = HTTPServer(self.fake.application())
         hub_sockets = bind_sockets(0, "127.0.0.1")
         hub_server.add_sockets(hub_sockets)
-        sockets = bind_sockets(0, "127.0.0.1")
+        sockets = bind_sockets(self.port, self.host)
         self.port = sockets[0].getsockname()[1]
         base = {
             "state_dir": self.state.root,
@@ -175,7 +176,9 @@ class RunningService:
             "hub_api_url": f"http://127.0.0.1:{hub_sockets[0].getsockname()[1]}/hub/api",
             "service_port": self.port,
         }
-        self.settings = Settings.model_validate({**base, **self._settings})
+        self.settings = Settings.model_validate(
+            {**base, **self._settings, "service_port": self.port}
+        )
         self.service = Service(self.settings, self._extensions)
         await self.service.start()
         server = HTTPServer(

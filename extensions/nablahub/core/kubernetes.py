@@ -59,6 +59,12 @@ class KubernetesSettings(BaseModel):
         description="A claim that holds the hub's cache folder, from which dataset versions are "
         "shown; without it each pod downloads what it reads",
     )
+    cpu_request: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of a job's CPUs that is kept free for it; below 1, nodes are overbooked",
+    )
     stuck_seconds: float = Field(
         default=120, gt=0, description="How long a pod may fail to end once its command has ended"
     )

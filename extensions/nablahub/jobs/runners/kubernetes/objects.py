@@ -22,7 +22,7 @@ from nablahub.jobs.runners.contract import (
     TaskSpec,
 )
 from nablahub.jobs.runners.kubernetes.names import TASK, claim_name, labels, object_name
-from nablahub.jobs.runners.kubernetes.pod import HOME, PORT, pod_template
+from nablahub.jobs.runners.kubernetes.pod import HOME, PORT, fetched, pod_template
 
 type Object = dict[str, Any]
 
@@ -93,11 +93,13 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
         "timeout": task.timeout_seconds,
         "grace": task.grace_seconds,
         "memory": task.resources.memory_bytes,
-        "commit": {
-            "url": f"{cluster.service_url}/api/v1/jobs/{task.name}/task",
-            "token": task.env.get("NABLAHUB_TOKEN", ""),
-            "outputs": any(mount.kind == "output" for mount in task.mounts),
-        },
+        "service": {"url": cluster.service_url, "token": task.env.get("NABLAHUB_TOKEN", "")},
+        "path": f"/api/v1/jobs/{task.name}/task",
+        "outputs": any(mount.kind == "output" for mount in task.mounts),
+        "fetch": [
+            {"kind": mount.kind, "ref": mount.ref, "to": to}
+            for to, mount in fetched(task, cluster.settings)
+        ],
     }
     data = {"task.json": json.dumps(content, ensure_ascii=False)}
     data |= {f"string-{n}": m.ref for n, m in enumerate(task.mounts) if m.kind == "string"}

@@ -12,9 +12,11 @@ from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.contract import (
     ARTIFACTS,
     CONTROL,
+    ENVIRONMENT,
     LIBRARY,
     OUTPUTS,
     WORK,
+    Mount,
     Resources,
     TaskSpec,
 )
@@ -24,6 +26,7 @@ type Object = dict[str, Any]
 
 MAIN: Final = "main"
 COMMIT: Final = "commit"
+FETCH: Final = "fetch"
 HOME: Final = "/home/nabla"
 PORT: Final = 8080
 USER: Final = 1000
@@ -59,9 +62,11 @@ def pod_template(task: TaskSpec, settings: KubernetesSettings, image: str) -> Ob
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_main(task, settings, image), _commit(settings, image)],
+        "containers": [_main(task, settings, image), _commit(settings)],
         "volumes": _volumes(task, settings),
     }
+    if fetched(task, settings):
+        spec["initContainers"] = [_fetch(settings)]
     if settings.service_account is not None:
         spec["serviceAccountName"] = settings.service_account
     if settings.pull_secrets:
@@ -71,7 +76,7 @@ def pod_template(task: TaskSpec, settings: KubernetesSettings, image: str) -> Ob
 
 def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
     container = _container(MAIN, "supervisor", settings, image)
-    container["resources"] = _resources(task.resources)
+    container["resources"] = _resources(task.resources, settings)
     container["volumeMounts"] = [
         {"name": name, "mountPath": path} for name, path in _OWN.items()
     ] + [
@@ -92,6 +97,10 @@ def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
             container["volumeMounts"].append(
                 {"name": "outputs", "mountPath": mount.path, "subPath": mount.ref}
             )
+    for to, mount in fetched(task, settings):
+        container["volumeMounts"].append(
+            {"name": "fetched", "mountPath": mount.path, "subPath": to, "readOnly": True}
+        )
     if task.kind == "serve":
         container["ports"] = [{"containerPort": PORT}]
         container["readinessProbe"] = {
@@ -102,8 +111,34 @@ def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
     return container
 
 
-def _commit(settings: KubernetesSettings, image: str) -> Object:
-    container = _container(COMMIT, "commit", settings, image)
+def fetched(task: TaskSpec, settings: KubernetesSettings) -> list[tuple[str, Mount]]:
+    """What is downloaded before a task begins, and under which name."""
+    if settings.cache_claim is not None:
+        return []
+    return [
+        (str(n), mount) for n, mount in enumerate(task.mounts) if mount.kind in ("dataset", "model")
+    ]
+
+
+def _fetch(settings: KubernetesSettings) -> Object:
+    container = _container(FETCH, "fetch", settings, settings.image)
+    # The client wants more than Python has: the packages of the image's environment.
+    container["command"][0] = f"{ENVIRONMENT}/bin/python"
+    container["resources"] = {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"memory": "512Mi"},
+    }
+    container["volumeMounts"] = [
+        {"name": "fetched", "mountPath": "/fetched"},
+        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "task", "mountPath": f"{_TASK}/task.json", "subPath": "task.json"},
+    ]
+    return container
+
+
+def _commit(settings: KubernetesSettings) -> Object:
+    # From our own image: what a user's image holds must not decide how its files come out.
+    container = _container(COMMIT, "commit", settings, settings.image)
     container["resources"] = _COMMIT_RESOURCES
     container["volumeMounts"] = [
         {"name": "artifacts", "mountPath": ARTIFACTS, "readOnly": True},
@@ -127,25 +162,29 @@ def _container(name: str, module: str, settings: KubernetesSettings, image: str)
     }
 
 
-def _resources(wanted: Resources) -> Object:
-    """Requests and limits alike, so that a pod is the last that a node in need evicts.
+def _resources(wanted: Resources, settings: KubernetesSettings) -> Object:
+    """Requests and limits alike: a pod that keeps to its limits is not what a node in need evicts.
 
-    https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/
+    https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/
     """
     found: Object = {}
-    if wanted.cpus is not None:
-        found["cpu"] = str(wanted.cpus)
     if wanted.memory_bytes is not None:
         found["memory"] = str(wanted.memory_bytes)
     if wanted.gpus:
         found["nvidia.com/gpu"] = str(wanted.gpus)
-    return {"requests": found, "limits": dict(found)} if found else {}
+    requests, limits = dict(found), dict(found)
+    if wanted.cpus is not None:
+        limits["cpu"] = str(wanted.cpus)
+        requests["cpu"] = f"{round(1000 * wanted.cpus * settings.cpu_request)}m"
+    return {"requests": requests, "limits": limits} if limits else {}
 
 
 def _volumes(task: TaskSpec, settings: KubernetesSettings) -> list[Object]:
     volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in (*_OWN, "shared")]
     if any(mount.kind == "own" for mount in task.mounts):
         volumes.append({"name": "own", "emptyDir": {}})
+    if fetched(task, settings):
+        volumes.append({"name": "fetched", "emptyDir": {}})
     wish = {"fieldPath": f"metadata.annotations['{CANCEL}']"}
     return [
         *volumes,

@@ -83,6 +83,8 @@ def see(pod: Object) -> Seen:
     """How far a pod has come."""
     status = pod.get("status", {})
     deleted = "deletionTimestamp" in pod["metadata"]
+    if not_fetched := _not_fetched(status):
+        return Seen("hopeless", not_fetched, deleted=deleted)
     if status.get("phase") in ("Succeeded", "Failed"):
         return Seen("ended", deleted=deleted)
     main = _container(status, MAIN)
@@ -104,11 +106,16 @@ def see(pod: Object) -> Seen:
         hopeless = _hopeless(waits, container.get("image", ""))
         if hopeless:
             return Seen("hopeless", hopeless, deleted=deleted)
-        failed = container.get("state", {}).get("terminated", {})
-        if failed.get("exitCode", 0) != 0 and container in first:
-            words = failed.get("message") or f"exit code {failed['exitCode']}"
-            return Seen("hopeless", f"Its inputs could not be fetched: {words}", deleted=deleted)
     return Seen("waiting", _why_it_waits(status), deleted=deleted)
+
+
+def _not_fetched(status: Object) -> str:
+    for container in status.get("initContainerStatuses", ()):
+        failed = container.get("state", {}).get("terminated", {})
+        if failed.get("exitCode", 0) != 0:
+            words = failed.get("message") or f"exit code {failed['exitCode']}."
+            return f"Its inputs could not be fetched: {words}"
+    return ""
 
 
 def _hopeless(waits: Object, image: str) -> str:

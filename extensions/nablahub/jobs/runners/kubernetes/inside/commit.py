@@ -42,7 +42,7 @@ class Service:
     Parameters
     ----------
     url
-        The task's own path, such as `http://hub:8081/services/nablahub/api/v1/jobs/j1/task`.
+        The task's own address, such as `http://hub:8081/services/nablahub/api/v1/jobs/j1/task`.
     token
         The run's token.
     """
@@ -183,11 +183,11 @@ def main() -> int:
         places.drain(begun)
     ended, tell = os.pipe()
     threading.Thread(target=_wait_for_end, args=(tell,), daemon=True).start()
-    service = Service(task["commit"]["url"], task["commit"]["token"])
+    service = Service(task["service"]["url"] + task["path"], task["service"]["token"])
     try:
         send_log(service, ended)
         service.tree("artifacts", Path("/artifacts"))
-        if task["commit"]["outputs"] and _succeeded():
+        if task["outputs"] and _succeeded():
             service.tree("outputs", Path("/outputs"))
     except Refused as error:
         places.TERMINATION.write_text(str(error)[: places.TERMINATION_BYTES // 4])

@@ -1,0 +1,126 @@
+"""What a cluster does to tasks: evictions, images that are not there, an API that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from kubernetes_asyncio import client
+
+from nablahub.jobs.runners.contract import Resources, TaskName
+from nablahub.jobs.runners.kubernetes.names import object_name
+from tests.cluster.places import KubernetesPlace
+from tests.cluster.target import Cluster
+from tests.contract.places import Watcher
+from tests.contract.suite import ONE, lines, log, shell
+
+
+async def changed(cluster: Cluster, tmp_path: Path, **settings: object) -> KubernetesPlace:
+    """A place whose settings differ."""
+    made = KubernetesPlace(tmp_path, cluster, **settings)
+    await made.open()
+    return made
+
+
+async def test_an_evicted_task_is_lost_with_the_reason(place: KubernetesPlace) -> None:
+    task = shell("echo run; sleep 600")
+    await place.runner.start(task)
+    assert await lines(place, task, 1) == ["run"]
+    pod = await place.pod(ONE)
+    meta = client.V1ObjectMeta(name=pod["metadata"]["name"], namespace=place.cluster.namespace)
+    async with place.cluster.api() as api:
+        await client.CoreV1Api(api).create_namespaced_pod_eviction(
+            pod["metadata"]["name"], place.cluster.namespace, client.V1Eviction(metadata=meta)
+        )
+    status = await Watcher(place).until_ended(task)
+    assert (status.verdict, status.exit_code) == ("lost", None)
+    assert "evicted" in status.message
+    assert await log(place) == "run\n"
+
+
+@pytest.mark.parametrize(
+    ("image", "policy", "words"),
+    [
+        ("localhost/nablahub-nonsuch:1", "Never", "not on the node"),
+        ("127.0.0.1:1/nonsuch:1", "IfNotPresent", "could not be pulled"),
+        ("localhost/NOT valid", "Never", "not valid"),
+    ],
+)
+async def test_an_image_that_cannot_be_had_ends_it(
+    cluster: Cluster, tmp_path: Path, image: str, policy: str, words: str
+) -> None:
+    place = await changed(cluster, tmp_path, image=image, pull_policy=policy)
+    try:
+        task = shell("true")
+        await place.runner.start(task)
+        status = await Watcher(place).until_ended(task)
+        assert status.verdict == "start"
+        assert words in status.message
+        assert await place.api.get("Job", object_name(place.settings.hub, ONE)) is None
+    finally:
+        await place.close()
+
+
+async def test_what_no_node_has_room_for_waits_and_says_so(place: KubernetesPlace) -> None:
+    task = shell("true", resources=Resources(cpus=4000))
+    await place.runner.start(task)
+    heard = asyncio.Event()
+    place.runner.listen(lambda _: heard.set())
+    while "Insufficient cpu" not in (status := await place.runner.look(task)).message:
+        await heard.wait()
+        heard.clear()
+    assert (status.phase, status.started_at) == ("running", None)
+    await place.runner.cancel(ONE, grace_seconds=300, message="enough")
+    assert (await Watcher(place).until_ended(task)).verdict == "cancelled"
+
+
+async def test_an_api_that_is_away_for_a_while_is_waited_for(place: KubernetesPlace) -> None:
+    task = shell("echo one; while [ ! -e /work/go ]; do sleep 0.02; done; echo two",
+                 files={"x": ""}, timeout_seconds=2)  # fmt: skip
+    await place.runner.start(task)
+    assert await lines(place, task, 1) == ["one"]
+    await place.way.close()
+    # It ends while nobody sees the cluster; the log comes by another way and is whole before.
+    while (await place.pod(ONE))["status"]["phase"] not in ("Succeeded", "Failed"):
+        await asyncio.sleep(0.2)
+    assert (await place.runner.look(task)).phase == "running"
+    await place.way.open()
+    assert (await Watcher(place).until_ended(task)).verdict == "timeout"
+
+
+async def test_a_service_that_is_away_loses_no_line(place: KubernetesPlace) -> None:
+    task = shell(
+        "for i in 1 2 3 4 5 6 7 8 9; do echo line $i; sleep 0.2; done; echo > /artifacts/a"
+    )
+    await place.runner.start(task)
+    assert (await lines(place, task, 1))[0] == "line 1"
+    for _ in range(3):
+        await place.restart()
+        await place.receiver.stop()
+        await place.receiver.start(place.runner.receiving)
+    assert (await Watcher(place).until_ended(task)).exit_code == 0
+    assert (await log(place)).splitlines() == [f"line {i}" for i in range(1, 10)]
+    assert (place.runner.artifacts(ONE) / "a").exists()
+
+
+async def test_a_job_removed_by_hand_is_lost(place: KubernetesPlace) -> None:
+    task = shell("echo run; sleep 600")
+    await place.runner.start(task)
+    assert await lines(place, task, 1) == ["run"]
+    watcher = Watcher(place)
+    assert (await place.runner.look(task)).phase == "running"
+    await place.api.delete("Job", object_name(place.settings.hub, ONE))
+    assert (await watcher.until_ended(task)).verdict == "lost"
+
+
+async def test_what_has_no_folder_any_more_is_found_and_forgotten(place: KubernetesPlace) -> None:
+    orphan = TaskName("jorphan")
+    task = shell("sleep 600", name=orphan)
+    await place.runner.start(task)
+    await place.runner.close()
+    (place.jobs / orphan).rename(place.root / "away")
+    await place.restart()
+    assert await place.runner.names() == [orphan]
+    await place.runner.forget(orphan)
+    assert await place.runner.names() == []

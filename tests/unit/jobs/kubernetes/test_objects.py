@@ -1,0 +1,189 @@
+"""The objects of a task, whole, as Kubernetes takes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.jobs.runners.contract import Mount, Resources, TaskName, TaskRefused, TaskSpec
+from nablahub.jobs.runners.kubernetes.names import claim_name, object_name
+from nablahub.jobs.runners.kubernetes.objects import Cluster, check, claims, job, secret
+
+SETTINGS = KubernetesSettings(hub="lab", image="runner:1", namespace="work")
+CLUSTER = Cluster(SETTINGS, "http://hub:8081/services/nablahub")
+META = {
+    "name": "nabla-jone-NAME",
+    "labels": {"app": "nablahub", "nablahub.org/hub": "lab", "component": "job"},
+    "annotations": {"nablahub.org/task": "jone"},
+}
+SAFE = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+TASK_FILE = {"name": "task", "mountPath": "/run/nablahub-task/task.json", "subPath": "task.json"}
+INSIDE = "nablahub.jobs.runners.kubernetes.inside"
+
+
+def task(**fields: Any) -> TaskSpec:
+    return TaskSpec.model_validate({"name": "jone", "command": ["true"], **fields})
+
+
+def plain(made: dict[str, Any]) -> Any:
+    """An object with the task's name as a word, so that it can be written down."""
+    name = object_name("lab", TaskName("jone"))
+    return json.loads(json.dumps(made).replace(name, "nabla-jone-NAME"))
+
+
+def container(name: str, module: str, mounts: list[Any], resources: Any) -> Any:
+    return {
+        "name": name, "image": "runner:1", "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-P", "-s", "-m", f"{INSIDE}.{module}"],
+        "env": [{"name": "PYTHONPATH", "value": "/opt/nablahub/lib"}], "workingDir": "/",
+        "securityContext": SAFE, "resources": resources, "volumeMounts": mounts,
+    }  # fmt: skip
+
+
+def test_the_job_of_a_plain_task_whole() -> None:
+    made = plain(job(task(resources=Resources(cpus=2, memory_bytes=1 << 30)), CLUSTER))
+    shown = {"cpu": "2", "memory": "1073741824"}
+    main = container(
+        "main", "supervisor",
+        [
+            {"name": "work", "mountPath": "/work"},
+            {"name": "home", "mountPath": "/home/nabla"},
+            {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "artifacts", "mountPath": "/artifacts"},
+            {"name": "outputs", "mountPath": "/outputs"},
+            {"name": "shared", "mountPath": "/run/nablahub"},
+            TASK_FILE,
+            {"name": "wishes", "mountPath": "/run/nablahub-wishes"},
+        ],
+        {"requests": {"memory": "1073741824", "cpu": "2000m"}, "limits": shown},
+    )  # fmt: skip
+    commit = container(
+        "commit", "commit",
+        [
+            {"name": "artifacts", "mountPath": "/artifacts", "readOnly": True},
+            {"name": "outputs", "mountPath": "/outputs", "readOnly": True},
+            {"name": "shared", "mountPath": "/run/nablahub"},
+            TASK_FILE,
+        ],
+        {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+    )  # fmt: skip
+    empty = ("work", "home", "tmp", "artifacts", "outputs", "shared")
+    wish = {"fieldPath": "metadata.annotations['nablahub.org/cancel']"}
+    pod = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 25,
+        "securityContext": {
+            "runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [main, commit],
+        "volumes": [
+            *({"name": name, "emptyDir": {}} for name in empty),
+            {"name": "task", "secret": {"secretName": "nabla-jone-NAME", "defaultMode": 0o440}},
+            {"name": "wishes", "downwardAPI": {"items": [{"path": "cancel", "fieldRef": wish}]}},
+        ],
+    }  # fmt: skip
+    labels = {"labels": META["labels"], "annotations": META["annotations"]}
+    assert made == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": META,
+        "spec": {
+            "backoffLimit": 0, "completions": 1, "parallelism": 1,
+            "template": {"metadata": labels, "spec": pod},
+        },
+    }  # fmt: skip
+
+
+MANY = task(
+    kind="serve", environment="torch", env={"A": "b"}, files={"a/b.txt": "text"},
+    grace_seconds=0.2, timeout_seconds=3.5,
+    mounts=[
+        {"path": "/storage", "kind": "storage", "ref": "team", "mode": "rw"},
+        {"path": "/inputs/v", "kind": "volume", "ref": "run/v"},
+        {"path": "/outputs/v", "kind": "volume", "ref": "run/v", "mode": "rw"},
+        {"path": "/inputs/d", "kind": "dataset", "ref": "ds1:abc"},
+        {"path": "/inputs/s", "kind": "string", "ref": "words"},
+        {"path": "/own", "kind": "own", "mode": "rw"},
+        {"path": "/outputs", "kind": "output", "mode": "rw"},
+        {"path": "/outputs/o", "kind": "output", "ref": "o", "mode": "rw"},
+    ],
+    resources={"gpus": 1},
+)  # fmt: skip
+CACHED = Cluster(
+    SETTINGS.model_copy(update={"cache_claim": "cache", "storage_class": "nfs",
+                                "service_account": "jobs", "pull_secrets": ("key",)}),
+    "http://hub", {"/inputs/d": "team/version"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("cluster", [CLUSTER, CACHED])
+@pytest.mark.parametrize("spec", [task(), MANY])
+def test_what_is_made_is_valid(spec: TaskSpec, cluster: Cluster) -> None:
+    for made in (job(spec, cluster), secret(spec, cluster), *claims(spec, cluster)):
+        kubernetes_validate.validate(made, "1.31", strict=True)
+
+
+def test_each_claim_is_one_volume_of_the_pod_and_is_made_once() -> None:
+    pod = job(MANY, CACHED)["spec"]["template"]["spec"]
+    names = [volume["name"] for volume in pod["volumes"]]
+    assert len(names) == len(set(names))
+    shown = {m["mountPath"]: m for m in pod["containers"][0]["volumeMounts"]}
+    assert shown["/inputs/d"]["subPath"] == "team/version"
+    assert shown["/inputs/d"]["readOnly"] is True
+    assert shown["/inputs/v"]["name"] == shown["/outputs/v"]["name"]
+    assert (shown["/inputs/v"]["readOnly"], shown["/outputs/v"]["readOnly"]) == (True, False)
+    assert len(claims(MANY, CACHED)) == 2
+    assert "initContainers" not in pod
+
+
+def test_without_a_claim_versions_are_fetched_first() -> None:
+    pod = job(MANY, CLUSTER)["spec"]["template"]["spec"]
+    assert [each["name"] for each in pod["initContainers"]] == ["fetch"]
+    content = json.loads(secret(MANY, CLUSTER)["stringData"]["task.json"])
+    assert content["fetch"] == [{"kind": "dataset", "ref": "ds1:abc", "to": "3"}]
+
+
+def test_no_pod_gets_a_token_of_the_cluster() -> None:
+    for cluster in (CLUSTER, CACHED):
+        pod = job(MANY, cluster)["spec"]["template"]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert not any("projected" in volume for volume in pod["volumes"])
+        assert not any("hostPath" in volume for volume in pod["volumes"])
+
+
+@given(st.lists(st.tuples(st.text(max_size=8), st.text(min_size=1, max_size=80)), unique=True))
+def test_names_are_valid_and_each_its_own(pairs: list[tuple[str, str]]) -> None:
+    names = [object_name(hub, TaskName(name)) for hub, name in pairs]
+    assert len(set(names)) == len(pairs)
+    for name in names:
+        assert len(name) <= 52
+        assert name.strip("-") == name
+        assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def test_a_volume_and_a_storage_of_one_name_are_two() -> None:
+    kinds = [Mount(path="/a", kind=kind, ref="x") for kind in ("volume", "storage")]
+    assert len({claim_name("lab", mount) for mount in kinds}) == 2
+
+
+def test_what_cannot_be_made_is_refused() -> None:
+    with pytest.raises(TaskRefused, match=r"\.\./evil"):
+        check(task(files={"../evil": "x"}), SETTINGS)
+    with pytest.raises(TaskRefused, match="1 MiB"):
+        secret(task(files={"a": "x" * (1 << 20)}), CLUSTER)
+    with pytest.raises(TaskRefused, match="torch"):
+        check(task(environment="torch"), SETTINGS)

@@ -1,0 +1,111 @@
+"""Taking in logs and files from other machines, whatever is repeated or breaks off."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from nablahub.jobs.runners import folder as files
+from nablahub.jobs.runners.contract import TaskName
+from nablahub.jobs.runners.receiving import Receiving
+
+ONE = TaskName("jone")
+
+
+@pytest.fixture
+def receiving(tmp_path: Path) -> Receiving:
+    (tmp_path / ONE).mkdir()
+    return Receiving(tmp_path)
+
+
+async def parts(*chunks: bytes, broken: bool = False) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+    if broken:
+        raise ConnectionResetError
+
+
+def archive(*names: str, content: bytes = b"x", kind: bytes = tarfile.REGTYPE) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(mode="w", fileobj=made) as tar:
+        for name in names:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, "/etc/passwd"
+            entry.size = len(content) if kind == tarfile.REGTYPE else 0
+            tar.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
+
+
+async def test_a_part_that_comes_twice_counts_once(receiving: Receiving, tmp_path: Path) -> None:
+    assert await receiving.log(ONE, 0, parts(b"abc", b"def")) == 6
+    assert await receiving.log(ONE, 0, parts(b"abc", b"def")) == 6
+    assert await receiving.log(ONE, 3, parts(b"defg", b"hi")) == 9
+    assert (tmp_path / ONE / files.LOG).read_bytes() == b"abcdefghi"
+
+
+async def test_a_part_after_a_gap_is_not_taken(receiving: Receiving, tmp_path: Path) -> None:
+    assert await receiving.log(ONE, 0, parts(b"abc")) == 3
+    assert await receiving.log(ONE, 5, parts(b"f")) == 3
+    assert (tmp_path / ONE / files.LOG).read_bytes() == b"abc"
+
+
+async def test_another_life_goes_on_where_a_broken_part_ended(
+    receiving: Receiving, tmp_path: Path
+) -> None:
+    with pytest.raises(ConnectionResetError):
+        await receiving.log(ONE, 0, parts(b"abc", broken=True))
+    assert await Receiving(tmp_path).log(ONE, 0, parts(b"abcdef")) == 6
+    assert (tmp_path / ONE / files.LOG).read_bytes() == b"abcdef"
+
+
+async def test_a_log_that_was_cut_goes_on_by_what_came(
+    receiving: Receiving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in (("LOG_KEPT", 10), ("LOG_TAIL", 200), ("LOG_END", 4)):
+        monkeypatch.setattr(files, name, size)
+    assert await receiving.log(ONE, 0, parts(b"0123456789" * 30)) == 300
+    other = Receiving(tmp_path)
+    assert await other.log(ONE, 290, parts(b"0123456789end")) == 303
+    kept = (tmp_path / ONE / files.LOG).read_bytes()
+    assert kept == b"0123456789" + files.LOG_CUT + b"6789end"
+
+
+async def test_a_tree_replaces_what_came_before(receiving: Receiving, tmp_path: Path) -> None:
+    await receiving.tree(ONE, "artifacts", parts(archive("a/b", "c")))
+    await receiving.tree(ONE, "artifacts", parts(archive("d", content=b"new")))
+    found = tmp_path / ONE / "artifacts"
+    assert {str(p.relative_to(found)): p.read_bytes() for p in found.rglob("*")} == {"d": b"new"}
+
+
+async def test_a_tree_that_breaks_off_changes_nothing(receiving: Receiving, tmp_path: Path) -> None:
+    await receiving.tree(ONE, "outputs", parts(archive("a")))
+    with pytest.raises(ConnectionError):
+        await receiving.tree(ONE, "outputs", parts(archive("b", "c")[:600], broken=True))
+    assert [p.name for p in (tmp_path / ONE / "outputs").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil"])
+async def test_a_name_that_leads_out_is_refused(
+    receiving: Receiving, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(tarfile.TarError):
+        await receiving.tree(ONE, "outputs", parts(archive(name)))
+    assert not list(tmp_path.rglob("evil"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+async def test_links_and_devices_stay_away(
+    receiving: Receiving, tmp_path: Path, kind: bytes
+) -> None:
+    await receiving.tree(ONE, "outputs", parts(archive("a", kind=kind)))
+    assert list((tmp_path / ONE / "outputs").iterdir()) == []
+
+
+async def test_nothing_comes_after_the_verdict(receiving: Receiving, tmp_path: Path) -> None:
+    files.write(tmp_path / ONE, files.STATUS, {})
+    assert await receiving.log(ONE, 0, parts(b"late")) == 4
+    assert not (tmp_path / ONE / files.LOG).exists()
