@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from nablahub.core.environments import resolve
 from nablahub.core.instances import CATALOGUE, GIB, InstanceType
 from nablahub.core.settings import Settings
@@ -10,10 +12,12 @@ from nablahub.jobs.runners.contract import (
     OUTPUTS,
     STORAGE,
     Mount,
+    Placement,
     Probe,
     Resources,
     TaskName,
     TaskSpec,
+    Toleration,
 )
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.types import JobSpec
@@ -78,6 +82,12 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, token: str)
         files=spec.files,
         resources=Resources(
             cpus=instance.cpus, memory_bytes=int(instance.memory_gib * GIB), gpus=instance.gpus
+        ),
+        placement=Placement(
+            node_selector=instance.node_selector,
+            tolerations=tuple(Toleration(**asdict(each)) for each in instance.tolerations),
+            runtime_class=instance.runtime_class,
+            gpu_resource=instance.gpu_resource,
         ),
         timeout_seconds=time_limit(job),
         grace_seconds=grace if spec.grace_seconds is None else spec.grace_seconds,

@@ -80,6 +80,40 @@ class Resources(_Wire):
     gpus: int = Field(default=0, ge=0)
 
 
+class Toleration(_Wire):
+    """A taint of nodes that a task puts up with; the fields are those of Kubernetes.
+
+    https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/
+    """
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    seconds: int | None = None
+
+
+class Placement(_Wire):
+    """On which machines a task may run, where there is more than one.
+
+    Parameters
+    ----------
+    node_selector
+        Labels that the machine has.
+    tolerations
+        Taints that it may have.
+    runtime_class
+        How its containers are run.
+    gpu_resource
+        By which name GPUs are asked for.
+    """
+
+    node_selector: Mapping[str, str] = Field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    runtime_class: str | None = None
+    gpu_resource: str = "nvidia.com/gpu"
+
+
 class Probe(_Wire):
     """How to find out by HTTP whether a server takes requests: any answer below 400 to a GET.
 
@@ -128,6 +162,7 @@ class TaskSpec(_Wire):
     mounts: tuple[Mount, ...] = ()
     files: Mapping[str, str] = Field(default_factory=dict)
     resources: Resources = Resources()
+    placement: Placement = Placement()
     timeout_seconds: float | None = Field(default=None, gt=0)
     grace_seconds: float = Field(default=10.0, ge=0)
     probe: Probe = Probe()

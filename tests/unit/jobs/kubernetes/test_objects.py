@@ -122,6 +122,10 @@ MANY = task(
         {"path": "/outputs/o", "kind": "output", "ref": "o", "mode": "rw"},
     ],
     resources={"gpus": 1},
+    placement={
+        "node_selector": {"pool": "gpu"}, "runtime_class": "nvidia", "gpu_resource": "amd.com/gpu",
+        "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "seconds": 5}],
+    },
 )  # fmt: skip
 CACHED = Cluster(
     SETTINGS.model_copy(update={"cache_claim": "cache", "storage_class": "nfs",
@@ -155,6 +159,16 @@ def test_without_a_claim_versions_are_fetched_first() -> None:
     assert [each["name"] for each in pod["initContainers"]] == ["fetch"]
     content = json.loads(secret(MANY, CLUSTER)["stringData"]["task.json"])
     assert content["fetch"] == [{"kind": "dataset", "ref": "ds1:abc", "to": "3"}]
+
+
+def test_an_instance_type_says_on_which_nodes() -> None:
+    pod = job(MANY, CLUSTER)["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"pool": "gpu"}
+    assert pod["runtimeClassName"] == "nvidia"
+    assert pod["tolerations"] == [
+        {"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}
+    ]
+    assert pod["containers"][0]["resources"]["limits"] == {"amd.com/gpu": "1"}
 
 
 def test_no_pod_gets_a_token_of_the_cluster() -> None:

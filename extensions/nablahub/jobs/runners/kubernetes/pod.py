@@ -17,8 +17,8 @@ from nablahub.jobs.runners.contract import (
     OUTPUTS,
     WORK,
     Mount,
-    Resources,
     TaskSpec,
+    Toleration,
 )
 from nablahub.jobs.runners.kubernetes.names import CANCEL, object_name
 
@@ -71,12 +71,26 @@ def pod_template(task: TaskSpec, settings: KubernetesSettings, image: str) -> Ob
         spec["serviceAccountName"] = settings.service_account
     if settings.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
+    place = task.placement
+    if place.node_selector:
+        spec["nodeSelector"] = dict(place.node_selector)
+    if place.tolerations:
+        spec["tolerations"] = [_toleration(each) for each in place.tolerations]
+    if place.runtime_class is not None:
+        spec["runtimeClassName"] = place.runtime_class
     return {"spec": spec}
+
+
+def _toleration(given: Toleration) -> Object:
+    found = given.model_dump(exclude_none=True)
+    if "seconds" in found:
+        found["tolerationSeconds"] = found.pop("seconds")
+    return found
 
 
 def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
     container = _container(MAIN, "supervisor", settings, image)
-    container["resources"] = _resources(task.resources, settings)
+    container["resources"] = _resources(task, settings)
     container["volumeMounts"] = [
         {"name": name, "mountPath": path} for name, path in _OWN.items()
     ] + [
@@ -162,16 +176,17 @@ def _container(name: str, module: str, settings: KubernetesSettings, image: str)
     }
 
 
-def _resources(wanted: Resources, settings: KubernetesSettings) -> Object:
+def _resources(task: TaskSpec, settings: KubernetesSettings) -> Object:
     """Requests and limits alike: a pod that keeps to its limits is not what a node in need evicts.
 
     https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/
     """
+    wanted = task.resources
     found: Object = {}
     if wanted.memory_bytes is not None:
         found["memory"] = str(wanted.memory_bytes)
     if wanted.gpus:
-        found["nvidia.com/gpu"] = str(wanted.gpus)
+        found[task.placement.gpu_resource] = str(wanted.gpus)
     requests, limits = dict(found), dict(found)
     if wanted.cpus is not None:
         limits["cpu"] = str(wanted.cpus)

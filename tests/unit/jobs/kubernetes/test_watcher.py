@@ -1,0 +1,140 @@
+"""What is known of a cluster stays true when its watches expire, break or skip.
+
+The cluster is a fake, and says so: a server that answers lists and watches by a script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.jobs.runners.contract import TaskName
+from nablahub.jobs.runners.kubernetes.api import Api
+from nablahub.jobs.runners.kubernetes.watcher import Watcher
+
+
+def pod(task: str, version: int) -> dict[str, Any]:
+    meta = {
+        "name": f"pod-of-{task}", "resourceVersion": str(version),
+        "annotations": {"nablahub.org/task": task},
+    }  # fmt: skip
+    return {"metadata": meta, "status": {}}
+
+
+class FakeCluster:
+    """Lists of pods, each with the events of the watch that follows it."""
+
+    def __init__(self) -> None:
+        self.lists: list[list[dict[str, Any]]] = []
+        self.watches: list[list[dict[str, Any]] | int] = []
+        self.versions: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("jobs"):
+            return await self._hang(request) if "watch" in request.query else self._list([])
+        if "watch" not in request.query:
+            return self._list(self.lists.pop(0))
+        self.versions.append(request.query["resourceVersion"])
+        if not self.watches:
+            return await self._hang(request)
+        script = self.watches.pop(0)
+        if isinstance(script, int):
+            return web.Response(status=script)
+        body = "".join(json.dumps(event) + "\n" for event in script)
+        return web.Response(text=body)
+
+    def _list(self, items: list[dict[str, Any]]) -> web.Response:
+        return web.json_response({"items": items, "metadata": {"resourceVersion": "100"}})
+
+    async def _hang(self, request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await asyncio.Event().wait()
+        return answer
+
+
+class Known:
+    """A watcher of a fake cluster, and what it told."""
+
+    def __init__(self, fake: FakeCluster, api: Api) -> None:
+        self.fake = fake
+        self.told: asyncio.Queue[TaskName] = asyncio.Queue()
+        self.watcher = Watcher(api, "app=nablahub", self.told.put_nowait)
+
+
+@pytest.fixture
+async def known(tmp_path: Path) -> AsyncIterator[Known]:
+    fake = FakeCluster()
+    app = web.Application()
+    app.router.add_get("/{rest:.*}", fake.answer)
+    server = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{server.addresses[0][1]}"
+    kubeconfig = tmp_path / "kubeconfig"
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    }  # fmt: skip
+    kubeconfig.write_text(json.dumps(config))
+    api = Api(KubernetesSettings(kubeconfig=kubeconfig, namespace="work"))
+    await api.connect()
+    made = Known(fake, api)
+    yield made
+    await made.watcher.close()
+    await api.close()
+    await server.cleanup()
+
+
+EXPIRED = {"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}}
+
+
+async def told(known: Known, *names: str) -> None:
+    """Return when each of the tasks was told of."""
+    missing = set(names)
+    while missing:
+        missing.discard(await known.told.get())
+
+
+@pytest.mark.parametrize("expiry", [[EXPIRED], 410])
+async def test_what_expired_is_listed_anew(known: Known, expiry: Any) -> None:
+    known.fake.lists = [[pod("a", 1)], [pod("b", 2)]]
+    known.fake.watches = [expiry]
+    known.watcher.start()
+    await told(known, "a", "b")
+    assert known.watcher.pod(TaskName("a")) is None
+    assert known.watcher.gone(TaskName("a")) == pod("a", 1)
+    assert known.watcher.pod(TaskName("b")) == pod("b", 2)
+
+
+async def test_a_watch_that_ended_goes_on_where_it_was(known: Known) -> None:
+    known.fake.lists = [[]]
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "107"}}}
+    known.fake.watches = [
+        [{"type": "ADDED", "object": pod("a", 105)}, bookmark],
+        [{"type": "DELETED", "object": pod("a", 108)}],
+    ]
+    known.watcher.start()
+    await told(known, "a")
+    await told(known, "a")
+    assert known.watcher.pod(TaskName("a")) is None
+    assert known.watcher.gone(TaskName("a")) == pod("a", 108)
+    assert known.fake.versions[:2] == ["100", "107"]
+
+
+async def test_a_cluster_that_fails_is_asked_again(known: Known) -> None:
+    known.fake.lists = [[pod("a", 1)], [pod("a", 2)]]
+    known.fake.watches = [500]
+    known.watcher.start()
+    await told(known, "a")
+    await told(known, "a")
+    assert known.watcher.pod(TaskName("a")) == pod("a", 2)
