@@ -57,6 +57,10 @@ async def test_an_image_that_cannot_be_had_ends_it(
         status = await Watcher(place).until_ended(task)
         assert status.verdict == "start"
         assert words in status.message
+        if policy == "IfNotPresent":
+            told = (await log(place)).splitlines()
+            assert told[0].startswith('nablahub: Pulling image "127.0.0.1:1/nonsuch:1"')
+            assert told[1].startswith("nablahub: Failed to pull image")
         assert await place.api.get("Job", object_name(place.settings.hub, ONE)) is None
     finally:
         await place.close()

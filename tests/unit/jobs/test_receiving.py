@@ -47,6 +47,16 @@ async def test_a_part_that_comes_twice_counts_once(receiving: Receiving, tmp_pat
     assert (tmp_path / ONE / files.LOG).read_bytes() == b"abcdefghi"
 
 
+async def test_a_line_of_ours_comes_once_and_moves_nothing(
+    receiving: Receiving, tmp_path: Path
+) -> None:
+    await receiving.say(ONE, "k1", "nablahub: pulling\n")
+    await receiving.say(ONE, "k1", "nablahub: pulling\n")
+    assert await receiving.log(ONE, 0, parts(b"abc")) == 3
+    assert await Receiving(tmp_path).log(ONE, 0, parts(b"abcdef")) == 6
+    assert (tmp_path / ONE / files.LOG).read_bytes() == b"nablahub: pulling\nabcdef"
+
+
 async def test_a_part_after_a_gap_is_not_taken(receiving: Receiving, tmp_path: Path) -> None:
     assert await receiving.log(ONE, 0, parts(b"abc")) == 3
     assert await receiving.log(ONE, 5, parts(b"f")) == 3

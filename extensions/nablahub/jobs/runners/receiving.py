@@ -57,6 +57,11 @@ class Receiving:
                     have += len(new)
             return have
 
+    async def say(self, name: TaskName, key: str, text: str) -> None:
+        """Write a line of our own into a task's log, once for each key."""
+        async with self._lock(name):
+            await asyncio.to_thread(_say, self._jobs / name, key, text)
+
     async def tree(self, name: TaskName, part: Part, chunks: AsyncIterator[bytes]) -> None:
         """Take a folder as a tar archive; it replaces what came of it before.
 
@@ -105,6 +110,19 @@ def taken(folder: Path) -> int:
     return size if known is None else int(known["came"]) + max(0, size - int(known["kept"]))
 
 
+def _say(folder: Path, key: str, text: str) -> None:
+    known = files.read(folder, _TAKEN) or {}
+    said = known.get("said", [])
+    if key in said or not folder.is_dir():
+        return
+    came, size = taken(folder), log_size(folder)
+    # Before the line: after a kill between the two it is missing, and what the command says is not.
+    new = {"came": came, "kept": size + len(text.encode()), "said": [*said, key]}
+    files.write(folder, _TAKEN, new)
+    with (folder / files.LOG).open("a", encoding="utf-8") as log:
+        log.write(text)
+
+
 def _append(folder: Path, data: bytes, have: int) -> None:
     with (folder / files.LOG).open("ab") as log:
         log.write(data)
@@ -113,7 +131,8 @@ def _append(folder: Path, data: bytes, have: int) -> None:
     if size > files.LOG_KEPT + files.LOG_TAIL:
         # Before the cut: a kill between the two leaves a log whose middle will be cut out anyway.
         kept = files.LOG_KEPT + len(files.LOG_CUT) + files.LOG_END
-        files.write(folder, _TAKEN, {"came": have + len(data), "kept": kept})
+        said = (files.read(folder, _TAKEN) or {}).get("said", [])
+        files.write(folder, _TAKEN, {"came": have + len(data), "kept": kept, "said": said})
         files.trim_log(folder)
 
 

@@ -100,9 +100,10 @@ class Api:
                 return None
             raise
 
-    async def list(self, kind: str, selector: str) -> tuple[list[Object], str]:
+    async def list(self, kind: str, selector: str, *, fields: str = "") -> tuple[list[Object], str]:
         """Return all objects with some labels, and the version from which to watch them."""
-        found = await self._ask("GET", kind, query={"labelSelector": selector})
+        query = {"labelSelector": selector, "fieldSelector": fields}
+        found = await self._ask("GET", kind, query=query)
         return found["items"], found["metadata"]["resourceVersion"]
 
     async def create(self, made: Object) -> bool:
@@ -137,7 +138,7 @@ class Api:
                 raise
 
     async def watch(
-        self, kind: str, selector: str, version: str
+        self, kind: str, selector: str, version: str, *, fields: str = ""
     ) -> AsyncGenerator[tuple[str, Object]]:
         """Yield changes (ADDED, MODIFIED, DELETED, BOOKMARK) until the cluster ends the watch.
 
@@ -148,6 +149,7 @@ class Api:
         """
         query = {
             "labelSelector": selector,
+            "fieldSelector": fields,
             "watch": "true",
             "resourceVersion": version,
             "allowWatchBookmarks": "true",

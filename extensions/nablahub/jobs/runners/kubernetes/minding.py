@@ -15,8 +15,10 @@ from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away
 from nablahub.jobs.runners.kubernetes.names import CANCEL, object_name
+from nablahub.jobs.runners.kubernetes.pulls import Pulls
 from nablahub.jobs.runners.kubernetes.verdict import Seen, see, verdict
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
+from nablahub.jobs.runners.receiving import Receiving
 
 type Object = dict[str, Any]
 
@@ -36,6 +38,8 @@ class Minder:
         The task and its folder.
     api, watcher, settings
         The cluster.
+    receiving
+        Who writes the log.
     tell
         Called when something of the task changed.
     """
@@ -47,6 +51,7 @@ class Minder:
         api: Api,
         watcher: Watcher,
         settings: KubernetesSettings,
+        receiving: Receiving,
         tell: Callable[[TaskName], None],
     ) -> None:
         self._name = name
@@ -55,7 +60,10 @@ class Minder:
         self._api = api
         self._watcher = watcher
         self._settings = settings
+        self._receiving = receiving
         self._tell = tell
+        self._pulls: Pulls | None = None
+        self._pulling: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._told: object = None
         self._overdue: float | None = None
@@ -70,6 +78,7 @@ class Minder:
         """Stop; the task goes on."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        await self._stop_pulls()
 
     async def _run(self) -> None:
         await self._watcher.synced()
@@ -87,6 +96,7 @@ class Minder:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+        await self._stop_pulls()
         self._tell(self._name)
 
     async def _step(self) -> bool:
@@ -100,6 +110,7 @@ class Minder:
             return await self._without_pod(wish)
         seen = see(pod)
         self._announce(seen)
+        await self._tell_pulls(pod, seen)
         if seen.phase == "ended":
             return await self._end(verdict(pod, wish))
         if seen.phase == "hopeless":
@@ -166,6 +177,22 @@ class Minder:
         await asyncio.to_thread(files.write, self._folder, files.STATUS, found)
         self._watcher.forget(self._name)
         return True
+
+    async def _tell_pulls(self, pod: Object, seen: Seen) -> None:
+        """Follow what the node says of the pod's images, until its command begins."""
+        if seen.phase == "waiting" and self._pulls is None and "nodeName" in pod["spec"]:
+            self._pulls = Pulls(self._api, self._receiving, self._name, pod)
+            self._pulling = asyncio.create_task(self._pulls.follow())
+        elif seen.phase != "waiting" and self._pulls is not None:
+            await self._stop_pulls()
+            if seen.phase == "hopeless":
+                await self._pulls.finish()
+
+    async def _stop_pulls(self) -> None:
+        if self._pulling is not None:
+            self._pulling.cancel()
+            await asyncio.gather(self._pulling, return_exceptions=True)
+            self._pulling = None
 
     def _announce(self, seen: Seen) -> None:
         """Tell what people see of it, when that changed."""

@@ -251,7 +251,13 @@ class KubernetesRunner:
         minder = self._minders.get(name)
         if minder is None:
             minder = self._minders[name] = Minder(
-                name, self._folder(name), self._api, self._watcher, self._settings, self._tell
+                name,
+                self._folder(name),
+                self._api,
+                self._watcher,
+                self._settings,
+                self.receiving,
+                self._tell,
             )
         return minder
 

@@ -1,0 +1,65 @@
+"""Telling in a task's log that its image is being pulled, and why that fails."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from nablahub.jobs.runners.contract import TaskName
+from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away, Expired
+from nablahub.jobs.runners.receiving import Receiving
+
+type Object = dict[str, Any]
+
+#: What a kubelet says when it really pulls; of an image that is there it says `Pulled` alone.
+_TOLD = ("Pulling", "Failed", "ErrImageNeverPull", "InspectFailed")
+
+
+class Pulls:
+    """The events of one pod that belong into its task's log.
+
+    Parameters
+    ----------
+    api
+        The cluster.
+    receiving
+        Who writes the log.
+    name
+        The task.
+    pod
+        Its pod.
+    """
+
+    def __init__(self, api: Api, receiving: Receiving, name: TaskName, pod: Object) -> None:
+        self._api = api
+        self._receiving = receiving
+        self._name = name
+        self._fields = f"involvedObject.uid={pod['metadata']['uid']}"
+        self._pulled = False
+
+    async def follow(self) -> None:
+        """Tell each event as it comes, until this is cancelled."""
+        while True:
+            with suppress(Expired, ApiError, *Away):
+                version = await self._list()
+                async for _, event in self._api.watch("Event", "", version, fields=self._fields):
+                    await self._tell(event)
+
+    async def finish(self) -> None:
+        """Tell those that have come and were not told."""
+        with suppress(ApiError, *Away):
+            await self._list()
+
+    async def _list(self) -> str:
+        events, version = await self._api.list("Event", "", fields=self._fields)
+        for event in sorted(events, key=lambda e: e["metadata"]["creationTimestamp"]):
+            await self._tell(event)
+        return version
+
+    async def _tell(self, event: Object) -> None:
+        reason = event.get("reason")
+        # Of an image that was pulled, also how long it took.
+        self._pulled = self._pulled or reason == "Pulling"
+        if reason in _TOLD or (reason == "Pulled" and self._pulled):
+            text = f"nablahub: {event.get('message', '').strip()}\n"
+            await self._receiving.say(self._name, event["metadata"]["uid"], text)
