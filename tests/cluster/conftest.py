@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from kubernetes_asyncio import client
 
-pytest.register_assert_rewrite("tests.contract.suite")
+pytest.register_assert_rewrite("tests.contract.suite", "tests.contract.suite_leavings")
 from tests.cluster.places import KubernetesPlace  # noqa: E402
 from tests.cluster.target import Cluster  # noqa: E402
 

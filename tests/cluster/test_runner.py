@@ -1,3 +1,4 @@
 """The kubernetes runner keeps the contract."""
 
 from tests.contract.suite import *  # noqa: F403
+from tests.contract.suite_leavings import *  # noqa: F403

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.suite")
+pytest.register_assert_rewrite("tests.contract.suite", "tests.contract.suite_leavings")
 from tests.contract.places import Place, ProcessPlace  # noqa: E402
 
 

@@ -5,6 +5,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -27,6 +28,7 @@ _PATHS: Final = {
     "Job": ("/apis/batch/v1", "jobs"),
 }
 _MERGE: Final = "application/merge-patch+json"
+_GOODBYE_SECONDS: Final = 0.25
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 #: The server ends a watch after that; a connection that died unseen is found out a little later.
 _WATCH_SECONDS: Final = 240
@@ -90,6 +92,9 @@ class Api:
         if self._client is not None:
             await self._client.close()
             self._client = None
+            # TLS says goodbye after that, and nothing tells when it has:
+            # https://docs.aiohttp.org/en/stable/client_advanced.html#graceful-shutdown
+            await asyncio.sleep(_GOODBYE_SECONDS)
 
     async def get(self, kind: str, name: str) -> Object | None:
         """Return an object; None when there is none of that name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from nablahub.jobs.runners.contract import TaskName
@@ -42,8 +42,10 @@ class Pulls:
         while True:
             with suppress(Expired, ApiError, *Away):
                 version = await self._list()
-                async for _, event in self._api.watch("Event", "", version, fields=self._fields):
-                    await self._tell(event)
+                watch = self._api.watch("Event", "", version, fields=self._fields)
+                async with aclosing(watch) as events:
+                    async for _, event in events:
+                        await self._tell(event)
 
     async def finish(self) -> None:
         """Tell those that have come and were not told."""
