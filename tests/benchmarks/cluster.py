@@ -18,8 +18,8 @@ from typing import Any
 
 from tests.benchmarks.report import Row, print_report
 from tests.cluster.conftest import NO_CLUSTER, namespace
-from tests.cluster.target import Cluster
 from tests.cluster.hubs import kube_hub
+from tests.cluster.target import Cluster
 
 TYPES: dict[str, object] = {"bench": {"cpus": 1, "memory_gib": 1}}
 PLAIN = """

@@ -115,7 +115,7 @@ class KubernetesPlace:
         async with WsApiClient(settings) as api:
             said: str = await client.CoreV1Api(api).connect_get_namespaced_pod_exec(
                 pod, self.cluster.namespace,
-                command=["python3", "-c", script, *words],  # type: ignore[arg-type]
+                command=["python3", "-c", script, *words],
                 stderr=True, stdin=False, stdout=True, tty=False,
             )  # fmt: skip
         return said

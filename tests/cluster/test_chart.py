@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.target import Cluster
 from tests.cluster.releases import NAME, Release, images, installed
+from tests.cluster.target import Cluster
 from tests.helm.charts import assemble
 from tests.support.waiting import until
 

@@ -12,8 +12,8 @@ from kubernetes_asyncio import client
 from kubernetes_asyncio.client import ApiException
 
 from nablahub.core import kubenames
-from tests.cluster.target import Cluster
 from tests.cluster.hubs import Browser, kube_hub
+from tests.cluster.target import Cluster
 from tests.support.hub import RunningHub
 from tests.support.kernel import code
 from tests.support.waiting import until

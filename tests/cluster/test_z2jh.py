@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.target import Cluster
 from tests.cluster.releases import NAME, Release, images, installed, merged, split
+from tests.cluster.target import Cluster
 from tests.helm.charts import assemble
 from tests.support.waiting import until
 

@@ -84,7 +84,7 @@ class Api:
             path = str(self._settings.kubeconfig)
             await config.load_kube_config(path, client_configuration=found)
         else:
-            config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
+            config.load_incluster_config(client_configuration=found)
         self._client = client.ApiClient(found)
 
     async def close(self) -> None:
