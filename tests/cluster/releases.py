@@ -54,6 +54,15 @@ class Release:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def allowed(self, verb: str, resource: str, who: str) -> str:
+        """Return ``yes`` or ``no``."""
+        where = (f"--kubeconfig={self.cluster.kubeconfig}", f"--namespace={self.namespace}")
+        done = subprocess.run(
+            ["kubectl", *where, "auth", "can-i", verb, resource, who],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.stdout.strip()
+
     def upgrade(self, **changed: Any) -> None:
         """Install it, or upgrade it to changed values, and wait until everything is ready."""
         administrator = {
@@ -148,6 +157,12 @@ def images(cluster: Cluster) -> dict[str, Any]:
     """Return the values that name the images built for the tests, for the stand-in too."""
     traefik = split(cluster.image("traefik"))
     return {
+        "jobs": {
+            "image": split(cluster.image("runner")),
+            # Nodes of tests are small.
+            "cpuRequest": 0.1,
+            "storage": {"teamSize": "1Gi"},
+        },
         "traefik": {"image": traefik},
         "jupyterhub": {
             "hub": {"image": split(cluster.image("hub"))},

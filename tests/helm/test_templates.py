@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 
 from nablahub.core.settings import Settings
+from nablahub.jobs.runners.kubernetes.names import labels
 from nablahub_hub import NablaHub
 from tests.helm.charts import CHART, KUBERNETES, HelmFailed, helm, load, one, ours, pods, template
 from tests.helm.charts import write as write_values
@@ -26,6 +27,12 @@ ODD: dict[str, Any] = {
         "tolerations": [{"key": "a", "operator": "Exists"}],
         "podAnnotations": {"a": "true"},
         "podDisruptionBudget": {"enabled": True},
+    },
+    "jobs": {
+        "namespace": "jobs",
+        "image": {"tag": "7"},
+        "images": {"torch": "registry.example.org/torch:2"},
+        "storage": {"storageClassName": "shared", "accessMode": "ReadWriteMany"},
     },
     "traefik": {
         "image": {"tag": "3"},
@@ -86,11 +93,12 @@ def test_every_object_is_valid(objects: list[dict[str, Any]]) -> None:
         kubernetes_validate.validate(item, KUBERNETES, strict=True)
 
 
-def test_no_pod_is_root_or_holds_a_token(objects: list[dict[str, Any]]) -> None:
+def test_no_pod_is_root_or_holds_a_token_it_does_not_need(objects: list[dict[str, Any]]) -> None:
     found = pods(ours(objects))
     assert set(found) == {"nablahub-service", "nablahub-traefik", "nablahub-test"}
     for name, pod in found.items():
-        assert pod["automountServiceAccountToken"] is False, name
+        # The service alone speaks to the cluster: it starts jobs.
+        assert pod["automountServiceAccountToken"] is (name == "nablahub-service"), name
         assert pod["securityContext"]["runAsNonRoot"] is True, name
         assert pod["securityContext"]["runAsUser"] > 0, name
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
@@ -102,10 +110,44 @@ def test_no_pod_is_root_or_holds_a_token(objects: list[dict[str, Any]]) -> None:
             assert "memory" in container["resources"]["limits"], name
 
 
-def test_nobody_of_ours_has_rights_in_the_cluster(objects: list[dict[str, Any]]) -> None:
-    assert not [o for o in ours(objects) if "Role" in o["kind"]]
+def test_only_the_service_has_rights_and_those_it_needs(objects: list[dict[str, Any]]) -> None:
+    roles = [o for o in ours(objects) if o["kind"].endswith("Role")]
+    assert [role["kind"] for role in roles] == ["Role"]
+    assert {
+        resource: set(rule["verbs"]) for rule in roles[0]["rules"] for resource in rule["resources"]
+    } == {
+        "jobs": {"get", "list", "watch", "create", "delete"},
+        "pods": {"list", "watch", "patch", "delete"},
+        "events": {"list", "watch"},
+        "secrets": {"list", "create", "delete"},
+        "persistentvolumeclaims": {"create"},
+    }
     account = one(objects, "ServiceAccount", "nablahub-service")
     assert account["automountServiceAccountToken"] is False
+
+
+def test_the_role_holds_where_jobs_run(
+    plain: list[dict[str, Any]], odd: list[dict[str, Any]]
+) -> None:
+    for objects, where in ((plain, "here"), (odd, "jobs")):
+        settings = json.loads(
+            one(objects, "ConfigMap", "nablahub-service")["data"]["settings.json"]
+        )
+        assert settings["kubernetes"]["namespace"] == where
+        for kind in ("Role", "RoleBinding"):
+            assert one(objects, kind, "nablahub-service")["metadata"]["namespace"] == where
+        (subject,) = one(objects, "RoleBinding", "nablahub-service")["subjects"]
+        assert subject["namespace"] == "here"
+
+
+def test_policies_find_the_pods_of_jobs(objects: list[dict[str, Any]]) -> None:
+    text = one(objects, "ConfigMap", "nablahub-service")["data"]["settings.json"]
+    hub = Settings.model_validate_json(text).kubernetes.hub
+    (policy,) = (
+        o for o in ours(objects)
+        if o["kind"] == "NetworkPolicy" and o["metadata"]["name"].startswith("nablahub-jobs-")
+    )  # fmt: skip
+    assert policy["spec"]["podSelector"]["matchLabels"] == labels(hub)
 
 
 def test_the_service_is_never_there_twice(objects: list[dict[str, Any]]) -> None:
@@ -145,18 +187,18 @@ def test_settings_of_the_hub_exist() -> None:
 
 
 def test_selectors_find_the_pods(objects: list[dict[str, Any]]) -> None:
-    labels = [
+    made = [
         o["spec"]["template"]["metadata"]["labels"] for o in objects if o["kind"] == "Deployment"
     ]
     wanted = [o["spec"]["selector"] for o in ours(objects) if o["kind"] == "Service"]
     for item in ours(objects):
         if item["kind"] == "PodDisruptionBudget":
             wanted.append(item["spec"]["selector"]["matchLabels"])
-        elif item["kind"] == "NetworkPolicy":
+        elif item["kind"] == "NetworkPolicy" and "namespace" not in item["metadata"]:
             wanted.append(item["spec"]["podSelector"]["matchLabels"])
     assert len(wanted) >= 4
     for selector in wanted:
-        assert [found for found in labels if selector.items() <= found.items()], selector
+        assert [found for found in made if selector.items() <= found.items()], selector
 
 
 def test_what_is_off_by_default_is_made_when_asked_for(

@@ -36,6 +36,32 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{- define "nablahub.jobsNamespace" -}}
+{{ .Values.jobs.namespace | default .Release.Namespace }}
+{{- end }}
+
+{{- /* Marks what the runner makes: two releases may share a namespace of jobs. */}}
+{{- define "nablahub.jobsHub" -}}
+hub-{{ .Release.Namespace | sha256sum | trunc 8 }}
+{{- end }}
+
+{{- /* Pods of jobs, as the runner labels them. */}}
+{{- define "nablahub.jobsSelector" -}}
+app: nablahub
+component: job
+nablahub.org/hub: {{ include "nablahub.jobsHub" . }}
+{{- end }}
+
+{{- /* The same pods as a peer of a NetworkPolicy. */}}
+{{- define "nablahub.jobsPeer" -}}
+- namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ include "nablahub.jobsNamespace" . }}
+  podSelector:
+    matchLabels:
+      {{- include "nablahub.jobsSelector" . | nindent 6 }}
+{{- end }}
+
 {{- /* What every container of ours gives up. */}}
 {{- define "nablahub.securityContext" -}}
 allowPrivilegeEscalation: false
@@ -66,6 +92,7 @@ capabilities:
     matchLabels:
       {{- include "nablahub.hubSelector" (list $ .) | nindent 6 }}
 {{- end }}
+{{ include "nablahub.jobsPeer" . }}
 {{- end }}
 
 {{- define "nablahub.dnsEgress" -}}
