@@ -9,26 +9,18 @@ from typing import Any
 
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.contract import (
-    ARTIFACTS,
-    CONTROL,
-    ENVIRONMENT,
-    INPUTS,
-    LIBRARY,
-    OUTPUTS,
-    PROGRAMS,
-    STORAGE,
     Mount,
     TaskRefused,
     TaskSpec,
 )
 from nablahub.jobs.runners.kubernetes.names import TASK, claim_name, labels, object_name
-from nablahub.jobs.runners.kubernetes.pod import HOME, PORT, fetched, pod_template
+from nablahub.jobs.runners.kubernetes.pod import PORT, fetched, pod_template
+from nablahub.jobs.runners.variables import variables
 
 type Object = dict[str, Any]
 
 #: A Secret holds at most 1 MiB: https://kubernetes.io/docs/concepts/configuration/secret/
 _LARGEST = 1 << 20
-_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
@@ -171,30 +163,9 @@ def claims(task: TaskSpec, cluster: Cluster) -> list[Object]:
 
 
 def environment(task: TaskSpec) -> dict[str, str]:
-    """The variables every command has, under those it was given."""
-    path = f"{PROGRAMS}:{_SYSTEM_PATH}"
-    if task.environment is not None:
-        path = f"{ENVIRONMENT}/bin:{path}"
-    env = {
-        "PATH": path,
-        "HOME": HOME,
-        "USER": "nabla",
-        "LANG": "C.UTF-8",
-        "TMPDIR": "/tmp",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": LIBRARY,
-        "NABLAHUB_INPUTS": INPUTS,
-        "NABLAHUB_OUTPUTS": OUTPUTS,
-        "NABLAHUB_STORAGE": STORAGE,
-        "NABLAHUB_ARTIFACTS": ARTIFACTS,
-        "NABLAHUB_MESSAGE_FILE": f"{CONTROL}/message",
-    }
-    if task.environment is not None:
-        env["VIRTUAL_ENV"] = ENVIRONMENT
-        env["NABLAHUB_PYTHON"] = f"{ENVIRONMENT}/bin/python"
-    if task.kind == "serve":
-        env |= {"PORT": str(PORT), "HOST": "0.0.0.0"}
-    return env | dict(task.env)
+    """The variables of a pod's command; a server listens where the pod is reached."""
+    own = {"PORT": str(PORT), "HOST": "0.0.0.0"} if task.kind == "serve" else {}
+    return variables(task, **own)
 
 
 def _claims(task: TaskSpec, cluster: Cluster) -> list[tuple[Object, Object]]:

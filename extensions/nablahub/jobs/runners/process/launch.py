@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from nablahub.core.sandbox import HOME, Bind, Sandbox
-from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import (
     ARTIFACTS,
     CONTROL,
@@ -29,8 +28,8 @@ from nablahub.jobs.runners.contract import (
 )
 from nablahub.jobs.runners.process.body import GATE
 from nablahub.jobs.runners.remove import remove_tree
+from nablahub.jobs.runners.variables import variables
 
-_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 _SESSION = "NABLAHUB_SESSION"
 #: Of a name that never will be a file's: too long, or below another file, or a folder's.
 _BAD_NAME = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
@@ -101,7 +100,7 @@ class Launcher:
             identity=self.identity,
             binds=tuple(binds),
             bases=tuple(prefixes.values()),
-            env=_environment(task),
+            env=variables(task),
             chdir=WORK,
             tmp=folder / "tmp",
             shm_bytes=task.resources.memory_bytes,
@@ -179,31 +178,6 @@ def _made(path: Path) -> Path:
     return path
 
 
-def _environment(task: TaskSpec) -> dict[str, str]:
-    """The variables every task has, under those it was given."""
-    path = f"{PROGRAMS}:{_SYSTEM_PATH}"
-    if task.environment is not None:
-        path = f"{ENVIRONMENT}/bin:{path}"
-    env = {
-        "PATH": path,
-        "HOME": HOME,
-        "USER": "nabla",
-        "LANG": "C.UTF-8",
-        "TMPDIR": "/tmp",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": LIBRARY,
-        "NABLAHUB_INPUTS": INPUTS,
-        "NABLAHUB_OUTPUTS": OUTPUTS,
-        "NABLAHUB_STORAGE": STORAGE,
-        "NABLAHUB_ARTIFACTS": ARTIFACTS,
-        "NABLAHUB_MESSAGE_FILE": f"{CONTROL}/{files.MESSAGE}",
-    }
-    if task.environment is not None:
-        env["VIRTUAL_ENV"] = ENVIRONMENT
-        env["NABLAHUB_PYTHON"] = f"{ENVIRONMENT}/bin/python"
-    return env | dict(task.env)
-
-
 def _bare(task: TaskSpec, folder: Path, binds: list[Bind]) -> dict[str, Any]:
     """The task without a sandbox: what would be mounted is linked below one folder."""
     root = folder / "root"
@@ -216,7 +190,7 @@ def _bare(task: TaskSpec, folder: Path, binds: list[Bind]) -> dict[str, Any]:
         link.symlink_to(bind.source)
     for path in (INPUTS, OUTPUTS):
         (root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
-    env = {name: _outside(value, root) for name, value in _environment(task).items()}
+    env = {name: _outside(value, root) for name, value in variables(task).items()}
     env |= {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
     # By this what is left of it is found. A sandbox ends with its parent; code inside could use the
     # mark to pass for a part of the hub.
