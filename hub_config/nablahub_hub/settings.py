@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from traitlets import (
     Bool,
     Enum,
@@ -27,9 +27,15 @@ from nablahub.core.instances import DEFAULT_INSTANCE
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir, default_state_dir
+from nablahub.core.storesettings import ObjectStoreSettings
 from nablahub_hub.local.config import LocalConfig
 from nablahub_hub.traits import of_service
 
+#: Settings that are dictionaries, and what each may hold.
+MODELS: dict[str, type[BaseModel]] = {
+    "kubernetes": KubernetesSettings,
+    "object_store": ObjectStoreSettings,
+}
 #: What `nablahub up` says to this process by its flags; it wins over every configuration file.
 _FLAGS: dict[str, Any] = {}
 
@@ -152,6 +158,8 @@ class NablaHub(Configurable):
     unsandboxed = of_service("unsandboxed")
     environments_dir = of_service("environments_dir")
     proxy_token_file = of_service("proxy_token_file")
+    object_store = of_service("object_store")
+    allow_private_addresses = of_service("allow_private_addresses")
     dataset_quota_bytes = of_service("dataset_quota_bytes")
     max_upload_bytes = of_service("max_upload_bytes")
     max_body_bytes = of_service("max_body_bytes")
@@ -247,16 +255,18 @@ class NablaHub(Configurable):
             )
         return str(path)
 
-    @validate("kubernetes")
-    def _check_kubernetes(self, proposal: Any) -> Any:
+    @validate("kubernetes", "object_store")
+    def _check_fields(self, proposal: Any) -> Any:
+        name = proposal["trait"].name
+        model: type[BaseModel] = MODELS[name]
         try:
-            KubernetesSettings.model_validate(dict(proposal["value"]))
+            model.model_validate(dict(proposal["value"]))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise TraitError(
-                "The 'kubernetes' trait of a NablaHub instance has something wrong at "
-                f"{where!r}: {first['msg']}"
+                f"The '{name}' trait of a NablaHub instance has something wrong"
+                f"{f' at {where!r}' if where else ''}: {first['msg']}"
             ) from error
         return proposal["value"]
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.core.state import StateDir
+from nablahub.core.storesettings import ObjectStoreSettings
 
 GIB = 1024**3
 MIB = 1024**2
@@ -100,6 +101,18 @@ class Settings(BaseModel):
     )
     kubernetes: KubernetesSettings = Field(
         default=KubernetesSettings(), description="How jobs run on a cluster, if they do."
+    )
+    object_store: ObjectStoreSettings = Field(
+        default=ObjectStoreSettings(),
+        description="Where the data of datasets lies, if not in the state directory: an S3. "
+        "Its keys are never written here.",
+    )
+    allow_private_addresses: bool = Field(
+        default=False,
+        description=(
+            "Let teams' storage providers be at private, loopback and link-local addresses. "
+            "Whoever may make one can then let the service connect to its own network."
+        ),
     )
     introspection_seconds: float = Field(
         default=10.0,

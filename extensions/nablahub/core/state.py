@@ -60,6 +60,11 @@ class StateDir:
         return self.root / "secrets"
 
     @property
+    def encryption_keys(self) -> Path:
+        """Keys that the database's secrets are encrypted with, a line each, newest first."""
+        return self.secrets / "encryption_keys"
+
+    @property
     def hub(self) -> Path:
         """JupyterHub's own files."""
         return self.root / "hub"
