@@ -34,9 +34,18 @@ class DatasetsAPI(FilesAPI):
         project: str | None = None,
         description: str = "",
         team: str | None = None,
+        storage: str | None = None,
     ) -> Dataset:
-        """Create an empty dataset; NameTaken when the team has one of that name."""
+        """Create an empty dataset; NameTaken when the team has one of that name.
+
+        Parameters
+        ----------
+        storage : str or None
+            Id or name of the storage provider its data lies in; None: the hub's own store.
+        """
         body = {"name": name, "project": project, "description": description, "team": team}
+        if storage is not None:
+            body["storage_provider"] = storage
         return Dataset.model_validate(self._hub.post("/datasets", body))
 
     def ensure(self, name: str, *, project: str | None = None) -> Dataset:

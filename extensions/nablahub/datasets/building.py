@@ -18,13 +18,14 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
 from nablahub.core.errors import NablaError
-from nablahub.core.objects import ObjectStore
+from nablahub.core.objects import DirectoryStore, ObjectStore
+from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
-from nablahub.datasets import garbage, uploads
+from nablahub.datasets import garbage, remote_garbage, uploads
 from nablahub.datasets.cache import materialise, sweep
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import NoSuchDataset, NoSuchUpload, NoSuchVersion
-from nablahub.datasets.intake import Received, check_room
+from nablahub.datasets.intake import Parts, Received, check_room
 from nablahub.datasets.layout import cache_name, manifest_key, object_key, pack_key
 from nablahub.datasets.local import TreeStorer, make_readable
 from nablahub.datasets.manifest import KIND_FILE, Entry, Parser, Root
@@ -39,6 +40,7 @@ from nablahub.datasets.store import (
     UploadRow,
     VersionRow,
 )
+from nablahub.datasets.transfers import Transfers
 from nablahub.datasets.types import ObjectName
 from nablahub.datasets.uploads import Check, Origin
 
@@ -53,6 +55,8 @@ class Building:
         self._context = context
         self._datasets = datasets
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.transfers = Transfers(self)
+        self._deleting: dict[str, threading.Lock] = {}
         self._making: dict[Path, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -75,18 +79,24 @@ class Building:
         state = self._context.settings.state
         sweep(state.cache)
         for folder in state.objects.glob("*"):
-            store = self._datasets.store(folder.name)
+            store = DirectoryStore(folder)
             store.sweep()
             for key in self.read(partial(garbage.orphans, store=store, team_id=folder.name)):
                 store.remove(key)
 
     # Taking in.
 
-    def check_space(self, team_id: str, size: int) -> None:
+    def check_space(self, space: str, size: int) -> None:
         """Raise DatasetQuota or StorageFull when ``size`` more bytes are too many."""
         settings = self._datasets.settings
-        self.read(lambda s: uploads.check_quota(s, team_id, size, settings.dataset_quota_bytes))
+        self.check_quota(space, size)
+        # What goes elsewhere through the service lies on its disk for a while, too.
         check_room(settings.state.objects, size, settings.min_free_bytes)
+
+    def check_quota(self, space: str, size: int) -> None:
+        """Raise DatasetQuota when ``size`` more bytes are more than the team may have."""
+        limit = self._datasets.quota(space)
+        self.read(lambda s: uploads.check_quota(s, space, size, limit))
 
     def register_pack(self, team_id: str, upload: UploadRow, pack: str, got: Received) -> None:
         """Count a stored pack; one that may not stay is deleted before the error leaves."""
@@ -94,7 +104,7 @@ class Building:
             dataset_id=upload.dataset_id, pack=pack, team_id=team_id, size=got.size,
             count=got.objects, upload_id=upload.id, created_at=now(),
         )  # fmt: skip
-        store, limit = self._datasets.store(team_id), self._datasets.settings.dataset_quota_bytes
+        store, limit = self._datasets.store(team_id), self._datasets.quota(team_id)
         with self._undone(team_id, "pack", pack_key(upload.dataset_id, pack)):
             self.write(lambda s: uploads.register_pack(s, store, upload, row, limit))
 
@@ -103,7 +113,7 @@ class Building:
     ) -> None:
         """Count a stored large object; one that may not stay is deleted first."""
         row = ObjectRow(team_id=team_id, md5=md5, sha256=sha256, size=size, created_at=now())
-        store, limit = self._datasets.store(team_id), self._datasets.settings.dataset_quota_bytes
+        store, limit = self._datasets.store(team_id), self._datasets.quota(team_id)
         with self._undone(team_id, "object", object_key(md5)):
             self.write(lambda s: uploads.register_object(s, store, upload, row, limit))
 
@@ -122,8 +132,15 @@ class Building:
             storer.flush()
             file.unlink()
         else:
-            self._datasets.store(dataset.team_id).adopt(file, object_key(name.md5))
-            self.register_object(dataset.team_id, upload, name.md5, name.sha256, name.size)
+            store = self._datasets.store(dataset.space)
+            self.claim(store, dataset.space, upload, "object", object_key(name.md5))
+            store.adopt(file, object_key(name.md5))
+            self.register_object(dataset.space, upload, name.md5, name.sha256, name.size)
+
+    def claim(self, store: ObjectStore, space: str, upload: UploadRow, kind: str, key: str) -> None:
+        """Say that an object is about to be stored, where a store is elsewhere."""
+        if store.local(key) is None:
+            self.transfers.claim(space, key, kind, upload.id)
 
     def _undone(self, team_id: str, kind: str, key: str) -> _Undone:
         return _Undone(self, team_id, kind, key)
@@ -162,11 +179,13 @@ class Building:
         self, dataset: DatasetRow, upload: UploadRow, entries: Iterable[Entry], key: str | None
     ) -> VersionRow:
         """Make a version of sorted, checked entries; MissingObjects names those without bytes."""
-        store = self._datasets.store(dataset.team_id)
+        store = self._datasets.store(dataset.space)
+        key_of_manifest = manifest_key(dataset.id, upload.version)
+        self.claim(store, dataset.space, upload, "manifest", key_of_manifest)
 
         def write(session: Session) -> tuple[Check, Written]:
             contents = self._datasets.contents(session, dataset)
-            check = Check(session, contents, dataset.team_id)
+            check = Check(session, contents, dataset.space)
             parent = self._root_of_latest(session, store, dataset)
             checked = check.through(entries)
             return check, write_manifest(store, dataset.id, upload.version, checked, parent)
@@ -177,14 +196,14 @@ class Building:
             row = uploads.finish(session, upload, check, written, key)
             current = session.get_one(DatasetRow, dataset.id)
             self._datasets.tell(session, current, "changed")
-            self._datasets.collect_later(session, current.team_id)
+            self._datasets.collect_later(session, current.space)
             return row
 
         try:
             return self.write(finish)
         except BaseException:
             if self.read(lambda s: s.get(VersionRow, upload.id)) is None:
-                store.remove(manifest_key(dataset.id, upload.version))
+                store.remove(key_of_manifest)
             raise
 
     def _root_of_latest(
@@ -219,7 +238,7 @@ class Building:
                 entries = list(storer.entries(scan(tree)))
             return self.commit_entries(dataset, upload, entries, origin.key).id
         except (NablaError, OSError):
-            self.cancel(dataset.team_id, upload)
+            self.cancel(dataset.space, upload)
             done = self.read(lambda s: self._by_key(s, origin.key))
             if done is not None:  # Somebody else committed the same work at the same time.
                 return done
@@ -227,7 +246,7 @@ class Building:
 
     def storer(self, dataset: DatasetRow, upload: UploadRow, contents: Contents) -> TreeStorer:
         """Return what stores and counts files of this machine for an upload."""
-        register = _Register(self, dataset.team_id, upload)
+        register = _Register(self, contents.store, dataset.space, upload)
         return TreeStorer(contents.store, dataset.id, set(contents.packed()), register)
 
     def _by_key(self, session: Session, key: str | None) -> str | None:
@@ -286,25 +305,39 @@ class Building:
 
     # Deleting.
 
-    async def _collect(self, team_id: str) -> float | None:
-        more = await asyncio.to_thread(self._collect_batch, team_id)
+    async def _collect(self, space: str) -> float | None:
+        more = await asyncio.to_thread(self._collect_batch, space)
         return 0.01 if more else None
 
-    def _collect_batch(self, team_id: str) -> bool:
-        store, parts = self._datasets.store(team_id), self._datasets.parts(team_id)
-        cache = self._context.settings.state.cache / team_id
-        return self.write(lambda s: garbage.collect(s, store, parts, cache, team_id))
+    def _collect_batch(self, space: str) -> bool:
+        store, parts = self._datasets.store(space), self._datasets.parts(space)
+        cache = self._context.settings.state.cache
+        if isinstance(store, S3Store):
+            return self._collect_remote(store, parts, cache, space)
+        return self.write(lambda s: garbage.collect(s, store, parts, cache, space))
 
-    def collect_now(self, team_id: str) -> None:
-        """Delete all of a team's left-over bytes, in this thread."""
-        while self._collect_batch(team_id):
+    def _collect_remote(self, store: S3Store, parts: Parts, cache: Path, space: str) -> bool:
+        with self._lock:
+            turn = self._deleting.setdefault(space, threading.Lock())
+        with turn:  # Who deletes late must not delete what was stored meanwhile.
+            self.write(lambda s: garbage.forget_parts(s, parts, space))
+            doomed = self.write(lambda s: remote_garbage.doom(s, space))
+            remote_garbage.remove(store, doomed)
+            for dataset in doomed.datasets:
+                garbage.remove_trees(cache, dataset)
+            self.write(lambda s: remote_garbage.forget(s, doomed))
+        return len(doomed.notes) == remote_garbage.BATCH
+
+    def collect_now(self, space: str) -> None:
+        """Delete all of a space's left-over bytes, in this thread."""
+        while self._collect_batch(space):
             pass
 
     def resume(self, session: Session) -> None:
         """Take up deletions that were left, and give up stale uploads."""
         for upload in uploads.stale(session):
             dataset = session.get_one(DatasetRow, upload.dataset_id)
-            uploads.end(session, dataset.team_id, upload)
+            uploads.end(session, dataset.space, upload)
         for team_id in garbage.teams_with_garbage(session):
             self._datasets.collect_later(session, team_id)
 
@@ -334,8 +367,14 @@ class _Undone:
 class _Register:
     """Counts what a folder of this machine brings."""
 
-    def __init__(self, building: Building, team_id: str, upload: UploadRow) -> None:
-        self._building, self._team_id, self._upload = building, team_id, upload
+    def __init__(
+        self, building: Building, store: ObjectStore, team_id: str, upload: UploadRow
+    ) -> None:
+        self._building, self._store = building, store
+        self._team_id, self._upload = team_id, upload
+
+    def claim(self, kind: str, key: str) -> None:
+        self._building.claim(self._store, self._team_id, self._upload, kind, key)
 
     def pack(self, name: str, size: int, count: int) -> None:
         self._building.register_pack(self._team_id, self._upload, name, Received(size, count))

@@ -55,6 +55,7 @@ def _show(dataset: Dataset, *, as_json: bool) -> None:
     latest = dataset.latest_version
     emit_fields({
         "id": dataset.id, "name": dataset.name, "project": dataset.project_id,
+        "storage": dataset.storage_provider_id,
         "description": dataset.description or None,
         "latest": latest.id if latest else None,
         "files": latest.files if latest else None,
@@ -104,12 +105,21 @@ def list_datasets(hub: Transport, project: str | None, *, as_json: bool) -> None
 @click.argument("name")
 @click.option("--project", help="Id or name of the project it is shown in.")
 @click.option("--description", default="", help="What it holds (Markdown).")
+@click.option("--storage", help="Id or name of the storage provider; default: the hub's store.")
 @hub_command
 def create_dataset(
-    hub: Transport, name: str, project: str | None, description: str, *, as_json: bool
+    hub: Transport,
+    name: str,
+    project: str | None,
+    description: str,
+    storage: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Create an empty dataset."""
-    made = DatasetsAPI(hub).create(name, project=_project(hub, project), description=description)
+    made = DatasetsAPI(hub).create(
+        name, project=_project(hub, project), description=description, storage=storage
+    )
     _show(made, as_json=as_json)
 
 

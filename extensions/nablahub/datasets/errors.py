@@ -109,6 +109,18 @@ class ObjectBusy(Conflict):
         )
 
 
+class PartsMissing(Conflict):
+    """An object is to be completed, and some of its parts have not arrived."""
+
+    code = "parts_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Some parts of the object have not arrived.",
+            hint="Ask which (`transfers`), send them, and finish then.",
+        )
+
+
 class NoSuchDataset(NotFound):
     """No such dataset, or not for you."""
 

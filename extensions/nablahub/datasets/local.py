@@ -24,6 +24,9 @@ LOCAL: Final = "local-"
 class Register(Protocol):
     """What counts bytes that were stored; raises when they must not stay."""
 
+    def claim(self, kind: str, key: str) -> None:
+        """Say that an object is about to be stored."""
+
     def pack(self, name: str, size: int, count: int) -> None:
         """Count a pack; ``size`` in bytes."""
 
@@ -102,6 +105,7 @@ class TreeStorer:
             digest.update(part)
         name, size = digest.hexdigest(), sum(map(len, parts))
         self._register.room(size)
+        self._register.claim("pack", pack_key(self._dataset, name))
         with self._store.create(pack_key(self._dataset, name)) as writer:
             for part in parts:
                 writer.write(part)
@@ -137,6 +141,7 @@ class TreeStorer:
             md5.update(data)
             sha256.update(data)
         again = hashlib.sha256()
+        self._register.claim("object", object_key(md5.hexdigest()))
         with self._store.create(object_key(md5.hexdigest())) as writer:
             for data in read_chunks(found):
                 again.update(data)

@@ -158,9 +158,9 @@ def _entries(
     rows: list[tuple[str, str]],
 ) -> Iterator[Entry]:
     packed = contents.packed()
-    folder = service.parts(dataset.team_id).root / dataset.id
-    team_id, names = dataset.team_id, [md5 for _, md5 in rows]
-    large = service.building.read(lambda s: objects_of(s, team_id, names))
+    folder = service.parts(dataset.space).root / dataset.id
+    space, names = dataset.space, [md5 for _, md5 in rows]
+    large = service.building.read(lambda s: objects_of(s, space, names))
     storer = service.building.storer(dataset, upload, contents)
     faults: list[Fault] = []
     lost = 0

@@ -58,7 +58,7 @@ def find(
         raise unknown()
     md5, is_dir = parsed
     names = pack_names(session, row.id, committed=True)
-    contents = Contents(service.store(row.team_id), row.id, names, service.tables)
+    contents = Contents(service.store(row.space), row.id, names, service.tables)
     if not is_dir:
         link = session.get(LinkRow, (row.id, md5))
         return Target(contents, md5, large=link is not None and link.upload_id is None)
@@ -126,14 +126,14 @@ async def put_dvc_object(call: StreamCall) -> None:
     md5, is_dir = parsed
     dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
     size = int(call.request_headers.get("Content-Length", "0"))
-    await blocking(service.building.check_space, dataset.team_id, size)
+    await blocking(service.building.check_space, dataset.space, size)
     upload = await call.db_write(lambda s: pushing.upload_of(s, dataset, who.name))
     if is_dir:
         data = b"".join([part async for part in large_chunks(call, LARGEST_DIR)])
         rows = await blocking(pushing.parse_tree, data, md5)
         await blocking(pushing.commit_tree, service, dataset, upload, rows)
         return
-    folder = service.parts(dataset.team_id).root / dataset.id
+    folder = service.parts(dataset.space).root / dataset.id
     async with entered(pushing.Pushed(folder, md5)) as pushed:
         async for data in large_chunks(call):
             await blocking(pushed.write, data)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from nablahub.core.errors import NotFound, QuotaExceeded, StorageFull, Unavailable
 from nablahub.core.transport import Transport
+from nablahub.datasets.direct import DirectSender
 from nablahub.datasets.errors import MissingObjects, ObjectBusy, UploadLost, UploadOffset
 from nablahub.datasets.manifest import Entry
 from nablahub.datasets.packs import SMALL, PackBuilder
@@ -53,6 +54,7 @@ class Sender:
         self._done = 0
         self._total = 0
         self._pending: list[Future[None]] = []
+        self._direct: DirectSender | None = None
 
     def send(self, source: Path, *, message: str = "", origin: str = "upload") -> dict[str, Any]:
         """Send everything and commit; return the version as the hub shows it.
@@ -75,12 +77,16 @@ class Sender:
         self._done, self._total = 0, scanned.size
         made = self._hub.post(self._root, {"message": message, "source": origin})
         upload = f"{self._root}/{made['version']}"
+        self._direct = DirectSender(self._hub, upload) if made.get("direct") else None
         try:
             with ThreadPoolExecutor(1, "nablahub-send") as pool:
                 lines = [entry.line() for entry in self._entries(scanned, upload, pool)]
         except (QuotaExceeded, StorageFull):
             self._hub.delete(upload)
             raise
+        finally:
+            if self._direct is not None:
+                self._direct.close()
         text = "".join(lines).encode()
         headers = {"Content-Type": "text/plain; charset=utf-8"}
         found: dict[str, Any] = self._hub.request(
@@ -136,12 +142,21 @@ class Sender:
             builder.keep(map(bytes.fromhex, wanted))
             data = b"".join(builder.parts())
             name = hashlib.sha256(data).hexdigest()
-            self._hub.request("PUT", f"{upload}/packs/{name}", content=data, headers=BINARY)
+            if self._direct is not None:
+                self._direct.send_pack(name, [data])
+            else:
+                self._hub.request("PUT", f"{upload}/packs/{name}", content=data, headers=BINARY)
         self._report(size)
 
     def _large(self, found: Found, upload: str) -> Entry:
         md5, sha256 = digest(found)
         path = f"{upload}/objects/{md5}"
+        if self._direct is not None:
+            if self._missing(upload, [(md5, sha256, found.size)]):
+                self._direct.send_file(found.file, md5, sha256, found.size, self._report)
+            else:
+                self._report(found.size)
+            return Entry(found.path, found.kind, found.size, md5, sha256)
         before, arrived, patience = self._done, -1, PATIENCE
         while self._missing(upload, [(md5, sha256, found.size)]):
             try:

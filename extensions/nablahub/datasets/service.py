@@ -14,10 +14,10 @@ from nablahub.core.context import Context
 from nablahub.core.errors import Fault, Invalid
 from nablahub.core.events import Event
 from nablahub.core.ids import new_id
-from nablahub.core.objects import DirectoryStore
 from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
+from nablahub.core.wire import LARGEST
 from nablahub.datasets.building import Building
 from nablahub.datasets.contents import Contents, PackTables
 from nablahub.datasets.errors import InUse, NameTaken, NoSuchDataset, NoSuchVersion
@@ -45,6 +45,7 @@ from nablahub.datasets.types import (
 )
 from nablahub.datasets.uploads import Origin, drop_unlinked
 from nablahub.projects.service import ProjectService, held
+from nablahub.storage.service import PROVIDER, StorageService, Store
 from nablahub.teams.service import TeamService
 
 LATEST: Final = "latest"
@@ -110,23 +111,34 @@ class DatasetService:
 
     # What lies where.
 
-    def store(self, team_id: str) -> DirectoryStore:
-        """Return a team's object store."""
-        return DirectoryStore(self.settings.state.objects / team_id)
+    def quota(self, space: str) -> int:
+        """Return how many bytes a space may hold; a team's own bucket is its own affair."""
+        return LARGEST if space.startswith(PROVIDER) else self.settings.dataset_quota_bytes
 
-    def parts(self, team_id: str) -> Parts:
-        """Return what is arriving for a team."""
-        root = self.settings.state.objects / team_id / "parts"
-        return self._parts.setdefault(team_id, Parts(root))
+    def store(self, space: str) -> Store:
+        """Return the object store of a space; see :attr:`DatasetRow.space`."""
+        storage = self._context.get(StorageService)
+        if space.startswith(PROVIDER):
+            return storage.provider_store(space)
+        return storage.team_store(space)
+
+    def is_direct(self, dataset: DatasetRow) -> bool:
+        """Whether clients exchange a dataset's bytes with its store by themselves."""
+        return self._context.get(StorageService).is_direct(dataset.provider_id)
+
+    def parts(self, space: str) -> Parts:
+        """Return what is arriving at the service for a space."""
+        root = self.settings.state.objects / space / "parts"
+        return self._parts.setdefault(space, Parts(root))
 
     def contents(self, session: Session, dataset: DatasetRow) -> Contents:
         """Return the objects of a dataset."""
         names = pack_names(session, dataset.id)
-        return Contents(self.store(dataset.team_id), dataset.id, names, self.tables)
+        return Contents(self.store(dataset.space), dataset.id, names, self.tables)
 
     def manifest(self, dataset: DatasetRow, version: VersionRow) -> ManifestReader:
         """Return the manifest of a version."""
-        return ManifestReader(self.store(dataset.team_id), dataset.id, version.version)
+        return ManifestReader(self.store(dataset.space), dataset.id, version.version)
 
     # Datasets.
 
@@ -139,7 +151,9 @@ class DatasetService:
                 self._check_same_team(session, who, asked.team, team_id)
         else:
             team_id = self._context.get(TeamService).pick(session, who, asked.team)
+        provider = self._provider(session, who, asked.storage_provider, team_id)
         row = self._make(session, team_id, asked.project or who.project_id, asked.name, who.name)
+        row.provider_id = provider
         row.description = asked.description
         return self.as_wire(session, row)
 
@@ -150,14 +164,27 @@ class DatasetService:
                 errors=[Fault("Not the project's team.", "/team", hint="Leave it out.")],
             )
 
+    def _provider(
+        self, session: Session, who: Principal, ref: str | None, team_id: str
+    ) -> str | None:
+        if ref is None:
+            return None
+        row = self._context.get(StorageService).row(session, who, ref)
+        if row.team_id != team_id:
+            raise Invalid(
+                "A dataset and its storage provider belong to the same team.",
+                errors=[Fault("It is another team's.", "/storage_provider")],
+            )
+        return row.id
+
     def _make(
         self, session: Session, team_id: str, project_id: str | None, name: str, author: str
     ) -> DatasetRow:
         self._check_free(session, team_id, name)
         at = now()
         row = DatasetRow(
-            id=new_id("dataset"), team_id=team_id, project_id=project_id, name=name,
-            description="", latest=None, created_by=author, created_at=at, updated_at=at,
+            id=new_id("dataset"), team_id=team_id, project_id=project_id, provider_id=None,
+            name=name, description="", latest=None, created_by=author, created_at=at, updated_at=at,
             revision=1,
         )  # fmt: skip
         session.add(row)
@@ -256,11 +283,11 @@ class DatasetService:
             for item in session.scalars(select(table).where(table.dataset_id == row.id)):
                 session.delete(item)
         session.flush()
-        drop_unlinked(session, row.team_id, md5s)
-        session.add(GarbageRow(team_id=row.team_id, kind="dataset", name=row.id))
+        drop_unlinked(session, row.space, md5s)
+        session.add(GarbageRow(team_id=row.space, kind="dataset", name=row.id))
         self.tell(session, row, "deleted")
         session.delete(row)
-        self.collect_later(session, row.team_id)
+        self.collect_later(session, row.space)
 
     def _check_free(self, session: Session, team_id: str, name: str) -> None:
         if by_name(session, [team_id], name):
@@ -269,6 +296,12 @@ class DatasetService:
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return what of datasets a project holds."""
         return held(session, DatasetRow.project_id, project_id, "dataset")
+
+    def provider_holds(self, session: Session, provider_id: str) -> str | None:
+        """Return what of datasets lies in a storage provider."""
+        left = session.scalars(select(GarbageRow.id).filter_by(team_id=provider_id).limit(1))
+        found = held(session, DatasetRow.provider_id, provider_id, "dataset")
+        return found or ("data that is just being deleted" if left.first() else None)
 
     # Versions.
 
@@ -304,9 +337,9 @@ class DatasetService:
 
     # What others hear.
 
-    def collect_later(self, session: Session, team_id: str) -> None:
-        """Delete a team's left-over bytes once the transaction is committed."""
-        self._context.reconciler.wake(session, "dataset-garbage", team_id)
+    def collect_later(self, session: Session, space: str) -> None:
+        """Delete a space's left-over bytes once the transaction is committed."""
+        self._context.reconciler.wake(session, "dataset-garbage", space)
 
     def tell(self, session: Session, row: DatasetRow, type_: str) -> None:
         """Say that a dataset changed."""
@@ -318,10 +351,10 @@ class DatasetService:
         """Return the row as clients see it."""
         latest = session.get(VersionRow, row.latest) if row.latest else None
         return Dataset(
-            id=row.id, team_id=row.team_id, project_id=row.project_id, name=row.name,
-            description=row.description, created_by=row.created_by, created_at=row.created_at,
-            updated_at=row.updated_at, revision=row.revision,
-            latest_version=summary(latest) if latest else None,
+            id=row.id, team_id=row.team_id, project_id=row.project_id,
+            storage_provider_id=row.provider_id, name=row.name, description=row.description,
+            created_by=row.created_by, created_at=row.created_at, updated_at=row.updated_at,
+            revision=row.revision, latest_version=summary(latest) if latest else None,
         )  # fmt: skip
 
 

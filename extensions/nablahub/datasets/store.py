@@ -2,6 +2,9 @@
 
 There is no row for each file or small object: these are in manifests and packs. Rows exist for
 what is counted, shared or deleted by itself.
+
+``team_id`` of packs, objects, links, garbage and transfers is the *space* that their bytes lie in:
+the id of a team for its part of the hub's own store, or that of a storage provider.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ForeignKey,
     Index,
     Integer,
@@ -36,6 +40,7 @@ class DatasetRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     team_id: Mapped[str] = mapped_column(ForeignKey("teams.id"))
     project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"), index=True)
+    provider_id: Mapped[str | None] = mapped_column(String(32), index=True)
     name: Mapped[str] = mapped_column(String(255))
     description: Mapped[str] = mapped_column(Text)
     latest: Mapped[str | None] = mapped_column(String(40))
@@ -43,6 +48,11 @@ class DatasetRow(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
     updated_at: Mapped[datetime] = mapped_column(Moment)
     revision: Mapped[int] = mapped_column(Integer)
+
+    @property
+    def space(self) -> str:
+        """Where its bytes lie: in a storage provider, else in its team's part of the store."""
+        return self.provider_id or self.team_id
 
 
 class VersionRow(Base):
@@ -128,7 +138,9 @@ class LinkRow(Base):
 class GarbageRow(Base):
     """Something in the store that no row refers to any more; written with the deletion.
 
-    ``kind`` is ``dataset`` (all it has), ``pack``, ``parts`` or ``object``; ``name`` is the key.
+    ``kind`` is ``dataset`` (all it has), ``pack``, ``parts``, ``manifest`` or ``object``; ``name``
+    is the key. What is ``doomed`` is being deleted just now, or was when the service died.
+    ``multipart`` is an upload in parts that is given up with it.
     """
 
     __tablename__ = "dataset_garbage"
@@ -137,6 +149,28 @@ class GarbageRow(Base):
     team_id: Mapped[str] = mapped_column(String(32), index=True)
     kind: Mapped[str] = mapped_column(String(16))
     name: Mapped[str] = mapped_column(String(255))
+    doomed: Mapped[bool] = mapped_column(Boolean, default=False)
+    multipart: Mapped[str] = mapped_column(Text, default="")
+
+
+class TransferRow(Base):
+    """An object that is on its way into an S3; written before its first byte leaves.
+
+    ``multipart`` is the S3's name of an upload whose parts a client sends by itself; empty when
+    the service sends the object. ``upload_id`` is None when the version's upload has ended.
+    """
+
+    __tablename__ = "dataset_transfers"
+
+    team_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    upload_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    multipart: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    part_size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(Moment)
 
 
 def of_teams(team_ids: Iterable[str]) -> Select[DatasetRow]:

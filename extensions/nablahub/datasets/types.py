@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nablahub.core.names import Name
 from nablahub.core.paging import PageQuery
@@ -33,6 +33,9 @@ class Dataset(Resource):
     id: str
     team_id: str
     project_id: str | None
+    storage_provider_id: str | None = Field(
+        default=None, description="Where its data lies; null: the hub's own store"
+    )
     name: str
     description: str
     latest_version: VersionSummary | None
@@ -49,6 +52,9 @@ class DatasetCreate(Body):
     project: str | None = Field(default=None, description="Id of the project it is shown in")
     team: str | None = Field(
         default=None, description="Id or name; default: the project's, else your private team"
+    )
+    storage_provider: str | None = Field(
+        default=None, description="Id or name of the one its data lies in; default: the hub's own"
     )
     description: Description = ""
 
@@ -121,6 +127,9 @@ class Upload(Resource):
     message: str
     author: str
     created_at: Timestamp
+    direct: bool = Field(
+        default=False, description="Bytes go to the object store by signed URLs (`transfers`)"
+    )
 
 
 class ObjectName(Body):
@@ -156,6 +165,74 @@ class PartAnswer(Resource):
 
     arrived: int
     complete: bool
+
+
+class Transfer(Body):
+    """An object that a client sends to the object store by itself."""
+
+    kind: Literal["pack", "object"]
+    name: str = Field(
+        pattern=r"^([0-9a-f]{32}|[0-9a-f]{64})$", description="The name of a pack, or an md5"
+    )
+    sha256: str = Field(
+        default="", pattern=r"^([0-9a-f]{64})?$", description="Of a large object's bytes"
+    )
+    size: int = Field(ge=1, le=2**43, description="In bytes")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.name) != (64 if self.kind == "pack" else 32):
+            raise ValueError("A pack is named by 64 hexadecimal digits, an object by 32.")
+        if (self.kind == "object") != bool(self.sha256):
+            raise ValueError("An object has a sha256 of its own, a pack has none.")
+        return self
+
+
+class TransferPart(Resource):
+    """A part that has not arrived: send these bytes to that URL by PUT."""
+
+    number: int
+    offset: int
+    size: int
+    url: str = Field(description="Signed; it works for an hour")
+
+
+class TransferPlan(Resource):
+    """What is to be sent of an object."""
+
+    part_size: int
+    arrived: int = Field(description="Bytes that need not be sent")
+    parts: list[TransferPart]
+
+
+class TransferState(Resource):
+    """Whether an object counts now; else ask again, it is still being read."""
+
+    complete: bool
+
+
+class Source(Resource):
+    """An object of the store from which bytes are got."""
+
+    url: str = Field(description="Signed; it works for an hour; takes Range")
+    size: int
+
+
+class Location(Resource):
+    """Where the bytes of an object of a dataset are."""
+
+    md5: str
+    source: int = Field(description="Number in `sources`, from 0")
+    start: int
+    size: int
+
+
+class LocationsAnswer(Resource):
+    """Where to get objects from."""
+
+    direct: bool = Field(description="False: they are got from the hub only")
+    sources: list[Source]
+    objects: list[Location]
 
 
 class BatchRequest(Body):

@@ -27,7 +27,7 @@ from nablahub.datasets.errors import (
     NoSuchUpload,
     UploadLost,
 )
-from nablahub.datasets.layout import object_key, pack_key
+from nablahub.datasets.layout import manifest_key, object_key, pack_key
 from nablahub.datasets.manifest import Entry
 from nablahub.datasets.manifests import Written
 from nablahub.datasets.paths import show
@@ -37,6 +37,7 @@ from nablahub.datasets.store import (
     LinkRow,
     ObjectRow,
     PackRow,
+    TransferRow,
     UploadRow,
     VersionRow,
     next_number,
@@ -116,8 +117,7 @@ def register_pack(
         When the pack was deleted meanwhile by whoever cancelled an upload that had it too.
     """
     if session.get(PackRow, (row.dataset_id, row.pack)) is None:
-        if store.size(pack_key(row.dataset_id, row.pack)) != row.size:
-            raise UploadLost
+        _check_stored(session, store, row.team_id, pack_key(row.dataset_id, row.pack), row.size)
         check_quota(session, row.team_id, row.size, limit)
         session.add(row)
     touch(session, upload)
@@ -128,8 +128,7 @@ def register_object(
 ) -> None:
     """Count a large object that has been stored; raises as :func:`register_pack`."""
     if session.get(ObjectRow, (row.team_id, row.md5)) is None:
-        if store.size(object_key(row.md5)) != row.size:
-            raise UploadLost
+        _check_stored(session, store, row.team_id, object_key(row.md5), row.size)
         check_quota(session, row.team_id, row.size, limit)
         session.add(row)
     if session.get(LinkRow, (upload.dataset_id, row.md5)) is None:
@@ -139,6 +138,22 @@ def register_object(
             )
         )
     touch(session, upload)
+
+
+def _check_stored(session: Session, store: ObjectStore, space: str, key: str, size: int) -> None:
+    """Raise UploadLost when bytes are gone since they were stored.
+
+    Elsewhere than on this machine, asking would keep everybody waiting: there a row says that they
+    are on their way, and what has one is never deleted.
+    """
+    if store.local(key) is not None:
+        if store.size(key) != size:
+            raise UploadLost
+        return
+    transfer = session.get(TransferRow, (space, key))
+    if transfer is None:
+        raise UploadLost
+    session.delete(transfer)
 
 
 def touch(session: Session, upload: UploadRow) -> None:
@@ -234,7 +249,13 @@ def finish(
     )  # fmt: skip
     session.add(row)
     session.flush()
-    end(session, dataset.team_id, upload)
+    session.execute(
+        delete(TransferRow).where(
+            TransferRow.team_id == dataset.space,
+            TransferRow.key == manifest_key(dataset.id, upload.version),
+        )
+    )
+    end(session, dataset.space, upload)
     dataset.latest = row.id
     dataset.updated_at = at
     dataset.revision += 1
@@ -254,7 +275,7 @@ def _keep_packs(session: Session, dataset_id: str, packs: set[str]) -> None:
 
 def _keep_large(session: Session, dataset: DatasetRow, md5s: set[str]) -> None:
     ordered = sorted(md5s)
-    if len(objects_of(session, dataset.team_id, ordered)) != len(ordered):
+    if len(objects_of(session, dataset.space, ordered)) != len(ordered):
         raise UploadLost
     for names in batched(ordered, 500):
         query = select(LinkRow).where(LinkRow.dataset_id == dataset.id, LinkRow.md5.in_(names))
@@ -264,7 +285,7 @@ def _keep_large(session: Session, dataset: DatasetRow, md5s: set[str]) -> None:
                 linked[md5].upload_id = None
             else:
                 session.add(
-                    LinkRow(dataset_id=dataset.id, md5=md5, team_id=dataset.team_id, upload_id=None)
+                    LinkRow(dataset_id=dataset.id, md5=md5, team_id=dataset.space, upload_id=None)
                 )
     session.flush()
 
@@ -282,6 +303,9 @@ def end(session: Session, team_id: str, upload: UploadRow) -> None:
     session.flush()
     drop_unlinked(session, team_id, [link.md5 for link in links])
     session.add(GarbageRow(team_id=team_id, kind="parts", name=upload.dataset_id))
+    session.execute(
+        update(TransferRow).where(TransferRow.upload_id == upload.id).values(upload_id=None)
+    )
     session.execute(delete(UploadRow).where(UploadRow.id == upload.id))
 
 

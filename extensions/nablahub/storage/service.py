@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -14,7 +14,7 @@ from nablahub.core.context import Context
 from nablahub.core.database import after_commit
 from nablahub.core.errors import Forbidden, Invalid
 from nablahub.core.events import Event
-from nablahub.core.ids import new_id
+from nablahub.core.ids import SHAPES, new_id
 from nablahub.core.objects import DirectoryStore
 from nablahub.core.outbound import check_address
 from nablahub.core.paging import page
@@ -42,6 +42,8 @@ from nablahub.storage.types import (
 from nablahub.teams.service import TeamService
 
 Store = DirectoryStore | S3Store
+#: What ids of providers begin with.
+PROVIDER: Final = SHAPES["storage_provider"][0]
 #: Fields that are the same in a row and in the configuration of its store.
 SAME = ("endpoint", "public_endpoint", "region", "path_style", "direct")
 
@@ -91,6 +93,13 @@ class StorageService:
         config = self._config(row)
         self._check_addresses(config)
         return self._cached(row.id, row.revision, config, row.team_id)
+
+    def is_direct(self, provider_id: str | None) -> bool:
+        """Whether clients reach a store, None: the hub's own, by signed URLs."""
+        if provider_id is None:
+            return self._own is not None and self._own.direct
+        row = self._context.database.read_sync(lambda s: s.get(StorageProviderRow, provider_id))
+        return row is not None and row.direct
 
     def _cached(self, key: str, revision: int, config: StoreConfig, team_id: str) -> S3Store:
         with self._lock:

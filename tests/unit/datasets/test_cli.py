@@ -24,7 +24,7 @@ from tests.unit.datasets.builders import read, write
 
 EXTENSIONS = [
     load(f"nablahub.{name}.extension:extension")
-    for name in ("teams", "projects", "datasets", "models")
+    for name in ("teams", "projects", "storage", "datasets", "models")
 ]
 FILES = {"a.csv": b"x,y\n1,2\n", "sub/model.onnx": b"onnx"}
 

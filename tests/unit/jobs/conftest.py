@@ -22,7 +22,7 @@ from nablahub.jobs.types import Job, JobSpec
 from nablahub.projects.api import ProjectsAPI
 from tests.support.service import RunningService
 
-BELOW = ("teams", "projects", "datasets", "models", "jobs")
+BELOW = ("teams", "projects", "storage", "datasets", "models", "jobs")
 EXTENSIONS = [extension for extension in discover() if extension.name in BELOW]
 
 
