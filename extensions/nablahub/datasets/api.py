@@ -6,11 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nablahub.core.errors import Unavailable
 from nablahub.datasets.errors import NameTaken, OtherProject
 from nablahub.datasets.fetching import BatchFetcher
 from nablahub.datasets.reading import FilesAPI
 from nablahub.datasets.sending import Progress, Sender, silent
-from nablahub.datasets.types import Dataset, DatasetVersion, DvcExport
+from nablahub.datasets.types import (
+    Damage,
+    Dataset,
+    DatasetVersion,
+    DvcExport,
+    Verification,
+)
 from nablahub.projects.api import ProjectsAPI
 
 
@@ -120,6 +127,26 @@ class DatasetsAPI(FilesAPI):
         fetcher = BatchFetcher(self._hub, self._version_path(version.id), progress)
         self._download(fetcher, version.id, Path(target), path, overwrite=overwrite)
         return version
+
+    def verify(self, ref: str, *, progress: Progress = silent) -> Verification:
+        """Let the hub read all stored bytes of a version, and return which files are damaged.
+
+        What has a good copy somewhere in the hub is restored. The rest is restored by uploading
+        the same files again.
+        """
+        version = self.version(ref)
+        damaged: list[Damage] = []
+        path = f"{self._version_path(version.id)}/verify"
+        with self._hub.stream("POST", path) as answer:
+            for line in answer.iter_lines():
+                told = Verification.model_validate_json(line)
+                damaged += told.damaged
+                progress(told.bytes, version.bytes)
+                if told.done:
+                    return told.model_copy(update={"damaged": damaged})
+        raise Unavailable(
+            "The hub stopped before it had read everything.", hint="Run the same command again."
+        )
 
     def export_dvc(self, ref: str) -> DvcExport:
         """Return the texts that make a DVC repository use a version."""

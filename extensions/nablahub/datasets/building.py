@@ -39,6 +39,7 @@ from nablahub.datasets.store import (
     PackRow,
     UploadRow,
     VersionRow,
+    damaged,
 )
 from nablahub.datasets.transfers import Transfers
 from nablahub.datasets.types import ObjectName
@@ -107,6 +108,7 @@ class Building:
         store, limit = self._datasets.store(team_id), self._datasets.quota(team_id)
         with self._undone(team_id, "pack", pack_key(upload.dataset_id, pack)):
             self.write(lambda s: uploads.register_pack(s, store, upload, row, limit))
+        self.mend(store, team_id, upload.dataset_id, pack)
 
     def register_object(
         self, team_id: str, upload: UploadRow, md5: str, sha256: str, size: int
@@ -116,6 +118,15 @@ class Building:
         store, limit = self._datasets.store(team_id), self._datasets.quota(team_id)
         with self._undone(team_id, "object", object_key(md5)):
             self.write(lambda s: uploads.register_object(s, store, upload, row, limit))
+        if self.read(lambda s: damaged(s, team_id, "")):
+            self.write(lambda s: uploads.mend(s, team_id, "", [md5]))
+
+    def mend(self, store: ObjectStore, space: str, dataset: str, pack: str) -> None:
+        """Note that what a new pack holds is whole again, if any of it was damaged."""
+        if self.read(lambda s: damaged(s, space, dataset)):
+            table = self._datasets.tables.get(store, dataset, pack)
+            md5s = [md5.hex() for md5 in table.md5s()]
+            self.write(lambda s: uploads.mend(s, space, dataset, md5s))
 
     def keep(self, dataset: DatasetRow, upload: UploadRow, file: Path, name: ObjectName) -> None:
         """Make a file that was proved part of the store: a small one in a pack, a large one alone.

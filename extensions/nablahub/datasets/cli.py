@@ -23,7 +23,7 @@ from nablahub.core.console import (
 from nablahub.core.errors import Conflict, NotFound
 from nablahub.core.transport import Transport
 from nablahub.datasets.api import DatasetsAPI
-from nablahub.datasets.types import Dataset, DatasetVersion
+from nablahub.datasets.types import Dataset, DatasetVersion, Verification
 from nablahub.projects.api import ProjectsAPI
 
 
@@ -240,6 +240,35 @@ def delete(hub: Transport, dataset: str, yes: bool, *, as_json: bool) -> None:
         emit_json({"deleted": found.id})
     else:
         click.echo(f"Deleted {found.name} ({found.id}).")
+
+
+@datasets.command("verify")
+@click.argument("ref")
+@hub_command
+def verify_dataset(hub: Transport, ref: str, *, as_json: bool) -> None:
+    """Read all stored bytes of a version; ends with 1 when files are damaged.
+
+    What has a good copy somewhere in the hub is restored; the rest by putting the files again.
+    """
+    api = DatasetsAPI(hub)
+    with transfer(f"Reading {ref}") as progress:
+        found = api.verify(ref, progress=progress)
+    if as_json:
+        emit_json(found)
+    else:
+        for damage in found.damaged:
+            what = "restored" if damage.restored else "damaged"
+            click.echo(f"{what}  {damage.path}  {damage.md5}  {size_text(damage.size)}")
+        click.echo(f"{found.files} files, {size_text(found.bytes)}: {_summary(found)}")
+    if any(not damage.restored for damage in found.damaged):
+        raise SystemExit(1)
+
+
+def _summary(found: Verification) -> str:
+    lost = sum(not damage.restored for damage in found.damaged)
+    if lost:
+        return f"{lost} damaged. Put them again from where they came from."
+    return f"{len(found.damaged)} restored, all is well." if found.damaged else "all is well."
 
 
 @datasets.command("export-dvc")

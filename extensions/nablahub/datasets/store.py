@@ -173,6 +173,27 @@ class TransferRow(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
 
 
+class DamageRow(Base):
+    """An object whose stored bytes are wrong or gone; whoever has it may send it again.
+
+    ``dataset_id`` is that of the dataset whose pack had it, empty for a large object.
+    """
+
+    __tablename__ = "dataset_damage"
+
+    team_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    md5: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
+def damaged(session: Session, space: str, dataset_id: str) -> set[str]:
+    """Return the md5s of the damaged objects that a dataset may have."""
+    query = select(DamageRow.md5).where(
+        DamageRow.team_id == space, DamageRow.dataset_id.in_(["", dataset_id])
+    )
+    return set(session.scalars(query))
+
+
 def of_teams(team_ids: Iterable[str]) -> Select[DatasetRow]:
     """Select the datasets of these teams."""
     return select(DatasetRow).where(DatasetRow.team_id.in_(sorted(team_ids)))

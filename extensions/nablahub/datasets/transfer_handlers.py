@@ -19,7 +19,7 @@ from nablahub.datasets.batches import parse_request
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.service import DatasetService
-from nablahub.datasets.store import DatasetRow, LinkRow, objects_of
+from nablahub.datasets.store import DatasetRow, LinkRow, VersionRow, objects_of
 from nablahub.datasets.threads import blocking
 from nablahub.datasets.transfers import Target
 from nablahub.datasets.types import (
@@ -31,6 +31,7 @@ from nablahub.datasets.types import (
     TransferState,
 )
 from nablahub.datasets.upload_handlers import find_upload
+from nablahub.datasets.verifying import Verifier
 
 #: A large object takes longer to be read; whoever waits asks again.
 PATIENCE_SECONDS: Final = 20.0
@@ -95,6 +96,31 @@ async def finish_transfer(call: StreamCall) -> TransferState:
     if done:
         task.result()
     return TransferState(complete=bool(done))
+
+
+@stream(
+    "POST",
+    "/datasets/{dataset}/versions/{version}/verify",
+    scope="datasets:write",
+    produces="application/x-ndjson",
+)
+async def verify_version(call: StreamCall) -> None:
+    """Read all stored bytes of a version and name the files that are damaged.
+
+    A line of JSON (a `Verification`) comes after each few hundred files or 64 MiB. What is damaged
+    is restored from a good copy where the hub has one; else it may be uploaded again.
+    """
+    service, who, path = call.get(DatasetService), call.who, call.path
+
+    def look(session: Session) -> tuple[DatasetRow, VersionRow]:
+        row = service.row(session, who, path["dataset"])
+        return row, service.version(session, row, path["version"])
+
+    dataset, version = await call.db_read(look)
+    verifier = await blocking(Verifier, service, dataset, version)
+    lines = verifier.run()
+    while (line := await blocking(next, lines, None)) is not None:
+        await call.write(line.model_dump_json().encode() + b"\n")
 
 
 @stream(

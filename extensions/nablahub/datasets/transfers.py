@@ -23,7 +23,14 @@ from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
 from nablahub.datasets.intake import LARGEST_PACK, Received
 from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.packs import PackChecker
-from nablahub.datasets.store import DatasetRow, ObjectRow, PackRow, TransferRow, UploadRow
+from nablahub.datasets.store import (
+    DatasetRow,
+    ObjectRow,
+    PackRow,
+    TransferRow,
+    UploadRow,
+    damaged,
+)
 from nablahub.datasets.types import Transfer, TransferPart, TransferPlan
 
 if TYPE_CHECKING:
@@ -172,6 +179,8 @@ class Transfers:
         asked = target.asked
 
         def look(session: Session) -> bool:
+            if damaged(session, target.space, target.dataset.id):
+                return False  # What is there may be wrong; what comes is proved.
             if asked.kind == "pack":
                 return session.get(PackRow, (target.dataset.id, asked.name)) is not None
             row = session.get(ObjectRow, (target.space, asked.name))

@@ -235,6 +235,25 @@ class LocationsAnswer(Resource):
     objects: list[Location]
 
 
+class Damage(Resource):
+    """A file of a version whose stored bytes are wrong or gone."""
+
+    path: str
+    md5: Md5
+    size: int
+    problem: str = Field(description="A sentence")
+    restored: bool = Field(description="Whether a good copy was found and put in its place")
+
+
+class Verification(Resource):
+    """What reading all bytes of a version has shown so far; the last line says `done`."""
+
+    done: bool
+    files: int = Field(description="Files that were read")
+    bytes: int
+    damaged: list[Damage] = Field(description="Since the line before")
+
+
 class BatchRequest(Body):
     """Objects to be sent as one pack."""
 

@@ -17,7 +17,7 @@ from nablahub.datasets.errors import BadObject, human
 from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter
 from nablahub.datasets.layout import pack_key
 from nablahub.datasets.service import DatasetService, version_wire
-from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow
+from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, damaged
 from nablahub.datasets.threads import blocking, entered
 from nablahub.datasets.types import (
     DatasetVersion,
@@ -95,6 +95,10 @@ async def list_missing(call: StreamCall) -> MissingAnswer:
     contents = await call.db_read(lambda s: service.contents(s, dataset))
     packed = await blocking(contents.packed)
     lacking = await call.db_read(lambda s: uploads.missing(s, dataset.space, packed, asked.objects))
+    broken = await call.db_read(lambda s: damaged(s, dataset.space, dataset.id))
+    if broken:  # They are there, but not as they were: who has them sends them again.
+        wanted = broken.union(lacking)
+        lacking = [md5 for md5 in dict.fromkeys(o.md5 for o in asked.objects) if md5 in wanted]
     sizes = {o.md5: o.size for o in asked.objects}
     total = sum(sizes[md5] for md5 in lacking)
     await blocking(service.building.check_space, dataset.space, total)

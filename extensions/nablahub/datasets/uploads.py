@@ -32,6 +32,7 @@ from nablahub.datasets.manifest import Entry
 from nablahub.datasets.manifests import Written
 from nablahub.datasets.paths import show
 from nablahub.datasets.store import (
+    DamageRow,
     DatasetRow,
     GarbageRow,
     LinkRow,
@@ -154,6 +155,18 @@ def _check_stored(session: Session, store: ObjectStore, space: str, key: str, si
     if transfer is None:
         raise UploadLost
     session.delete(transfer)
+
+
+def mend(session: Session, space: str, dataset_id: str, md5s: Iterable[str]) -> None:
+    """Note that objects are whole again; ``dataset_id`` is empty for large ones."""
+    for names in batched(md5s, 500):
+        session.execute(
+            delete(DamageRow).where(
+                DamageRow.team_id == space,
+                DamageRow.dataset_id == dataset_id,
+                DamageRow.md5.in_(names),
+            )
+        )
 
 
 def touch(session: Session, upload: UploadRow) -> None:

@@ -1,4 +1,4 @@
-"""Storage providers of datasets, and objects on their way into an S3."""
+"""Storage providers of datasets, objects on their way into an S3, damaged ones."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = ("storage_0001",)
 
 
 def upgrade() -> None:
-    """Add a column to two tables, and a table."""
+    """Add columns to two tables, and two tables."""
     op.add_column("datasets", sa.Column("provider_id", sa.String(32), nullable=True))
     op.create_index("ix_datasets_provider_id", "datasets", ["provider_id"])
     op.add_column(
@@ -34,10 +34,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("team_id", "key", name="pk_dataset_transfers"),
     )
     op.create_index("ix_dataset_transfers_upload_id", "dataset_transfers", ["upload_id"])
+    op.create_table(
+        "dataset_damage",
+        sa.Column("team_id", sa.String(32), nullable=False),
+        sa.Column("dataset_id", sa.String(32), nullable=False),
+        sa.Column("md5", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("team_id", "dataset_id", "md5", name="pk_dataset_damage"),
+    )
 
 
 def downgrade() -> None:
     """Remove them."""
+    op.drop_table("dataset_damage")
     op.drop_table("dataset_transfers")
     op.drop_column("dataset_garbage", "multipart")
     op.drop_column("dataset_garbage", "doomed")
