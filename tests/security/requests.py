@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import httpx
+
 from tests.security.world import SPEC, World, pack, revision
 
 API = "/api/v1"
@@ -108,6 +110,30 @@ def dvc_push(w: World) -> Request:
     return Request(f"//dvc/{w.dataset}/files/md5/{md5[:2]}/{md5[2:]}", content=data)
 
 
+def begin_transfer(w: World) -> Request:
+    """Ask for signed URLs for a pack."""
+    name, content = pack(uuid4().bytes)
+    upload = w.new_upload(w.bucketed)
+    asked = {"kind": "pack", "name": name, "size": len(content)}
+    return Request(f"/datasets/{w.bucketed}/uploads/{upload}/transfers", asked)
+
+
+def finish_transfer(w: World) -> Request:
+    """Say that a pack was sent, which it was."""
+    name, content = pack(uuid4().bytes)
+    path = f"/datasets/{w.bucketed}/uploads/{w.new_upload(w.bucketed)}/transfers"
+    asked = {"kind": "pack", "name": name, "size": len(content)}
+    for part in w.hub.transport.request("POST", path, body=asked)["parts"]:
+        httpx.put(part["url"], content=content, trust_env=False).raise_for_status()
+    return Request(f"{path}/finish", asked)
+
+
+def new_provider(w: World) -> Request:
+    """Make a storage provider for the owner's team."""
+    team = w.hub.transport.get("/whoami")["team_ids"][0]
+    return Request("/storage-providers", {"name": unique(), "team": team, **w.bucket})
+
+
 UPLOAD = "/datasets/{dataset}/uploads/{new}"
 RUN = "/workflows/{workflow}/runs/{run}"
 VERSION = "/datasets/{dataset}/versions/{version}"
@@ -132,6 +158,21 @@ OWNED: dict[tuple[str, str], Maker] = {
     ("GET", "/datasets/{dataset}/versions/{version}/dvc"): of(VERSION + "/dvc"),
     ("GET", "/datasets/{dataset}/versions/{version}/manifest"): of(VERSION + "/manifest"),
     ("POST", "/datasets/{dataset}/versions/{version}/objects"): objects_wanted,
+    ("POST", "/datasets/{dataset}/versions/{version}/locations"): of(
+        VERSION + "/locations", {"md5": ["0" * 32]}
+    ),
+    ("POST", "/datasets/{dataset}/versions/{version}/verify"): of(VERSION + "/verify"),
+    ("POST", "/datasets/{dataset}/uploads/{upload}/transfers"): begin_transfer,
+    ("POST", "/datasets/{dataset}/uploads/{upload}/transfers/finish"): finish_transfer,
+    ("POST", "/storage-providers"): new_provider,
+    ("GET", "/storage-providers/{provider}"): of("/storage-providers/{provider}"),
+    ("PATCH", "/storage-providers/{provider}"): patch(
+        "/storage-providers/{provider}", {"region": "eu-1"}
+    ),
+    ("DELETE", "/storage-providers/{provider}"): fresh(
+        "/storage-providers/{new}", World.new_provider
+    ),
+    ("POST", "/storage-providers/{provider}/check"): of("/storage-providers/{provider}/check"),
     ("GET", "/datasets/{dataset}/versions/{version}/files/{path}"): of(VERSION + "/files/a.txt"),
     ("HEAD", "/datasets/{dataset}/versions/{version}/files/{path}"): of(VERSION + "/files/a.txt"),
     ("POST", "/datasets/{dataset}/uploads"): of("/datasets/{dataset}/uploads", {"message": "m"}),
@@ -223,10 +264,16 @@ PODS: dict[tuple[str, str], Maker] = {
     ("PUT", "/jobs/{job}/task/files/{part}"): of("/jobs/{job}/task/files/artifacts"),
 }
 
+#: For administrators of the hub alone.
+ADMINS: dict[tuple[str, str], Maker] = {
+    ("POST", "/storage-providers/rotate-keys"): of("/storage-providers/rotate-keys"),
+}
+
 NOBODYS: dict[tuple[str, str], Maker] = {
     ("GET", "/whoami"): of("/whoami"),
     ("GET", "/teams"): of("/teams"),
     ("GET", "/projects"): of("/projects"),
+    ("GET", "/storage-providers"): of("/storage-providers"),
     ("GET", "/instance-types"): of("/instance-types"),
     ("GET", "/environments"): of("/environments"),
     ("POST", "/workflow-validations"): of("/workflow-validations", {"spec": SPEC}),
