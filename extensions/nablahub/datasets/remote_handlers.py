@@ -22,9 +22,10 @@ from nablahub.datasets.dvc import dir_chunks, parse_object
 from nablahub.datasets.handlers import read_range, send
 from nablahub.datasets.manifests import ManifestReader
 from nablahub.datasets.service import DatasetService
-from nablahub.datasets.store import LinkRow, VersionRow, pack_names
+from nablahub.datasets.store import LinkRow, VersionRow, pack_names, versions_of
 from nablahub.datasets.threads import blocking, entered
 from nablahub.datasets.upload_handlers import large_chunks
+from nablahub.datasets.uploads import NOT_YET
 
 #: A ``.dir`` of a million files has 100 MB.
 LARGEST_DIR: Final = 256 * 1024**2
@@ -64,9 +65,12 @@ def find(
         return Target(contents, md5, large=link is not None and link.upload_id is None)
     query = select(VersionRow).where(VersionRow.dataset_id == row.id, VersionRow.dvc_md5 == md5)
     version = session.scalars(query.limit(1)).first()
-    if version is None:
-        raise unknown()
-    return Target(contents, md5, False, service.manifest(row, version), version.dvc_size)
+    if version is not None:
+        return Target(contents, md5, False, service.manifest(row, version), version.dvc_size)
+    for other in session.scalars(versions_of(row.id).where(VersionRow.dvc_md5 == NOT_YET)):
+        if (tree := service.dvc_tree(row, other)).md5 == md5:
+            return Target(contents, md5, False, service.manifest(row, other), tree.size)
+    raise unknown()
 
 
 async def _answer(call: StreamCall) -> None:

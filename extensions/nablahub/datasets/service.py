@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
@@ -18,19 +18,26 @@ from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.core.wire import LARGEST
+from nablahub.datasets import tags
 from nablahub.datasets.building import Building
 from nablahub.datasets.contents import Contents, PackTables
+from nablahub.datasets.dvc import DirHasher, DirObject
 from nablahub.datasets.errors import InUse, NameTaken, NoSuchDataset, NoSuchVersion
 from nablahub.datasets.intake import Parts
 from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.shapes import summary, version_wire
 from nablahub.datasets.store import (
+    ChangeRow,
     DatasetRow,
     GarbageRow,
+    InputRow,
     LinkRow,
     PackRow,
+    TagRow,
     UploadRow,
     VersionRow,
     by_name,
+    in_team,
     of_teams,
     pack_names,
     versions_of,
@@ -41,9 +48,8 @@ from nablahub.datasets.types import (
     DatasetPatch,
     DatasetQuery,
     DatasetVersion,
-    VersionSummary,
 )
-from nablahub.datasets.uploads import Origin, drop_unlinked
+from nablahub.datasets.uploads import NOT_YET, Origin, drop_unlinked
 from nablahub.projects.service import ProjectService, held
 from nablahub.storage.service import PROVIDER, StorageService, Store
 from nablahub.teams.service import TeamService
@@ -61,6 +67,8 @@ class DatasetService:
         self.settings = context.settings
         self.tables = PackTables()
         self.guards: list[Guard] = []
+        #: The same of one version of a dataset.
+        self.version_guards: list[Guard] = []
         self._parts: dict[str, Parts] = {}
         self.building = Building(context, self)
 
@@ -107,7 +115,9 @@ class DatasetService:
         BadPath, DatasetQuota, StorageFull, NoSuchDataset
             Nothing is left of the attempt then.
         """
-        return self.building.commit_tree(dataset_id, tree, Origin(author, source, message, key))
+        return self.building.committing.commit_tree(
+            dataset_id, tree, Origin(author, source, message, key)
+        )
 
     # What lies where.
 
@@ -139,6 +149,16 @@ class DatasetService:
     def manifest(self, dataset: DatasetRow, version: VersionRow) -> ManifestReader:
         """Return the manifest of a version."""
         return ManifestReader(self.store(dataset.space), dataset.id, version.version)
+
+    def dvc_tree(self, dataset: DatasetRow, version: VersionRow) -> DirObject:
+        """Return what DVC calls a version's tree; reads all of the manifest if nobody has yet."""
+        if version.dvc_md5 != NOT_YET:
+            return DirObject(version.dvc_md5, version.dvc_size)
+        hasher = DirHasher()
+        reader = self.manifest(dataset, version)
+        for number in range(len(reader.root.pages)):
+            hasher.add(reader.page(number))
+        return hasher.finish()
 
     # Datasets.
 
@@ -185,7 +205,7 @@ class DatasetService:
         row = DatasetRow(
             id=new_id("dataset"), team_id=team_id, project_id=project_id, provider_id=None,
             name=name, description="", latest=None, created_by=author, created_at=at, updated_at=at,
-            revision=1,
+            revision=1, public=False,
         )  # fmt: skip
         session.add(row)
         session.flush()
@@ -220,6 +240,20 @@ class DatasetService:
             who.check_project(row.project_id, f"Dataset {ref}")
         return row
 
+    def readable(self, session: Session, who: Principal, ref: str) -> DatasetRow:
+        """Return a dataset that the caller may read: one of theirs, or a public one.
+
+        A public one of another team is meant by its id or ``<team>/<name>``; raises as
+        :meth:`row`.
+        """
+        team, slash, name = ref.partition("/")
+        row = in_team(session, team, name) if slash else session.get(DatasetRow, ref)
+        if row is not None and row.public and row.team_id not in who.team_ids:
+            return row
+        if row is not None and slash:
+            ref = row.id
+        return self.row(session, who, ref)
+
     def _find(self, session: Session, teams: frozenset[str], ref: str) -> DatasetRow | None:
         row = session.get(DatasetRow, ref)
         if row is not None and row.team_id in teams:
@@ -247,6 +281,9 @@ class DatasetService:
             query = query.where(DatasetRow.project_id == asked.project)
         if asked.name is not None:
             query = query.where(DatasetRow.name == asked.name)
+        if asked.ref is not None and "/" in asked.ref:
+            found = self.readable(session, who, asked.ref.partition(":")[0])
+            return [self.as_wire(session, found)], None
         if asked.ref is not None:
             base = asked.ref.partition(":")[0]
             query = query.where((DatasetRow.name == base) | (DatasetRow.id == base))
@@ -264,6 +301,8 @@ class DatasetService:
             row.name = asked.name
         if asked.description is not None:
             row.description = asked.description
+        if asked.public is not None:
+            row.public = asked.public
         row.updated_at = now()
         row.revision += 1
         self.tell(session, row, "changed")
@@ -279,7 +318,13 @@ class DatasetService:
                 hint="Delete what depends on it first.",
             )
         md5s = list(session.scalars(select(LinkRow.md5).where(LinkRow.dataset_id == row.id)))
-        for table in (LinkRow, PackRow, UploadRow, VersionRow):
+        ids = list(session.scalars(select(VersionRow.id).where(VersionRow.dataset_id == row.id)))
+        for start in range(0, len(ids), 500):
+            some = ids[start : start + 500]
+            session.execute(delete(InputRow).where(InputRow.version_id.in_(some)))
+        uploads = select(UploadRow.id).where(UploadRow.dataset_id == row.id)
+        session.execute(delete(ChangeRow).where(ChangeRow.upload_id.in_(uploads)))
+        for table in (LinkRow, PackRow, UploadRow, VersionRow, TagRow):
             for item in session.scalars(select(table).where(table.dataset_id == row.id)):
                 session.delete(item)
         session.flush()
@@ -306,7 +351,7 @@ class DatasetService:
     # Versions.
 
     def resolve(self, session: Session, who: Principal | str, ref: str) -> VersionRow:
-        """Return the version meant by ``<id|name>``, ``…:latest`` or ``…:<version>``.
+        """Return the version meant by ``<id|name>`` and ``:latest``, ``:<version>`` or ``:<tag>``.
 
         Raises
         ------
@@ -317,11 +362,12 @@ class DatasetService:
         return self.version(session, self.row(session, who, base), version or LATEST)
 
     def version(self, session: Session, dataset: DatasetRow, version: str) -> VersionRow:
-        """Return a version of a dataset by its 7 characters, its whole id, or ``latest``."""
+        """Return a version of a dataset by its 7 characters, its whole id, a tag or ``latest``."""
         name = version.removeprefix(f"{dataset.id}:")
         wanted = dataset.latest if name == LATEST else f"{dataset.id}:{name}"
         row = session.get(VersionRow, wanted) if wanted else None
-        if row is None:
+        row = row or tags.target(session, dataset, name)
+        if row is None or row.deleted_at is not None:
             raise NoSuchVersion(f"{dataset.name}:{name}")
         return row
 
@@ -341,6 +387,10 @@ class DatasetService:
         """Delete a space's left-over bytes once the transaction is committed."""
         self._context.reconciler.wake(session, "dataset-garbage", space)
 
+    def purge_later(self, session: Session, row: DatasetRow) -> None:
+        """Look after a dataset's condemned versions from now on."""
+        self._context.reconciler.wake(session, "dataset-purge", row.id)
+
     def tell(self, session: Session, row: DatasetRow, type_: str) -> None:
         """Say that a dataset changed."""
         data = {"name": row.name, "latest": row.latest}
@@ -354,22 +404,6 @@ class DatasetService:
             id=row.id, team_id=row.team_id, project_id=row.project_id,
             storage_provider_id=row.provider_id, name=row.name, description=row.description,
             created_by=row.created_by, created_at=row.created_at, updated_at=row.updated_at,
-            revision=row.revision, latest_version=summary(latest) if latest else None,
+            revision=row.revision, public=row.public,
+            latest_version=summary(latest) if latest else None,
         )  # fmt: skip
-
-
-def summary(row: VersionRow) -> VersionSummary:
-    """Return what lists show of a version."""
-    return VersionSummary(
-        id=row.id, version=row.version, ref=row.id, files=row.files, bytes=row.size,
-        created_at=row.created_at,
-    )  # fmt: skip
-
-
-def version_wire(dataset: DatasetRow, row: VersionRow) -> DatasetVersion:
-    """Return a version as clients see it."""
-    return DatasetVersion(
-        **summary(row).model_dump(), dataset_id=dataset.id, dataset_name=dataset.name,
-        number=row.number, message=row.message, author=row.author, source=row.source,
-        digest=row.digest, dvc_md5=row.dvc_md5,
-    )  # fmt: skip

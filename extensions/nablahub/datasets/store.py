@@ -29,6 +29,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base
 from nablahub.core.times import Moment
+from nablahub.teams.store import TeamRow
 
 
 class DatasetRow(Base):
@@ -48,6 +49,7 @@ class DatasetRow(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
     updated_at: Mapped[datetime] = mapped_column(Moment)
     revision: Mapped[int] = mapped_column(Integer)
+    public: Mapped[bool] = mapped_column(Boolean, default=False)
 
     @property
     def space(self) -> str:
@@ -56,7 +58,12 @@ class DatasetRow(Base):
 
 
 class VersionRow(Base):
-    """A committed version; made once, never changed."""
+    """A committed version; its files never change.
+
+    One that was deleted has ``deleted_at`` and is not there for anybody; its bytes stay until
+    ``purge_at``, which a collection of garbage sets. The row of one that was purged stays as long
+    as its manifest holds pages of others.
+    """
 
     __tablename__ = "dataset_versions"
     __table_args__ = (
@@ -78,6 +85,10 @@ class VersionRow(Base):
     dvc_md5: Mapped[str] = mapped_column(String(32), index=True)
     dvc_size: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(Moment)
+    parent: Mapped[str | None] = mapped_column(String(40), index=True)
+    deleted_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
+    purge_at: Mapped[datetime | None] = mapped_column(Moment)
+    purged_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class UploadRow(Base):
@@ -93,6 +104,42 @@ class UploadRow(Base):
     source: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(Moment)
     touched_at: Mapped[datetime] = mapped_column(Moment)
+    base: Mapped[str | None] = mapped_column(String(40))
+    inputs: Mapped[str] = mapped_column(Text, default="")
+
+
+class ChangeRow(Base):
+    """A file that a draft puts, or drops when there is no md5."""
+
+    __tablename__ = "dataset_changes"
+
+    upload_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    path: Mapped[str] = mapped_column(String(2048), primary_key=True)
+    kind: Mapped[str | None] = mapped_column(String(1))
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    md5: Mapped[str | None] = mapped_column(String(32))
+    sha256: Mapped[str | None] = mapped_column(String(64))
+
+
+class TagRow(Base):
+    """A name that stands for a version until it is moved."""
+
+    __tablename__ = "dataset_tags"
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    version_id: Mapped[str] = mapped_column(String(40), index=True)
+    set_by: Mapped[str] = mapped_column(String(255))
+    set_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class InputRow(Base):
+    """A version that another was made from."""
+
+    __tablename__ = "dataset_inputs"
+
+    version_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    input_id: Mapped[str] = mapped_column(String(40), primary_key=True, index=True)
 
 
 class PackRow(Base):
@@ -204,9 +251,48 @@ def by_name(session: Session, team_ids: Iterable[str], name: str) -> Sequence[Da
     return session.scalars(of_teams(team_ids).where(DatasetRow.name == name)).all()
 
 
+def in_team(session: Session, team: str, name: str) -> DatasetRow | None:
+    """Return the dataset of a name in the team of a name."""
+    query = select(DatasetRow).join(TeamRow, TeamRow.id == DatasetRow.team_id)
+    return session.scalars(query.where(TeamRow.name == team, DatasetRow.name == name)).first()
+
+
 def versions_of(dataset_id: str) -> Select[VersionRow]:
-    """Select the versions of a dataset."""
-    return select(VersionRow).where(VersionRow.dataset_id == dataset_id)
+    """Select the versions of a dataset that are not deleted."""
+    return select(VersionRow).where(
+        VersionRow.dataset_id == dataset_id, VersionRow.deleted_at.is_(None)
+    )
+
+
+def tags_of(session: Session, dataset_id: str) -> Sequence[TagRow]:
+    """Return a dataset's tags by name."""
+    return session.scalars(
+        select(TagRow).where(TagRow.dataset_id == dataset_id).order_by(TagRow.name)
+    ).all()
+
+
+def changes_of(session: Session, upload_id: str) -> Sequence[ChangeRow]:
+    """Return what a draft changes, by path."""
+    return session.scalars(
+        select(ChangeRow).where(ChangeRow.upload_id == upload_id).order_by(ChangeRow.path)
+    ).all()
+
+
+def condemned(session: Session) -> Sequence[str]:
+    """Return the datasets that have deleted versions whose bytes are to go."""
+    query = (
+        select(VersionRow.dataset_id)
+        .where(VersionRow.purge_at.is_not(None), VersionRow.purged_at.is_(None))
+        .distinct()
+    )
+    return session.scalars(query).all()
+
+
+def underived(session: Session) -> Sequence[str]:
+    """Return the versions of which nobody knows yet what DVC calls their tree."""
+    return session.scalars(
+        select(VersionRow.id).where(VersionRow.dvc_md5 == "", VersionRow.purged_at.is_(None))
+    ).all()
 
 
 def pack_names(session: Session, dataset_id: str, *, committed: bool = False) -> list[str]:

@@ -113,7 +113,7 @@ async def verify_version(call: StreamCall) -> None:
     service, who, path = call.get(DatasetService), call.who, call.path
 
     def look(session: Session) -> tuple[DatasetRow, VersionRow]:
-        row = service.row(session, who, path["dataset"])
+        row = service.readable(session, who, path["dataset"])
         return row, service.version(session, row, path["version"])
 
     dataset, version = await call.db_read(look)

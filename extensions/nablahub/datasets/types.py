@@ -38,6 +38,7 @@ class Dataset(Resource):
     )
     name: str
     description: str
+    public: bool = Field(default=False, description="Everybody may read it, as `team/name`")
     latest_version: VersionSummary | None
     created_by: str
     created_at: Timestamp
@@ -64,6 +65,7 @@ class DatasetPatch(Body):
 
     name: Name | None = None
     description: Description | None = None
+    public: bool | None = Field(default=None, description="Whether everybody may read it")
 
 
 class DatasetQuery(PageQuery):
@@ -84,7 +86,35 @@ class DatasetVersion(VersionSummary):
     author: str
     source: str = Field(description="Where it came from: upload, run …, dvc")
     digest: str = Field(description="sha256 of the canonical manifest")
-    dvc_md5: str = Field(description="DVC's name of the tree, without .dir")
+    damaged: bool = Field(
+        default=False,
+        description="Whether stored bytes of the dataset are known to be damaged; only told of "
+        "a version by itself. Putting the same files again restores them",
+    )
+    dvc_md5: str | None = Field(
+        description="DVC's name of the tree, without .dir; null until it has been derived"
+    )
+
+
+class Tag(Resource):
+    """A tag of a dataset."""
+
+    name: str
+    version: str = Field(description="The 7 characters of the version it stands for")
+    ref: str = Field(description="ds…:…, the version's own reference")
+    set_by: str
+    set_at: Timestamp
+
+
+class TagPut(Body):
+    """Where a tag shall stand."""
+
+    version: str = Field(description="7 characters, another tag, or `latest`")
+    expected: str | None = Field(
+        default=None,
+        description="The 7 characters that it must stand for now (empty: that it must not exist); "
+        "left out, it is moved from wherever it is",
+    )
 
 
 class File(Resource):
@@ -95,6 +125,24 @@ class File(Resource):
     kind: Literal["file", "executable"]
     md5: Md5
     sha256: Sha256
+
+
+class Node(Resource):
+    """A file or folder in a folder of a version."""
+
+    path: str = Field(description="From the version's own folder on")
+    kind: Literal["file", "executable", "folder"]
+    size: int | None = Field(default=None, description="In bytes; null for a folder")
+    md5: Md5 | None = None
+    sha256: Sha256 | None = None
+
+
+class TreeQuery(Body):
+    """Which folder of a version to list."""
+
+    folder: str = Field(default="", description="Its path; empty: the version's own")
+    limit: int = Field(default=200, ge=1, le=5000, description="Items on a page")
+    cursor: str | None = Field(default=None, description="`next` of the page before")
 
 
 class FileQuery(Body):
@@ -116,6 +164,9 @@ class UploadCreate(Body):
 
     message: Message = ""
     source: str = Field(default="upload", max_length=200)
+    inputs: list[str] = Field(
+        default=[], max_length=100, description="Versions of datasets that it is made from"
+    )
 
 
 class Upload(Resource):
@@ -130,6 +181,97 @@ class Upload(Resource):
     direct: bool = Field(
         default=False, description="Bytes go to the object store by signed URLs (`transfers`)"
     )
+    base: str | None = Field(default=None, description="The version that it begins with")
+    packs: int = Field(
+        default=0, description="How many packs the dataset has: without any, all must be sent"
+    )
+
+
+class CommitQuery(Body):
+    """What the text of a commit tells."""
+
+    base: str | None = Field(
+        default=None,
+        description="A version: the text tells the differences from it, first `- <path>` for each "
+        "file that goes, then the lines of those that are new or changed",
+    )
+
+
+class FilePut(Body):
+    """How a file comes into a draft."""
+
+    executable: bool = Field(default=False, description="Whether it may be run")
+
+
+class Rename(Body):
+    """A file of a draft and where it goes."""
+
+    path: str = Field(alias="from", min_length=1, description="Its path now")
+    to: str = Field(min_length=1, description="Its new path")
+
+
+class Change(Resource):
+    """A file that differs between two versions, or that a draft changes."""
+
+    path: str
+    change: Literal["added", "removed", "changed", "put"]
+    size: int | None = Field(description="In bytes; null when it is gone")
+    md5: str | None
+    old_size: int | None = None
+    old_md5: str | None = None
+
+
+class DraftCommit(Body):
+    """How a draft becomes a version."""
+
+    rebase: bool = Field(
+        default=True,
+        description="Put the changes upon a later version than the one the draft began with",
+    )
+
+
+class DiffQuery(Body):
+    """With what to compare a version."""
+
+    to: str = Field(default="latest", description="7 characters, a tag or `latest`")
+    limit: int = Field(default=1000, ge=1, le=5000, description="Items on a page")
+    cursor: str | None = Field(default=None, description="`next` of the page before")
+
+
+class Lineage(Resource):
+    """Where a version came from, and what came of it."""
+
+    source: str = Field(description="upload, run …, notebook …, import …")
+    parent: str | None = Field(description="The version that was the latest before it")
+    inputs: list[str] = Field(description="Versions of datasets that it was made from")
+    children: list[str] = Field(description="Versions whose parent it is")
+    outputs: list[str] = Field(description="Versions of datasets that were made from it")
+    used_by: list[str] = Field(description="What else needs it, such as models")
+
+
+class WastedFile(Resource):
+    """A file that only deleted versions hold."""
+
+    version: str
+    path: str
+    size: int
+
+
+class Collection(Resource):
+    """What a collection of garbage takes, or would take, away."""
+
+    versions: list[str] = Field(description="The deleted versions")
+    files: list[WastedFile] = Field(description="The first 10,000 of them")
+    count: int = Field(description="How many files")
+    bytes: int
+    packs: int = Field(description="How many packs of small files go as a whole")
+    until: Timestamp | None = Field(description="Until when it can be undone")
+
+
+class CollectionDo(Body):
+    """What to do about garbage."""
+
+    undo: bool = Field(default=False, description="Keep what was to go")
 
 
 class ObjectName(Body):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
 from nablahub.core.errors import Fault, Invalid, Malformed, StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, full_storage
@@ -16,10 +17,12 @@ from nablahub.datasets import uploads
 from nablahub.datasets.errors import BadObject, human
 from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter
 from nablahub.datasets.layout import pack_key
-from nablahub.datasets.service import DatasetService, version_wire
-from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, damaged
+from nablahub.datasets.service import DatasetService
+from nablahub.datasets.shapes import version_wire
+from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, damaged, pack_names
 from nablahub.datasets.threads import blocking, entered
 from nablahub.datasets.types import (
+    CommitQuery,
     DatasetVersion,
     Md5,
     Missing,
@@ -35,9 +38,10 @@ from nablahub.datasets.types import (
 LARGEST_MANIFEST: Final = 4 * 1024**3
 
 
-def _wire(service: DatasetService, dataset: DatasetRow, row: UploadRow) -> Upload:
-    upload = Upload.model_validate(row, from_attributes=True)
-    return upload.model_copy(update={"direct": service.is_direct(dataset)})
+def _wire(session: Session, service: DatasetService, dataset: DatasetRow, row: UploadRow) -> Upload:
+    made = Upload.model_validate(row, from_attributes=True)
+    packs = len(pack_names(session, dataset.id))
+    return made.model_copy(update={"packs": packs, "direct": service.is_direct(dataset)})
 
 
 @operation("POST", "/datasets/{dataset}/uploads", scope="datasets:write", status=201)
@@ -45,8 +49,9 @@ def begin_upload(call: Call, body: UploadCreate) -> Upload:
     """Begin a new version of a dataset."""
     service = call.get(DatasetService)
     row = service.row(call.session, call.who, call.path["dataset"])
-    origin = uploads.Origin(call.who.name, body.source, body.message)
-    return _wire(service, row, uploads.begin(call.session, row, origin))
+    inputs = tuple(service.resolve(call.session, call.who, ref).id for ref in body.inputs)
+    origin = uploads.Origin(call.who.name, body.source, body.message, inputs=inputs)
+    return _wire(call.session, service, row, uploads.begin(call.session, row, origin))
 
 
 @operation("GET", "/datasets/{dataset}/uploads/{upload}", scope="datasets:read")
@@ -54,7 +59,8 @@ def get_upload(call: Call) -> Upload:
     """Get an upload that is not committed yet."""
     service = call.get(DatasetService)
     row = service.row(call.session, call.who, call.path["dataset"])
-    return _wire(service, row, service.building.upload(call.session, row, call.path["upload"]))
+    upload = service.building.upload(call.session, row, call.path["upload"])
+    return _wire(call.session, service, row, upload)
 
 
 @operation("DELETE", "/datasets/{dataset}/uploads/{upload}", scope="datasets:write")
@@ -93,8 +99,9 @@ async def list_missing(call: StreamCall) -> MissingAnswer:
     asked = _parse(await call.read())
     dataset, _ = await find_upload(call)
     contents = await call.db_read(lambda s: service.contents(s, dataset))
-    packed = await blocking(contents.packed)
-    lacking = await call.db_read(lambda s: uploads.missing(s, dataset.space, packed, asked.objects))
+    lacking = await call.db_read(
+        lambda s: uploads.missing(s, dataset.space, contents, asked.objects)
+    )
     broken = await call.db_read(lambda s: damaged(s, dataset.space, dataset.id))
     if broken:  # They are there, but not as they were: who has them sends them again.
         wanted = broken.union(lacking)
@@ -126,7 +133,7 @@ def _parse(body: bytes) -> Missing:
     consumes="application/octet-stream",
 )
 async def put_pack(call: StreamCall) -> None:
-    """Send a pack of small objects, named by the sha256 of its bytes."""
+    """Send a pack of small objects, named by the sha256 of its bytes before the objects."""
     service = call.get(DatasetService)
     pack = call.path["pack"]
     if len(pack) != 64 or not set(pack) <= set("0123456789abcdef"):
@@ -213,13 +220,15 @@ def _md5(call: StreamCall) -> Md5:
     "/datasets/{dataset}/uploads/{upload}/commit",
     scope="datasets:write",
     status=201,
+    query=CommitQuery,
     consumes="text/plain",
 )
 async def commit_upload(call: StreamCall) -> DatasetVersion:
     """Commit an upload: the body is the manifest of all files of the new version.
 
     A line for each file, sorted by the bytes of the paths: `<md5> <sha256> f|x <size> <path>`.
-    Sent again after it worked, it answers with the same version.
+    With `base` it is only what differs from that version. Sent again after it worked, it answers
+    with the same version.
     """
     service, who = call.get(DatasetService), call.who
     dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
@@ -228,11 +237,17 @@ async def commit_upload(call: StreamCall) -> DatasetVersion:
     if done is not None:
         return version_wire(dataset, done)
     upload = await call.db_read(lambda s: service.building.upload(s, dataset, name))
+    asked: CommitQuery = call.query
+    base: VersionRow | None = None
+    if (known := asked.base) is not None:
+        base = await call.db_read(lambda s: service.version(s, dataset, known))
     with tempfile.TemporaryFile(dir=_spool(service)) as spool:
         async for data in large_chunks(call, LARGEST_MANIFEST):
             await blocking(_append, spool, data)
         spool.seek(0)
-        row = await blocking(service.building.commit, dataset, upload, _read(spool))
+        row = await blocking(
+            service.building.committing.commit, dataset, upload, _read(spool), base
+        )
     return version_wire(dataset, row)
 
 

@@ -22,7 +22,7 @@ from nablahub.datasets.contents import Contents, Place
 from nablahub.datasets.errors import BadObject
 from nablahub.datasets.layout import cache_name, object_key, pack_key
 from nablahub.datasets.manifest import Entry
-from nablahub.datasets.packs import SMALL, PackBuilder
+from nablahub.datasets.packs import SMALL, PackBuilder, pack_name
 from nablahub.datasets.store import DamageRow, DatasetRow, ObjectRow, PackRow, VersionRow
 from nablahub.datasets.types import Damage, Verification
 from nablahub.datasets.uploads import mend
@@ -209,7 +209,7 @@ class Verifier:
         builder = PackBuilder()
         builder.add(bytes.fromhex(entry.md5), bytes.fromhex(entry.sha256), data)
         parts = builder.parts()
-        name = hashlib.sha256(b"".join(parts)).hexdigest()
+        name = pack_name(parts[0])
         with self._store.create(pack_key(self.dataset.id, name)) as writer:
             for part in parts:
                 writer.write(part)

@@ -142,7 +142,9 @@ def test_only_what_changed_is_sent_again(
     api, dataset = api_of(service), fresh(service, request)
     first = api.upload(dataset, tree)
     before = stored(service)
-    second = api.upload(dataset, tree)
+    assert api.upload(dataset, tree).id == first.id
+    assert stored(service) == before
+    second = api.upload(dataset, tree, again=True)
     assert second.digest == first.digest
     assert (second.number, second.id != first.id) == (2, True)
     added = stored(service) - before

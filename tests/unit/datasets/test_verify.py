@@ -85,7 +85,7 @@ def test_what_is_damaged_is_named_and_put_again(
     api.download(version.id, tmp_path / "back")
     assert read(tmp_path / "back") == FILES
     before = stored(service)
-    api.upload(dataset, tree)
+    api.upload(dataset, tree, again=True)
     assert {name.split("/")[-3] for name in stored(service) - before} == {"manifests"}
 
 
