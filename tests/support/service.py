@@ -179,8 +179,14 @@ class RunningService:
         self.settings = Settings.model_validate(
             {**base, **self._settings, "service_port": self.port}
         )
-        self.service = Service(self.settings, self._extensions)
-        await self.service.start()
+        try:
+            self.service = Service(self.settings, self._extensions)
+            await self.service.start()
+        except BaseException:
+            hub_server.stop()
+            for opened in sockets:
+                opened.close()
+            raise
         server = HTTPServer(
             self.service.application(), max_body_size=self.settings.max_upload_bytes
         )

@@ -85,6 +85,11 @@ class StateDir:
         return self.service / "settings.json"
 
     @property
+    def object_store(self) -> Path:
+        """Which store the datasets of the hub lie in; empty or missing: in this directory."""
+        return self.service / "object-store"
+
+    @property
     def backups(self) -> Path:
         """Copies of the database made before migrations."""
         return self.service / "backups"

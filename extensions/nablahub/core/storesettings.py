@@ -83,7 +83,8 @@ class ObjectStoreSettings(StorePlace):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.url and self.model_fields_set - {"url", "region", "path_style", "direct"}:
+        others = (self.endpoint, self.public_endpoint, self.access_key_file, self.secret_key_file)
+        if not self.url and any(others):
             raise ValueError("object_store needs a url, such as s3://bucket")
         return self
 

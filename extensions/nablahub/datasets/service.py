@@ -342,8 +342,12 @@ class DatasetService:
         """Return what of datasets a project holds."""
         return held(session, DatasetRow.project_id, project_id, "dataset")
 
-    def provider_holds(self, session: Session, provider_id: str) -> str | None:
-        """Return what of datasets lies in a storage provider."""
+    def provider_holds(self, session: Session, provider_id: str | None) -> str | None:
+        """Return what of datasets lies in a storage provider, None: in the hub's own store."""
+        if provider_id is None:
+            own = select(DatasetRow.id).where(DatasetRow.provider_id.is_(None))
+            full = session.scalars(own.where(DatasetRow.latest.is_not(None)).limit(1)).first()
+            return "datasets" if full else None
         left = session.scalars(select(GarbageRow.id).filter_by(team_id=provider_id).limit(1))
         found = held(session, DatasetRow.provider_id, provider_id, "dataset")
         return found or ("data that is just being deleted" if left.first() else None)

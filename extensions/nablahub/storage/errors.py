@@ -30,6 +30,26 @@ class ProviderNameTaken(Conflict):
         )
 
 
+class OtherStore(Conflict):
+    """The hub's setting names another store than the one that its datasets lie in."""
+
+    code = "other_object_store"
+
+    def __init__(self, holds: str, here: str, named: str) -> None:
+        super().__init__(
+            f"{holds[0].upper()}{holds[1:]} of this hub lie in {here or 'the state directory'}, "
+            f"and c.NablaHub.object_store names {named or 'the state directory'}.",
+            hint="Set it back; copy what is there first if it shall lie elsewhere, and write the "
+            "new address into service/object-store.",
+        )
+
+
+class StoreKeysMissing(Invalid):
+    """The keys to the hub's own store are nowhere."""
+
+    code = "object_store_keys_missing"
+
+
 class ProviderInUse(Conflict):
     """Data lies there."""
 

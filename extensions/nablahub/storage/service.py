@@ -26,9 +26,11 @@ from nablahub.core.times import now
 from nablahub.core.vault import KeepsSecrets, Vault
 from nablahub.storage.errors import (
     NoSuchProvider,
+    OtherStore,
     ProviderFails,
     ProviderInUse,
     ProviderNameTaken,
+    StoreKeysMissing,
 )
 from nablahub.storage.store import StorageProviderRow, of_teams
 from nablahub.storage.types import (
@@ -52,8 +54,14 @@ SAME = ("endpoint", "public_endpoint", "region", "path_style", "direct")
 class UsesStorage(Protocol):
     """A service whose things may lie in a storage provider."""
 
-    def provider_holds(self, session: Session, provider_id: str) -> str | None:
-        """Return what lies there, such as ``"2 datasets"``, or None."""
+    def provider_holds(self, session: Session, provider_id: str | None) -> str | None:
+        """Return what lies there, such as ``"2 datasets"``, or None.
+
+        Parameters
+        ----------
+        provider_id : str or None
+            None: the hub's own store.
+        """
 
 
 class StorageService:
@@ -64,9 +72,32 @@ class StorageService:
         self._settings = context.settings
         self.vault = Vault(context.settings.state.encryption_keys)
         own = context.settings.object_store
-        self._own: StoreConfig | None = own.config() if own.url else None
+        try:
+            self._own: StoreConfig | None = own.config() if own.url else None
+        except ValueError as error:
+            raise StoreKeysMissing(
+                str(error), hint="The page of settings tells where they are looked for."
+            ) from error
         self._open: dict[str, tuple[int, S3Store]] = {}
         self._lock = threading.Lock()
+
+    async def start(self) -> None:
+        """Refuse to start with another store than the one that the data lies in.
+
+        Raises
+        ------
+        OtherStore
+            Before anything is looked for where it is not.
+        """
+        file, named = self._settings.state.object_store, self._settings.object_store.url
+        here = file.read_text().strip() if file.exists() else ""
+        if here == named:
+            return
+        holds = await self._context.database.read(lambda s: self._held(s, None))
+        if holds is not None:
+            raise OtherStore(holds, here, named)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{named}\n")
 
     # The stores themselves.
 
@@ -259,11 +290,17 @@ class StorageService:
         session.delete(row)
 
     def _check_unused(self, session: Session, row: StorageProviderRow, what: str) -> None:
-        for service in self._context.services:
-            if isinstance(service, UsesStorage):
-                holds = service.provider_holds(session, row.id)
-                if holds is not None:
-                    raise ProviderInUse(row.name, holds, what)
+        holds = self._held(session, row.id)
+        if holds is not None:
+            raise ProviderInUse(row.name, holds, what)
+
+    def _held(self, session: Session, provider_id: str | None) -> str | None:
+        found = (
+            service.provider_holds(session, provider_id)
+            for service in self._context.services
+            if isinstance(service, UsesStorage)
+        )
+        return next((holds for holds in found if holds is not None), None)
 
     def _check_free(self, session: Session, team_id: str, name: str) -> None:
         if session.scalars(of_teams([team_id], name)).first() is not None:
