@@ -40,10 +40,13 @@ class S3Store:
         Which bucket, and the keys to it.
     folder : str
         Put between the configured prefix and every key.
+    proxy : str
+        URL of a proxy that all requests of ours go through; empty: that of the environment.
     """
 
-    def __init__(self, config: StoreConfig, folder: str = "") -> None:
+    def __init__(self, config: StoreConfig, folder: str = "", proxy: str = "") -> None:
         self.config = config
+        self._proxy = proxy
         self.root = "/".join(part for part in (config.prefix, folder) if part)
         self._lock = threading.Lock()
 
@@ -66,6 +69,7 @@ class S3Store:
                     "allow_http": config.endpoint.startswith("http://"),
                     "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
                     "timeout": timedelta(seconds=READ_SECONDS),
+                    **({"proxy_url": self._proxy} if self._proxy else {}),
                 },
                 retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=15)},
             )
@@ -73,14 +77,14 @@ class S3Store:
     @cached_property
     def client(self) -> Any:
         """A botocore client; it may be used by several threads."""
-        return make_client(self.config, self.config.endpoint)
+        return make_client(self.config, self.config.endpoint, proxy=self._proxy)
 
     @cached_property
     def transfers(self) -> Transfers:
         """What signs requests of clients and looks after their uploads."""
         with self._lock:
             public = self.config.public_endpoint or self.config.endpoint
-            signer = make_client(self.config, public)
+            signer = make_client(self.config, public)  # It signs, and connects to nothing.
             return Transfers(self.client, signer, self.config, self.root)
 
     def create(self, key: str) -> ObjectWriter:
@@ -212,7 +216,12 @@ def _for_obstore(config: StoreConfig) -> str:
 
 
 def make_client(
-    config: StoreConfig, endpoint: str, *, tries: int = 3, seconds: int = READ_SECONDS
+    config: StoreConfig,
+    endpoint: str,
+    *,
+    tries: int = 3,
+    seconds: int = READ_SECONDS,
+    proxy: str = "",
 ) -> Any:
     """Return a botocore client that speaks to a store by one of its endpoints.
 
@@ -222,6 +231,8 @@ def make_client(
         How often a request is sent in all.
     seconds : int
         How long a store may be silent.
+    proxy : str
+        URL of a proxy; empty: that of the environment.
     """
     session = botocore.session.Session()
     session.set_config_variable("credentials_file", "/dev/null")
@@ -237,6 +248,7 @@ def make_client(
             s3={"addressing_style": "path" if config.path_style else "virtual"},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=seconds,
+            proxies={"http": proxy, "https": proxy} if proxy else None,
             retries={"total_max_attempts": tries, "mode": "standard"},
             # Others than Amazon's do not all know the checksums that it adds by itself.
             request_checksum_calculation="when_required",

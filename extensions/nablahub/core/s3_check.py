@@ -30,7 +30,7 @@ class Checked:
     cors: bool = False
 
 
-def check_store(config: StoreConfig, root: str, origin: str) -> Checked:
+def check_store(config: StoreConfig, root: str, origin: str, proxy: str = "") -> Checked:
     """Write, list, read and delete a small object, and try an upload in parts.
 
     Parameters
@@ -41,8 +41,10 @@ def check_store(config: StoreConfig, root: str, origin: str) -> Checked:
         Folder in the bucket that is used for it.
     origin : str
         Origin of the hub's pages, for which CORS is set up where the store lets us.
+    proxy : str
+        See :class:`nablahub.core.s3.S3Store`.
     """
-    client = make_client(config, config.endpoint, tries=1, seconds=10)
+    client = make_client(config, config.endpoint, tries=1, seconds=10, proxy=proxy)
     at = {"Bucket": config.bucket, "Key": f"{root}/.nablahub-check-{secrets.token_hex(6)}"}
     data = secrets.token_bytes(32)
     try:

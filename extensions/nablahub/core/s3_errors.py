@@ -17,6 +17,7 @@ from nablahub.core.store_errors import Reason
 from nablahub.core.storesettings import StorePlace
 
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
+_STATUS: Final = re.compile(r"status code: ([345]\d\d)")
 _MESSAGE: Final = re.compile(r"<Message>([^<]{1,300})</Message>")
 
 
@@ -39,6 +40,10 @@ def _by_code(code: str, said: str, place: StorePlace) -> Reason:
             f"The keys may not do this in the bucket '{bucket}': they need to list it, and to "
             "read, write and delete its objects.",
             "Give the account those rights, or name another bucket.", "access_key",
+        ),
+        "AddressRefused": Reason(
+            said, "An administrator can allow that by the setting allow_private_addresses.",
+            "endpoint",
         ),
         "RequestTimeTooSkewed": Reason(
             "The clocks of the hub and of the object store differ too much (S3 allows 15 minutes).",
@@ -108,6 +113,8 @@ def reason(error: Exception, place: StorePlace) -> Reason:
     if code := _CODE.search(text):
         message = _MESSAGE.search(text)
         return _by_code(code[1], message[1] if message else "", place)
+    if status := _STATUS.search(text):  # The answer to a HEAD has no words.
+        return _by_code(status[1], "", place)
     if "certificate" in text or "InvalidContentType" in text:
         return _certificate(place, text.splitlines()[0][-200:])
     return _unreachable(place, "")

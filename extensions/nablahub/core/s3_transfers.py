@@ -7,7 +7,7 @@ afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -64,21 +64,19 @@ class Transfers:
             )
         return str(found["ETag"])
 
-    def sign_part(self, key: str, upload: str, number: int) -> str:
-        """Return the URL to which a client sends a part by PUT."""
+    def sign_part(self, key: str, upload: str, number: int, *, inside: bool = False) -> str:
+        """Return the URL to which a client sends a part by PUT; ``inside``: one of our own jobs."""
         asked = {**self._of(key), "UploadId": upload, "PartNumber": number}
-        return str(self._signer.generate_presigned_url("upload_part", asked, SIGNED_SECONDS))
+        signer = self._client if inside else self._signer
+        return str(signer.generate_presigned_url("upload_part", asked, SIGNED_SECONDS))
 
-    def sign_get(self, key: str, headers: Mapping[str, str] | None = None) -> str:
-        """Return the URL from which a client gets an object.
+    def sign_get(self, key: str, *, inside: bool = False) -> str:
+        """Return the URL from which a client gets an object; ``inside``: one of our own jobs.
 
-        Parameters
-        ----------
-        headers : mapping of str to str or None
-            What the store is to answer with: ``ResponseContentType`` and the like.
+        Jobs run beside the service, where the store's own endpoint is the nearer one.
         """
-        asked = {**self._of(key), **(headers or {})}
-        return str(self._signer.generate_presigned_url("get_object", asked, SIGNED_SECONDS))
+        signer = self._client if inside else self._signer
+        return str(signer.generate_presigned_url("get_object", self._of(key), SIGNED_SECONDS))
 
     def parts(self, key: str, upload: str) -> dict[int, tuple[int, str]] | None:
         """Return size in bytes and tag of each part that arrived; None when the upload is gone."""

@@ -47,7 +47,7 @@ async def _target(call: StreamCall) -> Target:
             "The bytes of this dataset pass through the hub.",
             hint="Send packs and objects to the upload itself.",
         )
-    return Target(dataset, upload, store, asked)
+    return Target(dataset, upload, store, asked, inside=call.who.kind == "run")
 
 
 def _parse(body: bytes) -> Transfer:
@@ -146,7 +146,8 @@ async def find_locations(call: StreamCall) -> LocationsAnswer:
     if not isinstance(contents.store, S3Store) or not contents.store.config.direct:
         return LocationsAnswer(direct=False, sources=[], objects=[])
     sizes = await call.db_read(lambda s: _large(s, dataset, asked.md5))
-    return await blocking(_locations, contents.store, contents, asked.md5, sizes)
+    inside = who.kind == "run"
+    return await blocking(_locations, contents.store, contents, asked.md5, sizes, inside)
 
 
 def _large(session: Session, dataset: DatasetRow, md5s: list[str]) -> dict[str, int]:
@@ -158,7 +159,7 @@ def _large(session: Session, dataset: DatasetRow, md5s: list[str]) -> dict[str, 
 
 
 def _locations(
-    store: S3Store, contents: Contents, md5s: list[str], large: dict[str, int]
+    store: S3Store, contents: Contents, md5s: list[str], large: dict[str, int], inside: bool
 ) -> LocationsAnswer:
     packed = contents.packed()
     sources: list[Source] = []
@@ -168,7 +169,7 @@ def _locations(
     def source(key: str, size: int) -> int:
         if key not in numbers:
             numbers[key] = len(sources)
-            sources.append(Source(url=store.transfers.sign_get(key), size=size))
+            sources.append(Source(url=store.transfers.sign_get(key, inside=inside), size=size))
         return numbers[key]
 
     for md5 in md5s:

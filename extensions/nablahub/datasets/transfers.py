@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -40,6 +41,8 @@ MIB: Final = 1024 * 1024
 #: Parts have this size, or more where there would be too many of them; S3 wants 5 MiB at least.
 PART: Final = 16 * MIB
 MOST_PARTS: Final = 1000
+WAITS: Final = 100
+WAIT_SECONDS: Final = 0.1
 
 
 class Target(NamedTuple):
@@ -49,6 +52,7 @@ class Target(NamedTuple):
     upload: UploadRow
     store: S3Store
     asked: Transfer
+    inside: bool = False
 
     @property
     def space(self) -> str:
@@ -113,11 +117,11 @@ class Transfers:
                 known.size, known.part_size = row.size, row.part_size
             return known
 
-        for _ in range(3):
+        for _ in range(WAITS):
             found = self._building.write(begin)
             if found is not None:
                 return found
-            self._building.collect_now(space)
+            time.sleep(WAIT_SECONDS)  # It is being deleted, maybe by another process.
         raise ObjectBusy
 
     # What clients store.
@@ -140,7 +144,7 @@ class Transfers:
             if parts.get(number, (0, ""))[0] == size:
                 arrived += size
             else:
-                url = sent.sign_part(row.key, row.multipart, number)
+                url = sent.sign_part(row.key, row.multipart, number, inside=target.inside)
                 missing.append(TransferPart(number=number, offset=offset, size=size, url=url))
         return TransferPlan(part_size=row.part_size, arrived=arrived, parts=missing)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from typing import Final, Protocol, runtime_checkable
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from sqlalchemy import select
@@ -15,12 +14,10 @@ from nablahub.core.database import after_commit
 from nablahub.core.errors import Forbidden, Invalid
 from nablahub.core.events import Event
 from nablahub.core.ids import SHAPES, new_id
-from nablahub.core.objects import DirectoryStore
-from nablahub.core.outbound import check_address
 from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
 from nablahub.core.s3 import S3Store
-from nablahub.core.s3_check import Checked, check_store
+from nablahub.core.s3_check import Checked
 from nablahub.core.storesettings import StoreConfig
 from nablahub.core.times import now
 from nablahub.core.vault import KeepsSecrets, Vault
@@ -30,9 +27,9 @@ from nablahub.storage.errors import (
     ProviderFails,
     ProviderInUse,
     ProviderNameTaken,
-    StoreKeysMissing,
 )
 from nablahub.storage.store import StorageProviderRow, of_teams
+from nablahub.storage.stores import SAME, Store, Stores
 from nablahub.storage.types import (
     PLACE,
     StorageCheck,
@@ -43,11 +40,10 @@ from nablahub.storage.types import (
 )
 from nablahub.teams.service import TeamService
 
-Store = DirectoryStore | S3Store
+__all__ = ["PROVIDER", "StorageService", "Store", "UsesStorage", "as_wire"]
+
 #: What ids of providers begin with.
 PROVIDER: Final = SHAPES["storage_provider"][0]
-#: Fields that are the same in a row and in the configuration of its store.
-SAME = ("endpoint", "public_endpoint", "region", "path_style", "direct")
 
 
 @runtime_checkable
@@ -71,15 +67,8 @@ class StorageService:
         self._context = context
         self._settings = context.settings
         self.vault = Vault(context.settings.state.encryption_keys)
-        own = context.settings.object_store
-        try:
-            self._own: StoreConfig | None = own.config() if own.url else None
-        except ValueError as error:
-            raise StoreKeysMissing(
-                str(error), hint="The page of settings tells where they are looked for."
-            ) from error
-        self._open: dict[str, tuple[int, S3Store]] = {}
-        self._lock = threading.Lock()
+        self._stores = Stores(context.settings, context.database, self.vault)
+        self._trying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Refuse to start with another store than the one that the data lies in.
@@ -91,76 +80,35 @@ class StorageService:
         """
         file, named = self._settings.state.object_store, self._settings.object_store.url
         here = file.read_text().strip() if file.exists() else ""
-        if here == named:
-            return
-        holds = await self._context.database.read(lambda s: self._held(s, None))
-        if holds is not None:
-            raise OtherStore(holds, here, named)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{named}\n")
+        if here != named:
+            holds = await self._context.database.read(lambda s: self._held(s, None))
+            if holds is not None:
+                raise OtherStore(holds, here, named)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{named}\n")
+        self._trying = asyncio.create_task(asyncio.to_thread(self._stores.try_own))
+
+    async def stop(self) -> None:
+        """Wait for the last look at the hub's own store, and close all."""
+        if self._trying is not None:
+            await asyncio.gather(self._trying, return_exceptions=True)
+        self._stores.close()
 
     # The stores themselves.
 
     def team_store(self, team_id: str) -> Store:
         """Return a team's part of the hub's own store."""
-        if self._own is None:
-            return DirectoryStore(self._settings.state.objects / team_id)
-        return self._cached(team_id, 0, self._own, team_id)
+        return self._stores.team_store(team_id)
 
     def provider_store(self, provider_id: str) -> S3Store:
-        """Return the store of a provider; must not be called in a write transaction's thread.
-
-        Raises
-        ------
-        NoSuchProvider, SecretLost, BadAddress
-        """
-        row = self._context.database.read_sync(lambda s: s.get(StorageProviderRow, provider_id))
-        if row is None:
-            raise NoSuchProvider(provider_id)
-        with self._lock:
-            known = self._open.get(provider_id)
-        if known is not None and known[0] == row.revision:
-            return known[1]
-        config = self._config(row)
-        self._check_addresses(config)
-        return self._cached(row.id, row.revision, config, row.team_id)
+        """Return the store of a provider; NoSuchProvider when it is gone."""
+        return self._stores.provider_store(provider_id)
 
     def is_direct(self, provider_id: str | None) -> bool:
         """Whether clients reach a store, None: the hub's own, by signed URLs."""
-        if provider_id is None:
-            return self._own is not None and self._own.direct
-        row = self._context.database.read_sync(lambda s: s.get(StorageProviderRow, provider_id))
-        return row is not None and row.direct
-
-    def _cached(self, key: str, revision: int, config: StoreConfig, team_id: str) -> S3Store:
-        with self._lock:
-            known = self._open.get(key)
-            if known is None or known[0] != revision:
-                known = self._open[key] = (revision, S3Store(config, team_id))
-            return known[1]
-
-    def _config(self, row: StorageProviderRow) -> StoreConfig:
-        return StoreConfig(
-            url=row.url,
-            access_key=SecretStr(row.access_key),
-            secret_key=SecretStr(self.vault.decrypt(row.secret)),
-            **{name: getattr(row, name) for name in SAME},
-        )
-
-    def _check_addresses(self, config: StoreConfig) -> None:
-        allowed = self._settings.allow_private_addresses
-        if config.endpoint:
-            check_address(config.endpoint, pointer="/endpoint", allow_private=allowed)
+        return self._stores.is_direct(provider_id)
 
     # Trying out; both talk to the store and belong before a transaction.
-
-    def try_out(self, config: StoreConfig, team_id: str) -> Checked:
-        """Try a store out as far as the rules let us; see :func:`check_store`."""
-        self._check_addresses(config)
-        parts = urlsplit(self._settings.public_url)
-        return check_store(
-            config, f"{config.prefix}/{team_id}".lstrip("/"), f"{parts.scheme}://{parts.netloc}"
-        )
 
     def check_new(self, who: Principal, asked: StorageProviderCreate) -> bool:
         """Try out what is to be made and return whether CORS is set up.
@@ -176,18 +124,18 @@ class StorageService:
             url=_url(asked.bucket, asked.prefix), access_key=SecretStr(asked.access_key),
             secret_key=asked.secret_key, **{name: getattr(asked, name) for name in SAME},
         )  # fmt: skip
-        return self._passed(self.try_out(config, team_id))
+        return self._passed(self._stores.try_out(config, team_id))
 
     def check_change(self, row: StorageProviderRow, asked: StorageProviderPatch) -> bool | None:
         """Try out a changed provider; None when nothing of the connection changes."""
         given = asked.model_dump(exclude_none=True)
         if not set(given) - {"name", "direct", "public_endpoint"}:
             return None
-        config = self._config(row)
+        config = self._stores.config(row)
         bucket, prefix = given.pop("bucket", config.bucket), given.pop("prefix", config.prefix)
         given.pop("name", None)
         changed = {**dict(config), **given, "url": _url(bucket, prefix)}
-        return self._passed(self.try_out(StoreConfig.model_validate(changed), row.team_id))
+        return self._passed(self._stores.try_out(StoreConfig.model_validate(changed), row.team_id))
 
     def _passed(self, checked: Checked) -> bool:
         if checked.problem is not None:
@@ -196,7 +144,7 @@ class StorageService:
 
     def check(self, row: StorageProviderRow) -> StorageCheck:
         """Try a provider out as it is."""
-        found = self.try_out(self._config(row), row.team_id)
+        found = self._stores.try_out(self._stores.config(row), row.team_id)
         why = found.problem
         return StorageCheck(
             ok=why is None, problem=why.sentence if why else "", hint=why.hint if why else "",

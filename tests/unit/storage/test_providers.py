@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,13 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from nablahub.core import guard
 from nablahub.core.errors import Forbidden, Invalid, NotFound
 from nablahub.core.extension import load
-from nablahub.core.outbound import BadAddress
+from nablahub.core.outbound import BadAddress, check_address
+from nablahub.core.s3 import S3Store
 from nablahub.core.s3_errors import reason
+from nablahub.core.store_errors import StoreRefused
 from nablahub.core.storesettings import ObjectStoreSettings, StorePlace
 from nablahub.core.vault import SecretLost, Vault
 from nablahub.storage.api import StorageAPI
@@ -197,6 +203,55 @@ def test_private_addresses_are_refused_unless_allowed(
         port = s3.endpoint.rpartition(":")[2]
         with pytest.raises(BadAddress, match="not a public address"):
             make(strict, s3, "inside", endpoint=f"http://{host}:{port}")
+
+
+def test_a_name_that_turns_private_after_the_look_is_not_connected_to(
+    tmp_path: Path, s3: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(s3.endpoint.rpartition(":")[2])
+    real, asked = socket.getaddrinfo, list[str]()
+
+    def rebinding(host: Any, *rest: Any, **more: Any) -> Any:
+        if host != "rebinding.example":
+            return real(host, *rest, **more)
+        asked.append(host)
+        return real("1.1.1.1" if len(asked) == 1 else "127.0.0.1", *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    with running(tmp_path / "state", EXTENSIONS) as strict:
+        for scheme in ("http", "https"):
+            asked.clear()
+            with pytest.raises(ProviderFails) as caught:
+                make(strict, s3, "rebinding", endpoint=f"{scheme}://rebinding.example:{port}")
+            assert len(asked) == 2
+            if scheme == "http":
+                assert "127.0.0.1, which is not a public address" in caught.value.detail
+
+
+def test_what_may_be_reached_passes_the_guard_and_nobody_else_uses_it(
+    s3: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def checked(url: str, **_: Any) -> list[str]:
+        return check_address(url, allow_private=True)
+
+    with closing(guard.Guard()) as door:
+        store = S3Store(s3.config(), "team", door.url)
+        for ask in (store.read, store.transfers.begin):
+            with pytest.raises(StoreRefused, match="not a public address"):
+                ask("a")
+    monkeypatch.setattr(guard, "check_address", checked)
+    with closing(guard.Guard()) as door:
+        store = S3Store(s3.config(), "team", door.url)
+        data = os.urandom(9 * 1024 * 1024)
+        with store.create("a") as writer:
+            writer.write(data)
+            writer.commit()
+        assert store.read("a") == data
+        assert list(store.keys("")) == ["a"]
+        bare = door.url.partition("@")[2]
+        for proxy in (f"http://{bare}", f"http://guard:guess@{bare}"):
+            with httpx.Client(proxy=proxy) as client:
+                assert client.get(s3.endpoint).status_code == 407
 
 
 def test_the_command_line(service: RunningService, s3: SeaweedFS) -> None:
