@@ -86,7 +86,7 @@ async def _follow(call: StreamCall) -> None:
     offset = call.query.offset if resumed is None else min(resumed, LONGEST_LOG)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     with service.changes(call.path["job"]) as changes:
-        row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
+        row = await service.look_up(call.who, call.path["job"])
         call.set_header("Content-Type", "text/event-stream")
         async with (
             contextlib.aclosing(service.follow(row, changes, offset)) as source,

@@ -32,7 +32,7 @@ from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.steps import Machinery, Steps
 from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfinished
 from nablahub.jobs.submission import Submission
-from nablahub.jobs.tasks import GROUPS, INSTANCE, instance_of, task_of
+from nablahub.jobs.tasks import GROUPS, INSTANCE, Tasks, instance_of
 from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
@@ -83,9 +83,11 @@ class JobService:
         self._submission = Submission(self.ground, context.instances, sources, datasets)
         self._waiters = Waiters({})
         self._beside: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(settings)
         machinery = Machinery(
             context=context, runner=self.runner, layout=self.layout, committer=datasets,
             capacity=self.capacity, ground=self.ground, changed=self._waiters.tell,
+            tasks=self._tasks,
         )  # fmt: skip
         self._recent = machinery.recent
         context.reconciler.register("job", Steps(machinery).step)
@@ -233,6 +235,14 @@ class JobService:
         who.check_project(row.project_id, f"Job {job_id}")
         return row
 
+    async def look_up(self, who: Principal, job_id: str) -> JobRow:
+        """Like :meth:`row`, without a look into the database when this life wrote it last."""
+        row = self._recent.get(job_id)
+        if row is None or row.team_id not in who.team_ids:
+            return await self._context.database.read(lambda s: self.row(s, who, job_id))
+        who.check_project(row.project_id, f"Job {job_id}")
+        return row
+
     def of_owner(self, session: Session, kind: str, owner_id: str) -> list[JobRow]:
         """Return the jobs of an owner, the oldest first."""
         return of_owner(session, kind, owner_id)
@@ -262,7 +272,7 @@ class JobService:
 
     def task(self, row: JobRow) -> TaskSpec:
         """Return the runner's task of a job, to look at and to follow."""
-        return task_of(row, instance_of(row), self._context.settings, "")
+        return self._tasks.of(row)
 
     def changes(self, job_id: str) -> AbstractContextManager[asyncio.Queue[JobRow]]:
         """Give a queue of a job's changes; who reads the job after that misses none."""

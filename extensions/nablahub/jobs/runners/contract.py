@@ -229,6 +229,12 @@ class Runner(Protocol):
         Perhaps without need; at least once after a task ended or got ready.
         """
 
+    async def prepare(self, task: TaskSpec) -> None:
+        """Do ahead what of starting the task can be undone; nothing of it runs by that.
+
+        Need not be called before `start`, and raises what that would raise.
+        """
+
     async def start(self, task: TaskSpec) -> None:
         """Start the task unless one of its name was ever started: then do nothing.
 

@@ -88,6 +88,9 @@ class KubernetesRunner:
         """See `Runner.listen`."""
         self._listeners.append(listener)
 
+    async def prepare(self, task: TaskSpec) -> None:
+        """See `Runner.prepare`; what counts here is asked of the cluster at the start."""
+
     async def start(self, task: TaskSpec) -> None:
         """See `Runner.start`."""
         folder = self._folder(task.name)
