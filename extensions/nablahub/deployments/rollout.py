@@ -95,6 +95,8 @@ class Rollout:
         self._target = spec(session, row.id, row.spec_version)
         self._document = DeploymentSpec.model_validate_json(self._target.document)
         self._servers = list(servers(session, row.id))
+        #: Of each server → how many take requests behind its address.
+        self._counts: dict[str, int] = {}
         self._waiting = ""
         self._dues: list[datetime] = []
 
@@ -138,8 +140,14 @@ class Rollout:
         found = self._jobs.look(self._session, server.job_id)
         if found.state == "ended":
             self._ended(server, found.message, failed=found.failed)
-        elif found.state == "waiting":
+            return
+        self._counts[server.job_id] = found.servers
+        if found.state == "waiting":
             self._waiting = found.message
+            if server.state == "ready":
+                # All pods of a version can be gone for a while; the cluster makes others.
+                server.state, server.since, server.address = "starting", self._at, ""
+                server.message = found.message
         elif server.state == "starting":
             if server.address != found.address:
                 server.address, server.since = found.address, self._at
@@ -162,6 +170,11 @@ class Rollout:
     def _ready(self, fingerprint: str) -> list[ServerRow]:
         return [s for s in self._servers if s.fingerprint == fingerprint and s.state == "ready"]
 
+    def _answering(self, fingerprint: str) -> int:
+        """How many replicas of what is ready take requests."""
+        ready = self._ready(fingerprint)
+        return sum(self._counts.get(s.job_id, 1) for s in ready)
+
     def _serving(self) -> SpecRow | None:
         number = self._row.serving_version
         return None if number is None else spec(self._session, self._row.id, number)
@@ -174,13 +187,16 @@ class Rollout:
             return {}
         wanted: dict[str, tuple[SpecRow, int]] = {}
         if self._target.verdict != "failed":
-            wanted[self._target.fingerprint] = (self._target, self._document.wanted)
+            wanted[self._target.fingerprint] = (self._target, self._places(self._document))
         for number in (self._row.serving_version, self._row.previous_version):
             if number is not None:
                 older = spec(self._session, self._row.id, number)
-                count = DeploymentSpec.model_validate_json(older.document).wanted
+                count = self._places(DeploymentSpec.model_validate_json(older.document))
                 wanted.setdefault(older.fingerprint, (older, count))
         return wanted
+
+    def _places(self, document: DeploymentSpec) -> int:
+        return places(document, several=self._jobs.several)
 
     def _give_up(self) -> None:
         """Give a version up whose servers die before they are ready, unless it serves already."""
@@ -225,6 +241,7 @@ class Rollout:
             # Wanted again before it was told to end.
             server.state, server.due, server.since = "starting", None, self._at
         if server.state != "gone":
+            self._jobs.scale(self._session, server.job_id, source)
             return
         if server.due is not None and server.due > self._at:
             self._dues.append(server.due)
@@ -265,7 +282,8 @@ class Rollout:
         return "none"
 
     def _canary_due(self) -> bool:
-        return canary_due(self._row, self._target, self._document, self._servers)
+        wanted = self._places(self._document)
+        return canary_due(self._row, self._target, wanted, self._servers)
 
     # What to say.
 
@@ -275,7 +293,7 @@ class Rollout:
         serving = self._serving()
         shown = serving or target
         ready = self._ready(shown.fingerprint)
-        row.ready_replicas = len(ready)
+        row.ready_replicas = self._answering(shown.fingerprint)
         if row.deleted or self._document.wanted == 0:
             live = any(server.state != "gone" for server in self._servers)
             row.ready_replicas = 0
@@ -299,8 +317,8 @@ class Rollout:
                     f"Version {target.number} is starting; version {serving.number} answers "
                     "meanwhile."
                 )
-            elif len(ready) < self._document.wanted:
-                row.message = f"{len(ready)} of {self._document.wanted} servers are ready. "
+            elif row.ready_replicas < self._document.wanted:
+                row.message = f"{row.ready_replicas} of {self._document.wanted} servers are ready. "
                 row.message = (row.message + missing).strip()
 
     def _tell_first(self) -> None:
@@ -308,7 +326,7 @@ class Rollout:
         live = [s for s in self._servers if s.fingerprint == target.fingerprint and s.address]
         if target.verdict == "failed":
             row.state, row.reason, row.message = "Failed", "rollout", target.message
-        elif row.ready_replicas >= self._document.wanted:
+        elif len(self._ready(target.fingerprint)) >= self._places(self._document):
             row.state, row.reason = "Provisioned", ""
             row.message = "Its servers are ready; a sample is being tried through its address."
             row.message = f"{row.message} {target.message}".strip()
@@ -361,20 +379,29 @@ def _sample(version: SpecRow) -> dict[str, Any] | None:
     return given
 
 
+def places(document: DeploymentSpec, *, several: bool) -> int:
+    """Return how many servers a spec takes: one for each replica, or one that is all of them."""
+    return min(1, document.wanted) if several else document.wanted
+
+
 def canary_due(
-    row: DeploymentRow, target: SpecRow, document: DeploymentSpec, found: Sequence[ServerRow]
+    row: DeploymentRow, target: SpecRow, wanted: int, found: Sequence[ServerRow]
 ) -> bool:
     """Whether a version's servers are all ready and it waits for its first sample."""
-    if row.deleted or document.wanted == 0 or target.verdict != "pending":
+    if row.deleted or wanted == 0 or target.verdict != "pending":
         return False
     if row.serving_version == row.spec_version:
         return False
     ready = [s for s in found if s.fingerprint == target.fingerprint and s.state == "ready"]
-    return len(ready) >= document.wanted
+    return len(ready) >= wanted
 
 
-def route_of(session: Session, row: DeploymentRow) -> Route | None:
-    """Return a deployment's route as its rows have it; None when it is being deleted."""
+def route_of(session: Session, row: DeploymentRow, *, several: bool) -> Route | None:
+    """Return a deployment's route as its rows have it; None when it is being deleted.
+
+    From a new version's first answer to its prober until it has answered on everybody's way, half
+    of the traffic goes to it.
+    """
     if row.deleted:
         return None
     found = servers(session, row.id)
@@ -385,9 +412,10 @@ def route_of(session: Session, row: DeploymentRow) -> Route | None:
         alike = [s for s in found if s.fingerprint == version.fingerprint and s.state == "ready"]
         return Backend(version.number, tuple(sorted(s.address for s in alike)))
 
-    main = canary = None
-    if row.serving_version is not None:
-        main = backend(spec(session, row.id, row.serving_version))
-    if canary_due(row, target, document, found):
+    numbers = dict.fromkeys(n for n in (row.serving_version, row.previous_version) if n)
+    versions = {v.fingerprint: v for v in (spec(session, row.id, n) for n in reversed(numbers))}
+    main = tuple(backend(version) for version in versions.values())
+    canary = None
+    if canary_due(row, target, places(document, several=several), found):
         canary = backend(target)
     return Route(row.id, main, canary)

@@ -19,13 +19,22 @@ from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.core.yamlspec import Document
 from nablahub.deployments.controller import Controller
-from nablahub.deployments.errors import BadSpec, DeploymentNameTaken, NoSuchSpecVersion
+from nablahub.deployments.errors import (
+    BadSpec,
+    DeploymentNameTaken,
+    DeploymentNotReady,
+    DeploymentStopped,
+    NoSuchSpecVersion,
+)
 from nablahub.deployments.proxy import PREFIX, ProxyToken
+from nablahub.deployments.routes import PREFIX as ADDRESSES
 from nablahub.deployments.routes import endpoint
 from nablahub.deployments.servers import KIND, ModelServers, Servers
 from nablahub.deployments.specs import (
+    SELDON,
     SpecText,
     check_instance,
+    check_scale,
     fingerprint,
     pick_engine,
     read_spec,
@@ -85,7 +94,8 @@ class DeploymentService:
     ) -> None:
         self._context = context
         self._models: Models = models or context.get(ModelService)
-        self.controller = Controller(context, jobs or ModelServers(context))
+        self._servers: Servers = jobs or ModelServers(context)
+        self.controller = Controller(context, self._servers)
         self._proxy = ProxyToken(context.settings)
 
     async def authenticate(self, token: str) -> Principal | None:
@@ -245,6 +255,18 @@ class DeploymentService:
         row.name = f"{row.name} ({row.id})"
         self._context.reconciler.wake(session, KIND, row.id)
 
+    def unserved(self, session: Session, path: str) -> NablaError | None:
+        """Return why the proxy found nobody to answer below a deployment's address.
+
+        None when no deployment has it. Whoever asks has shown no key: its name, and what became of
+        it, are its team's.
+        """
+        parts = path.removeprefix(f"{ADDRESSES}/").split("/")
+        row = session.get(DeploymentRow, parts[0])
+        if row is None or row.deleted:
+            return None
+        return DeploymentStopped(path) if row.state == "Stopped" else DeploymentNotReady(path)
+
     def tell(self, session: Session, row: DeploymentRow, type_: str) -> None:
         """Emit an event of the deployment."""
         data = {"name": row.name, "state": row.state, "message": row.message}
@@ -286,6 +308,7 @@ class DeploymentService:
         types = self._context.instances.types
         known = {n: why_not(kind, who, machine, serves=True) for n, kind in types.items()}
         check_instance(source, wanted, known)
+        check_scale(source, wanted, several=self._servers.several)
         try:
             model = self._models.resolve(session, who, wanted.model, project_id=row.project_id)
         except NablaError as error:
@@ -294,7 +317,10 @@ class DeploymentService:
         return SpecRow(
             deployment_id=row.id, number=row.spec_version,
             document=wanted.model_dump_json(exclude_defaults=True), model_ref=model.id,
-            engine=engine, fingerprint=fingerprint(model.id, engine, wanted.instance_type),
+            engine=engine,
+            fingerprint=fingerprint(
+                model.id, engine, wanted.instance_type, SELDON if wanted.engine == SELDON else None
+            ),
             verdict="pending", message="", sample=None, probing_since=None, created_by=who.name,
             created_at=now(),
         )  # fmt: skip

@@ -28,12 +28,13 @@ from nablahub.jobs.data import Materialiser
 from nablahub.jobs.errors import JobOwned, JobRuns, NoSuchJob, SandboxUnavailable
 from nablahub.jobs.grounds import choose
 from nablahub.jobs.layout import LocalLayout
+from nablahub.jobs.live_keys import LiveKeys
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.steps import Machinery, Steps
 from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfinished
 from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import GROUPS, INSTANCE, Tasks, instance_of
-from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner
+from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner, Scale
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
 
@@ -80,6 +81,7 @@ class JobService:
         self.machine = self.ground.machine
         self.capacity = Capacity(self.machine)
         self.runner: Runner = self.ground.runner
+        self.live_keys = LiveKeys(settings.state.keys)
         self._submission = Submission(self.ground, context.instances, sources, datasets)
         self._waiters = Waiters({})
         self._beside: set[asyncio.Task[None]] = set()
@@ -90,11 +92,14 @@ class JobService:
             tasks=self._tasks,
         )  # fmt: skip
         self._recent = machinery.recent
+        #: Of a server's job → how many of its servers take requests, as they were seen last.
+        self.servers = machinery.servers
         context.reconciler.register("job", Steps(machinery).step)
         self.runner.listen(lambda name: context.reconciler.wake_now("job", name))
 
     async def stop(self) -> None:
         """Stop listening; jobs go on."""
+        self.live_keys.close()
         await asyncio.gather(*self._beside)
         await self.runner.close()
 
@@ -192,6 +197,17 @@ class JobService:
             announce(self._context, session, row, self._waiters.tell)
             self._context.reconciler.wake(session, "job", row.id)
         return row
+
+    def scale(self, session: Session, row: JobRow, scale: Scale) -> None:
+        """Wish that a server is so many from now on; nothing happens when it is, or has ended."""
+        wanted = scale.model_dump(mode="json")
+        if row.finished or row.spec.get("scale", Scale().model_dump(mode="json")) == wanted:
+            return
+        row.spec = {**row.spec, "scale": wanted}
+        row.revision += 1
+        row.updated_at = now()
+        after_commit(session, lambda: self._drop(row.id))
+        self._context.reconciler.wake(session, "job", row.id)
 
     def forget(self, session: Session, row: JobRow) -> None:
         """Delete a job that has ended, with its log and artifacts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from typing import cast
+from typing import Any, cast
 
 from pydantic import Field
 
@@ -31,6 +31,22 @@ class TaskLogQuery(Body):
     offset: int = Field(
         ge=0, le=LONGEST_LOG, description="The byte of the log that the body begins with"
     )
+    source: str = Field(
+        default="", pattern=r"^[a-z0-9.-]{0,63}$", description="Which of a server's pods sends it"
+    )
+
+
+class TaskKeysQuery(Body):
+    """What of its keys a server's pod knows."""
+
+    known: str = Field(default="", max_length=64, description="The version it has, if any")
+
+
+class TaskKeys(Resource):
+    """The hashes of the keys that open a server."""
+
+    version: str = Field(description="Changes with the content")
+    content: dict[str, Any] = Field(description="What the model server reads as its file of keys")
 
 
 @stream(
@@ -40,8 +56,28 @@ class TaskLogQuery(Body):
 async def put_log(call: StreamCall) -> TakenLog:
     """Take a part of a job's log, from its own pod; what came before is passed over."""
     receiving = _receiving(call)
-    size = await receiving.log(_own(call), call.query.offset, call.chunks())
+    query = call.query
+    size = await receiving.log(_own(call), query.offset, call.chunks(), query.source)
     return TakenLog(size=size)
+
+
+@stream(
+    "GET", "/jobs/{job}/task/keys", scope="jobs:read", query=TaskKeysQuery,
+    produces="application/json",
+)  # fmt: skip
+async def get_keys(call: StreamCall) -> None:
+    """Get the hashes of a server's keys, to its own pod: at once when they are others than known.
+
+    Otherwise it waits for their next change, or for half a minute.
+    """
+    _receiving(call)
+    job = call.path["job"]
+    row = await call.db_read(lambda session: call.get(JobService).row(session, call.who, job))
+    refs = [item["ref"] for item in row.spec["inputs"] if item["kind"] == "keys"]
+    if not refs:
+        raise NoSuchJob(job)
+    version, content = await call.get(JobService).live_keys.wait(refs[0], call.query.known)
+    await call.write(TaskKeys(version=version, content=content).model_dump_json().encode())
 
 
 @stream(

@@ -15,6 +15,7 @@ from nablahub.jobs.runners.contract import (
     Placement,
     Probe,
     Resources,
+    Scale,
     TaskName,
     TaskSpec,
     Toleration,
@@ -92,6 +93,8 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, token: str)
         timeout_seconds=time_limit(job),
         grace_seconds=grace if spec.grace_seconds is None else spec.grace_seconds,
         probe=Probe(**spec.probe.model_dump()),
+        scale=Scale(**spec.scale.model_dump()),
+        maker=spec.maker,
     )
 
 

@@ -19,6 +19,8 @@ from nablahub.jobs.types import FINISHED
 PREFIX: Final = "nhr_"
 #: Of a job without a limit of its own.
 LONGEST: Final = timedelta(days=30)
+#: Of a server, which never ends by itself; when it is ended, its token is good for nothing.
+SERVERS: Final = timedelta(days=3650)
 _SLACK = timedelta(hours=1)
 
 #: Without the unit of work, since each job comes by here.
@@ -34,7 +36,8 @@ def issue(session: Session, job: JobRow, token: str) -> None:
     """Bind a new token to a job; only its hash is kept."""
     at = now()
     limit = time_limit(job)
-    life = timedelta(seconds=limit) + _SLACK if limit else LONGEST
+    endless = SERVERS if job.kind == "serve" else LONGEST
+    life = timedelta(seconds=limit) + _SLACK if limit else endless
     fields = {"hash": digest(token), "job_id": job.id, "created_at": at, "expires_at": at + life}
     session.execute(insert(_TOKENS), fields)
 

@@ -38,7 +38,7 @@ def test_json_is_read_alike() -> None:
         (GOOD + "replica: 2\n", 3, 1, "Did you mean 'replicas'?"),
         (GOOD + "enabled: maybe\n", 3, 10, "'enabled' must be true or false"),
         (GOOD + "engine: onx\n", 3, 9, "Did you mean 'onnx'?"),
-        (GOOD + "engine: seldon\n", 3, 9, "'seldon' is not available yet"),
+        (GOOD + "engine: custom\n", 3, 9, "'custom' is not available yet"),
         (GOOD + "image: nginx\n", 3, 1, "own images come with a later release"),
         (GOOD + "resources:\n  replicas: 2\n", 3, 1, "at the top level"),
         ("name: a/b\nmodel: digits\n", 1, 7, "'/'"),

@@ -17,6 +17,10 @@ APP: Final = "nablahub"
 HUB_LABEL: Final = "nablahub.org/hub"
 #: The task's own name, which need not be a valid label.
 TASK: Final = "nablahub.org/task"
+#: Marks the pods of one `serve` task, so that its Service finds them.
+SERVER: Final = "nablahub.org/server"
+#: How many servers a task is, as it was asked for last.
+SCALE: Final = "nablahub.org/scale"
 #: The wish that a task ends, as the supervisor reads it.
 CANCEL: Final = "nablahub.org/cancel"
 _READABLE = 20
