@@ -159,6 +159,7 @@ def images(cluster: Cluster) -> dict[str, Any]:
     return {
         "jobs": {
             "image": split(cluster.image("runner")),
+            "images": {"serving": cluster.image("serving")},
             # Nodes of tests are small.
             "cpuRequest": 0.1,
             "storage": {"teamSize": "1Gi"},

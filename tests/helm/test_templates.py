@@ -111,17 +111,31 @@ def test_no_pod_is_root_or_holds_a_token_it_does_not_need(objects: list[dict[str
 
 
 def test_only_the_service_has_rights_and_those_it_needs(objects: list[dict[str, Any]]) -> None:
-    roles = [o for o in ours(objects) if o["kind"].endswith("Role")]
-    assert [role["kind"] for role in roles] == ["Role"]
+    roles = {o["metadata"]["name"]: o for o in ours(objects) if o["kind"].endswith("Role")}
+    assert {name: role["kind"] for name, role in roles.items()} == {
+        "nablahub-service": "Role", "nablahub-routes": "Role"
+    }  # fmt: skip
     assert {
-        resource: set(rule["verbs"]) for rule in roles[0]["rules"] for resource in rule["resources"]
+        resource: set(rule["verbs"])
+        for rule in roles["nablahub-service"]["rules"]
+        for resource in rule["resources"]
     } == {
         "jobs": {"get", "list", "watch", "create", "delete"},
         "pods": {"list", "watch", "patch", "delete"},
         "events": {"list", "watch"},
         "secrets": {"list", "create", "delete"},
         "persistentvolumeclaims": {"create"},
+        "deployments": {"get", "list", "watch", "create", "patch", "delete"},
+        "services": {"get", "list", "create", "delete"},
+        "horizontalpodautoscalers": {"list", "create", "patch", "delete"},
+        "seldondeployments": {"get", "list", "watch", "create", "patch", "delete"},
     }
+    assert roles["nablahub-routes"]["rules"] == [
+        {
+            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["nablahub-routes"],
+            "verbs": ["patch"],
+        }
+    ]  # fmt: skip
     account = one(objects, "ServiceAccount", "nablahub-service")
     assert account["automountServiceAccountToken"] is False
 

@@ -86,6 +86,14 @@ class Settings(BaseModel):
             "deployments. Empty: Traefik reads `traefik/dynamic` in the state directory."
         ),
     )
+    routes_config_map: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9.-]+$",
+        description=(
+            "ConfigMap, as `namespace/name`, in which the routes of deployments are kept for a "
+            "Traefik that starts while the service cannot be asked. Empty: nowhere."
+        ),
+    )
     unsandboxed: bool = Field(
         default=False,
         description=(

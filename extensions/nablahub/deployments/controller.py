@@ -15,6 +15,7 @@ from nablahub.core.context import Context
 from nablahub.core.events import Event
 from nablahub.core.times import now
 from nablahub.deployments import keys, routes
+from nablahub.deployments.kept import KeptRoutes
 from nablahub.deployments.probe import Outcome, Prober
 from nablahub.deployments.rollout import PROBING, Place, Rollout, View, route_of
 from nablahub.deployments.servers import KIND, Servers
@@ -23,6 +24,7 @@ from nablahub.deployments.store import keys as keys_of
 
 log = logging.getLogger(__name__)
 KEYS_KIND: Final = "deployment-keys"
+KEPT_KIND: Final = "deployment-routes"
 #: A server that doesn't answer so many health checks in turn is taken for hung.
 HEALTH_CHECKS: Final = 3
 #: How soon to ask again a server that is loading, or an address that doesn't answer yet.
@@ -45,10 +47,12 @@ class Controller:
         self._prober: Prober | None = None
         self._written: set[str] = set()
         self._unanswered: dict[tuple[str, Place], int] = {}
+        self._kept = KeptRoutes(context.settings)
         self._routes_lock = asyncio.Lock()
         self._keys_lock = asyncio.Lock()
         context.reconciler.register(KIND, self.step)
         context.reconciler.register(KEYS_KIND, self.write_keys)
+        context.reconciler.register(KEPT_KIND, self._keep)
 
     async def start(self) -> None:
         """Write the routes that the rows say."""
@@ -138,8 +142,16 @@ class Controller:
 
         ours = self._context.settings.own_url
         async with self._routes_lock:
-            wanted = routes.build(await self._database.read(all_routes), otherwise=ours)
+            found = await self._database.read(all_routes)
+            wanted = routes.build(found, otherwise=ours)
             await asyncio.to_thread(routes.write, self._state.deployments_routes, wanted)
+            everybodys = [replace(route, canary=None) for route in found]
+            kept = routes.build(everybodys, otherwise=ours, priority=routes.KEPT_PRIORITY)
+            if self._kept.want(kept):
+                self._context.reconciler.wake_now(KEPT_KIND, "routes")
+
+    async def _keep(self, _: str) -> None:
+        await self._kept.write()
 
     async def _ask_ready(self, view: View) -> bool:
         """Ask the servers that are loading; return whether one of them is ready now."""
@@ -188,7 +200,8 @@ class Controller:
         await self._database.write(record)
         if outcome.answered:
             return 0.0
-        return SOON if view.probe == "canary" else 5 * SOON
+        # A Traefik that reads our file has the route at once, one that asks for it a moment later.
+        return SOON if view.probe == "canary" and not self._jobs.several else 5 * SOON
 
 
 def _mark_ready(session: Session, deployment_id: str, ready: list[Place]) -> None:

@@ -229,7 +229,7 @@ class TaskStatus:
     address
         Where a `serve` task answers, such as `http://127.0.0.1:12345`.
     ready
-        Whether a `serve` task answered its probe, each of the least number of its servers.
+        Whether a `serve` task answered its probe; of several servers at first each, then any.
     servers
         Of a `serve` task: how many of its servers answered.
     peak_memory_bytes

@@ -123,6 +123,9 @@ def seldon(task: TaskSpec, cluster: Cluster) -> Object:
     meta = metadata(task, cluster)
     meta["annotations"][SCALE] = said(task.scale)
     made = template(task, cluster)
+    # The resource's schema is older than the action `sleep`, and would drop it.
+    waiting = {"exec": {"command": ["sleep", str(LEAVING_SECONDS)]}}
+    made["spec"]["containers"][0]["lifecycle"] = {"preStop": waiting}
     component: Object = {"metadata": made["metadata"], "spec": made["spec"]}
     predictor: Object = {
         "name": "default",

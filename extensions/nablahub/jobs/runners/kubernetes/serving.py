@@ -111,7 +111,9 @@ class ServerMinder:
         return files.read(self._folder, SERVING) or {"least": 1, "ready": False}
 
     def _enough(self, seen: Servers) -> bool:
-        return seen.ready >= int(self._state()["least"])
+        """Whether it takes requests: at first with all servers that there are to be, then any."""
+        state = self._state()
+        return seen.ready >= (1 if state["ready"] else int(state["least"]))
 
     async def _run(self) -> None:
         await self._watcher.synced()
