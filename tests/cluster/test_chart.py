@@ -54,7 +54,7 @@ ROUTE = """
 from pathlib import Path
 from nablahub.core.state import StateDir
 from nablahub.deployments.routes import Backend, Route, build, write
-route = Route("d1", main=Backend(7, ("nablahub-service:8000",)))
+route = Route("d1", main=(Backend(7, ("nablahub-service:8000",)),))
 write(StateDir(Path("/srv/nablahub/state")).deployments_routes, build([route]))
 """
 
