@@ -118,7 +118,8 @@ class Tasks:
         if task is None:
             token = self._tokens.get(job.id, "")
             task = task_of(job, instance_of(job), self._settings, token)
-            if not job.finished:
+            # What a server is asked to be changes while it runs.
+            if not job.finished and job.kind != "serve":
                 self._made[job.id] = task
         return task
 
