@@ -152,6 +152,7 @@ class NablaHub(Configurable):
     unsandboxed = of_service("unsandboxed")
     environments_dir = of_service("environments_dir")
     proxy_token_file = of_service("proxy_token_file")
+    routes_config_map = of_service("routes_config_map")
     dataset_quota_bytes = of_service("dataset_quota_bytes")
     max_upload_bytes = of_service("max_upload_bytes")
     max_body_bytes = of_service("max_body_bytes")
@@ -278,6 +279,7 @@ class NablaHub(Configurable):
                 "environments_dir": self.environments_dir or None,
                 "instance_types_file": self.instance_types_file or None,
                 "proxy_token_file": self.proxy_token_file or None,
+                "routes_config_map": self.routes_config_map or None,
                 "state_dir": self.state.root,
                 "public_url": self.public(local),
                 "proxy_url": local.proxy_url if self.proxy == "traefik" else "",

@@ -29,6 +29,7 @@ from tests.cluster.places import KubernetesPlace
 from tests.cluster.target import Cluster
 from tests.contract.places import Watcher
 from tests.contract.suite import ONE, SERVER
+from tests.support.waiting import until
 
 DEFINITION = Path(__file__).with_name("seldon-crd.json")
 NAME = "seldondeployments.machinelearning.seldon.io"
@@ -51,13 +52,22 @@ def kubectl(cluster: Cluster, *arguments: str, given: str | None = None) -> str:
 @pytest.fixture
 async def place(cluster: Cluster, tmp_path: Path) -> AsyncIterator[KubernetesPlace]:
     """The runner on a cluster that knows SeldonDeployments."""
-    kubectl(cluster, "apply", "-f", str(DEFINITION), "--server-side")
-    kubectl(cluster, "wait", "--for=condition=established", f"crd/{NAME}", "--timeout=60s")
+    await asyncio.to_thread(kubectl, cluster, "apply", "-f", str(DEFINITION), "--server-side")
     made = KubernetesPlace(tmp_path, cluster)
-    await made.open()
-    yield made
-    await made.close()
-    kubectl(cluster, "delete", "crd", NAME)
+    try:
+        await asyncio.to_thread(until, lambda: established(cluster), "the definition holds")
+        await made.open()
+        yield made
+        await made.close()
+    finally:
+        await asyncio.to_thread(kubectl, cluster, "delete", "crd", NAME)
+
+
+def established(cluster: Cluster) -> bool:
+    """Whether the cluster takes objects of the kind."""
+    found = json.loads(kubectl(cluster, "get", "crd", NAME, "-o", "json"))
+    conditions = found.get("status", {}).get("conditions") or ()
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 
 async def test_the_object_is_taken_whole_and_its_pods_are_followed(

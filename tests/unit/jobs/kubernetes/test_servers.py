@@ -100,7 +100,7 @@ def wanted_pod() -> Any:
         },
     )  # fmt: skip
     main |= {
-        "ports": [{"name": "http", "containerPort": 8080}],
+        "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
         "lifecycle": {"preStop": {"sleep": {"seconds": 4}}},
         "startupProbe": asked("/ready", 1, 600),
         "readinessProbe": asked("/ready", 2, 2),

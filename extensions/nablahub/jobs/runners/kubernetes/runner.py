@@ -195,7 +195,7 @@ class KubernetesRunner:
         await self._connect()
         found: set[TaskName] = set()
         for kind in self._kinds():
-            for made in (await self._api.list(kind, self._selector))[0]:
+            for made in await self._objects(kind):
                 found.add(TaskName(made["metadata"].get("annotations", {}).get(TASK, "")))
         return sorted(found - {TaskName("")})
 
@@ -277,7 +277,23 @@ class KubernetesRunner:
         kinds = ("Job", "Secret") if kind is None else (kind, *serving.ALONGSIDE)
         # What only the cluster remembers may be anything.
         for each in kinds if folder.exists() else self._kinds():
-            await self._api.delete(each, made)
+            await self._delete(each, made)
+
+    async def _delete(self, kind: str, name: str) -> None:
+        try:
+            await self._api.delete(kind, name)
+        except ApiError as error:
+            if kind in ("Job", "Secret") or error.status != 403:
+                raise  # Without the right to delete it there was none to make it.
+
+    async def _objects(self, kind: str) -> list[objects.Object]:
+        """All objects of a kind; none where we have rights for jobs alone."""
+        try:
+            return (await self._api.list(kind, self._selector))[0]
+        except ApiError as error:
+            if kind in ("Job", "Secret") or error.status not in (403, 404):
+                raise
+            return []
 
     def _kinds(self) -> tuple[str, ...]:
         found = ("Job", "Deployment", *serving.ALONGSIDE)

@@ -164,7 +164,7 @@ def template(task: TaskSpec, cluster: Cluster) -> Object:
     main, commit = spec["containers"]
     beside = _beside(task, commit)
     spec["containers"] = [main, beside]
-    main["ports"] = [{"name": "http", "containerPort": PORT}]
+    main["ports"] = [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]
     main["lifecycle"] = {"preStop": {"sleep": {"seconds": LEAVING_SECONDS}}}
     main |= _probes(task)
     for container in (beside, *spec.get("initContainers", ())):

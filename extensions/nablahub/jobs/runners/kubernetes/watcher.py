@@ -14,6 +14,8 @@ from nablahub.jobs.runners.kubernetes.names import TASK
 type Object = dict[str, Any]
 
 _KINDS = ("Job", "Deployment", "Pod")
+#: Without these no task can be followed; without the others none that serves.
+_NEEDED = ("Job", "Pod")
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 log = logging.getLogger(__name__)
@@ -99,6 +101,10 @@ class Watcher:
                 continue
             except ApiError as error:
                 log.warning("The cluster does not let us watch its %ss: %s", kind, error)
+                if kind not in _NEEDED and error.status in (403, 404):
+                    # Rights for jobs alone, or a kind that is not there any more.
+                    self._seen[kind] = {}
+                    self._synced[kind].set()
             except Away as error:
                 log.info("The cluster is away: %r", error)
             await asyncio.sleep(wait)
