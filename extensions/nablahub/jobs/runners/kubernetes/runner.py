@@ -23,8 +23,9 @@ from nablahub.jobs.runners.contract import (
 from nablahub.jobs.runners.following import Following
 from nablahub.jobs.runners.kubernetes import objects, servers, serving
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError
+from nablahub.jobs.runners.kubernetes.leavings import Leavings
 from nablahub.jobs.runners.kubernetes.minding import Minder
-from nablahub.jobs.runners.kubernetes.names import TASK, object_name, selector
+from nablahub.jobs.runners.kubernetes.names import object_name, selector
 from nablahub.jobs.runners.kubernetes.serving import ServerMinder
 from nablahub.jobs.runners.kubernetes.verdict import see
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
@@ -77,6 +78,7 @@ class KubernetesRunner:
         self._layout = layout
         self._cache = cache
         self._api = Api(settings)
+        self._leavings = Leavings(self._api, settings.hub)
         self._selector = selector(settings.hub)
         self._watcher = Watcher(self._api, self._selector, self._seen)
         self._following = Following()
@@ -85,7 +87,6 @@ class KubernetesRunner:
         self._starting: dict[TaskName, asyncio.Lock] = {}
         self._connecting = asyncio.Lock()
         self._connected = False
-        self._seldon = False
         self.receiving = Receiving(jobs)
 
     def listen(self, listener: Listener) -> None:
@@ -104,7 +105,7 @@ class KubernetesRunner:
             if files.read(folder, files.STARTED) is not None:
                 return
             objects.check(task, self._settings)
-            if task.maker == "seldon" and not self._seldon:
+            if task.maker == "seldon" and not self._leavings.seldon:
                 raise TaskRefused(NO_SELDON)
             cluster = await asyncio.to_thread(self._prepare, task, folder)
             wish = files.read(folder, files.CANCEL)
@@ -182,7 +183,7 @@ class KubernetesRunner:
     async def tidy(self, name: TaskName) -> None:
         """See `Runner.tidy`."""
         await self._connect()
-        await self._remove_objects(name)
+        await self._leavings.remove(name, self._folder(name))
         await asyncio.to_thread(remove_tree, self._folder(name) / "outputs")
 
     async def names(self) -> list[TaskName]:
@@ -193,11 +194,7 @@ class KubernetesRunner:
     async def untidy(self) -> list[TaskName]:
         """See `Runner.untidy`."""
         await self._connect()
-        found: set[TaskName] = set()
-        for kind in self._kinds():
-            for made in await self._objects(kind):
-                found.add(TaskName(made["metadata"].get("annotations", {}).get(TASK, "")))
-        return sorted(found - {TaskName("")})
+        return sorted(await self._leavings.tasks())
 
     async def forget(self, name: TaskName) -> None:
         """See `Runner.forget`."""
@@ -208,7 +205,7 @@ class KubernetesRunner:
             job = await self._api.get(kind, object_name(self._settings.hub, name))
             if job is not None and folder.exists():
                 raise TaskRuns(f"{name} still runs; cancel it first.")
-        await self._remove_objects(name)
+        await self._leavings.remove(name, self._folder(name))
         self.receiving.forget(name)
         await asyncio.to_thread(remove_tree, folder)
 
@@ -229,8 +226,8 @@ class KubernetesRunner:
         async with self._connecting:
             if not self._connected:
                 await self._api.connect()
-                self._seldon = await self._api.serves("SeldonDeployment")
-                if self._seldon:
+                self._leavings.seldon = await self._api.serves("SeldonDeployment")
+                if self._leavings.seldon:
                     self._watcher.watch("SeldonDeployment")
                 self._watcher.start()
                 self._connected = True
@@ -269,35 +266,6 @@ class KubernetesRunner:
         if task.kind == "serve":
             return self._watcher.maker(servers.kind_of(task), task.name) is not None
         return self._watcher.job(task.name) is not None
-
-    async def _remove_objects(self, name: TaskName) -> None:
-        made = object_name(self._settings.hub, name)
-        folder = self._folder(name)
-        kind = serving.kind_in(folder)
-        kinds = ("Job", "Secret") if kind is None else (kind, *serving.ALONGSIDE)
-        # What only the cluster remembers may be anything.
-        for each in kinds if folder.exists() else self._kinds():
-            await self._delete(each, made)
-
-    async def _delete(self, kind: str, name: str) -> None:
-        try:
-            await self._api.delete(kind, name)
-        except ApiError as error:
-            if kind in ("Job", "Secret") or error.status != 403:
-                raise  # Without the right to delete it there was none to make it.
-
-    async def _objects(self, kind: str) -> list[objects.Object]:
-        """All objects of a kind; none where we have rights for jobs alone."""
-        try:
-            return (await self._api.list(kind, self._selector))[0]
-        except ApiError as error:
-            if kind in ("Job", "Secret") or error.status not in (403, 404):
-                raise
-            return []
-
-    def _kinds(self) -> tuple[str, ...]:
-        found = ("Job", "Deployment", *serving.ALONGSIDE)
-        return (*found, "SeldonDeployment") if self._seldon else found
 
     def _mind(self, name: TaskName) -> Minder | ServerMinder:
         minder = self._minders.get(name)
