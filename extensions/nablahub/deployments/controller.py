@@ -17,10 +17,11 @@ from nablahub.core.times import now
 from nablahub.deployments import keys, routes
 from nablahub.deployments.kept import KeptRoutes
 from nablahub.deployments.probe import Outcome, Prober
-from nablahub.deployments.rollout import PROBING, Place, Rollout, View, route_of
+from nablahub.deployments.rollout import PROBING, Place, Rollout, View
 from nablahub.deployments.servers import KIND, Servers
 from nablahub.deployments.store import DeploymentRow, ServerRow, servers, spec
 from nablahub.deployments.store import keys as keys_of
+from nablahub.deployments.traffic import route_of
 
 log = logging.getLogger(__name__)
 KEYS_KIND: Final = "deployment-keys"

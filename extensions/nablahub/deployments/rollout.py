@@ -9,7 +9,6 @@ ones are drained. A version that doesn't get that far is given up, and the old o
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -17,9 +16,10 @@ from typing import Any, Final, Literal
 from sqlalchemy.orm import Session
 
 from nablahub.core.errors import NablaError
-from nablahub.deployments.routes import Backend, Route
 from nablahub.deployments.servers import Servers
 from nablahub.deployments.store import DeploymentRow, ServerRow, SpecRow, servers, spec
+from nablahub.deployments.telling import Telling
+from nablahub.deployments.traffic import canary_due, places
 from nablahub.deployments.types import DeploymentSpec
 
 #: A version is given up when one of its servers has died so often before it was ready.
@@ -119,7 +119,11 @@ class Rollout:
                 self._ensure(source, replica)
         self._adopt()
         probe = self._probe()
-        self._tell()
+        Telling(
+            row, self._target, self._serving(), self._document,
+            places=self._places(self._document), servers=self._servers, counts=self._counts,
+            waiting=self._waiting, at=self._at,
+        ).tell()  # fmt: skip
         live = [server for server in self._servers if server.state != "gone"]
         view = View(row.id, row.name, row.spec_version, probe, gone=row.deleted and not live)
         if probe != "none":
@@ -169,11 +173,6 @@ class Rollout:
 
     def _ready(self, fingerprint: str) -> list[ServerRow]:
         return [s for s in self._servers if s.fingerprint == fingerprint and s.state == "ready"]
-
-    def _answering(self, fingerprint: str) -> int:
-        """How many replicas of what is ready take requests."""
-        ready = self._ready(fingerprint)
-        return sum(self._counts.get(s.job_id, 1) for s in ready)
 
     def _serving(self) -> SpecRow | None:
         number = self._row.serving_version
@@ -285,87 +284,6 @@ class Rollout:
         wanted = self._places(self._document)
         return canary_due(self._row, self._target, wanted, self._servers)
 
-    # What to say.
-
-    def _tell(self) -> None:
-        """Put the whole into one state and one sentence."""
-        row, target = self._row, self._target
-        serving = self._serving()
-        shown = serving or target
-        ready = self._ready(shown.fingerprint)
-        row.ready_replicas = self._answering(shown.fingerprint)
-        if row.deleted or self._document.wanted == 0:
-            live = any(server.state != "gone" for server in self._servers)
-            row.ready_replicas = 0
-            row.state, row.reason = "Stopped", ""
-            row.message = "Its servers are ending." if live else ""
-        elif serving is None:
-            self._tell_first()
-        elif serving.verdict != "healthy" or not ready:
-            self._tell_restart(ready)
-        else:
-            row.state, row.reason, row.message = "Running", "", ""
-            missing = self._troubled(serving.fingerprint)
-            if target.verdict == "failed":
-                row.reason = "rollout"
-                row.message = (
-                    f"Version {target.number} was given up, version {serving.number} still "
-                    f"answers. {target.message}"
-                )
-            elif target.number != serving.number:
-                row.message = (
-                    f"Version {target.number} is starting; version {serving.number} answers "
-                    "meanwhile."
-                )
-            elif row.ready_replicas < self._document.wanted:
-                row.message = f"{row.ready_replicas} of {self._document.wanted} servers are ready. "
-                row.message = (row.message + missing).strip()
-
-    def _tell_first(self) -> None:
-        row, target = self._row, self._target
-        live = [s for s in self._servers if s.fingerprint == target.fingerprint and s.address]
-        if target.verdict == "failed":
-            row.state, row.reason, row.message = "Failed", "rollout", target.message
-        elif len(self._ready(target.fingerprint)) >= self._places(self._document):
-            row.state, row.reason = "Provisioned", ""
-            row.message = "Its servers are ready; a sample is being tried through its address."
-            row.message = f"{row.message} {target.message}".strip()
-        elif live:
-            row.state, row.reason, row.message = "Provisioned", "", "The model is being loaded."
-        else:
-            trouble = self._troubled(target.fingerprint)
-            row.state, row.reason = "Pending", "restarting" if trouble else ""
-            row.message = trouble or self._waiting or "Its model server is about to start."
-
-    def _tell_restart(self, ready: Sequence[ServerRow]) -> None:
-        row = self._row
-        serving = self._serving()
-        assert serving is not None
-        if ready:
-            row.state, row.reason = "Provisioned", ""
-            row.message = "Its servers are ready; a sample is being tried through its address."
-            row.message = f"{row.message} {serving.message}".strip()
-        else:
-            row.state, row.reason = "Pending", "restarting"
-            row.message = self._troubled(serving.fingerprint) or (
-                self._waiting or "Its model server is starting again."
-            )
-
-    def _troubled(self, fingerprint: str) -> str:
-        """Tell of a server that died, and when it is tried again."""
-        for server in self._servers:
-            if server.fingerprint != fingerprint or not server.message:
-                continue
-            if server.state == "starting":
-                return f"A model server is being replaced: {server.message}"
-            if server.state == "gone" and server.due is not None:
-                seconds = max(0, round((server.due - self._at).total_seconds()))
-                return (
-                    f"A model server ended: {server.message} It is started again in {seconds} s "
-                    f"(attempt {server.attempt + 1})."
-                )
-        return ""
-
 
 def _place(server: ServerRow) -> Place:
     return Place(server.fingerprint, server.replica, server.attempt, server.address)
@@ -377,45 +295,3 @@ def _sample(version: SpecRow) -> dict[str, Any] | None:
     if given is None and version.sample is not None:
         given = json.loads(version.sample)
     return given
-
-
-def places(document: DeploymentSpec, *, several: bool) -> int:
-    """Return how many servers a spec takes: one for each replica, or one that is all of them."""
-    return min(1, document.wanted) if several else document.wanted
-
-
-def canary_due(
-    row: DeploymentRow, target: SpecRow, wanted: int, found: Sequence[ServerRow]
-) -> bool:
-    """Whether a version's servers are all ready and it waits for its first sample."""
-    if row.deleted or wanted == 0 or target.verdict != "pending":
-        return False
-    if row.serving_version == row.spec_version:
-        return False
-    ready = [s for s in found if s.fingerprint == target.fingerprint and s.state == "ready"]
-    return len(ready) >= wanted
-
-
-def route_of(session: Session, row: DeploymentRow, *, several: bool) -> Route | None:
-    """Return a deployment's route as its rows have it; None when it is being deleted.
-
-    From a new version's first answer to its prober until it has answered on everybody's way, half
-    of the traffic goes to it.
-    """
-    if row.deleted:
-        return None
-    found = servers(session, row.id)
-    target = spec(session, row.id, row.spec_version)
-    document = DeploymentSpec.model_validate_json(target.document)
-
-    def backend(version: SpecRow) -> Backend:
-        alike = [s for s in found if s.fingerprint == version.fingerprint and s.state == "ready"]
-        return Backend(version.number, tuple(sorted(s.address for s in alike)))
-
-    numbers = dict.fromkeys(n for n in (row.serving_version, row.previous_version) if n)
-    versions = {v.fingerprint: v for v in (spec(session, row.id, n) for n in reversed(numbers))}
-    main = tuple(backend(version) for version in versions.values())
-    canary = None
-    if canary_due(row, target, places(document, several=several), found):
-        canary = backend(target)
-    return Route(row.id, main, canary)
