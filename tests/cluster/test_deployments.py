@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import onnxruntime
 import pytest
 
 from nablahub.deployments.types import Deployment
+from nablahub.jobs.runners.contract import TaskName
+from nablahub.jobs.runners.kubernetes.names import TASK, labels, object_name
 from tests.cluster.stage import KINDS, ROW, Load, Stage
 from tests.cluster.target import Cluster
 from tests.support.waiting import until
@@ -47,6 +50,25 @@ def pods(stage: Stage) -> list[str]:
     """Names of the pods that are not ending."""
     found = [pod["metadata"] for pod in stage.objects("Pod")]
     return sorted(meta["name"] for meta in found if "deletionTimestamp" not in meta)
+
+
+#: In a pod: kills its model server.
+KILL = """
+import os, pathlib, signal
+for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    if b"nablahub.serving" in path.read_bytes() and int(path.parent.name) != os.getpid():
+        os.kill(int(path.parent.name), signal.SIGKILL)
+"""
+
+
+def restarts(stage: Stage) -> int:
+    """How often the nodes started model servers again."""
+    return sum(
+        container["restartCount"]
+        for pod in stage.objects("Pod")
+        for container in pod["status"].get("containerStatuses", ())
+        if container["name"] == "main"
+    )
 
 
 def test_running_means_a_pod_answers_at_the_public_address(stage: Stage, found: Deployment) -> None:
@@ -180,10 +202,35 @@ def test_it_answers_and_is_replaced_while_the_service_is_away(
     stage: Stage, found: Deployment
 ) -> None:
     key = key_of(stage, found)
+    stage.hub.deployments.create_key(found.id, "other")
     stage.kill()
     assert stage.ask(found, key).status_code == 200
+    assert stage.ask(found, "nhk_wrong").status_code == 401
+    # Its process dies, and the node starts it again: model and keys are there still.
+    (name,) = pods(stage)
+    stage.kubectl("exec", name, "-c", "main", "--", "python3", "-c", KILL)
+    until(lambda: restarts(stage) == 1, "it is started again", pause=0.1)
+    until(lambda: stage.ask(found, key).status_code == 200, "it answers")
     stage.begin()
     assert stage.wait(found.id).state == "Running"
+
+
+def test_what_a_killed_service_left_is_removed(stage: Stage) -> None:
+    made = stage.deploy(name="short")
+    assert made.state == "Running", made.message
+    stage.hub.deployments.delete(made.id)
+    stage.kill()
+    stage.begin()
+    until(lambda: not stage.objects(*KINDS), "everything of it goes", pause=0.2)
+    # What it knows nothing of any more, as after its database was put back.
+    name = object_name(stage.settings.hub, TaskName("jgone"))
+    meta = {"name": name, "labels": labels(stage.settings.hub), "annotations": {TASK: "jgone"}}
+    other = {"apiVersion": "v1", "kind": "Service", "metadata": meta,
+             "spec": {"ports": [{"port": 80}]}}  # fmt: skip
+    stage.end()
+    stage.kubectl("create", "-f", "-", given=json.dumps(other))
+    stage.begin()
+    until(lambda: not stage.objects(*KINDS), "the orphan goes", pause=0.2)
 
 
 def test_what_cannot_be_loaded_is_given_up_and_the_old_one_stays(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -28,7 +28,6 @@ from nablahub.deployments.errors import (
 )
 from nablahub.deployments.proxy import PREFIX, ProxyToken
 from nablahub.deployments.routes import PREFIX as ADDRESSES
-from nablahub.deployments.routes import endpoint
 from nablahub.deployments.servers import KIND, ModelServers, Servers
 from nablahub.deployments.specs import (
     SELDON,
@@ -46,12 +45,10 @@ from nablahub.deployments.types import (
     DeploymentPatch,
     DeploymentQuery,
     DeploymentSpec,
-    Engine,
     SpecQuery,
     SpecVersion,
-    State,
-    Verdict,
 )
+from nablahub.deployments.wire import as_wire, spec_as_wire
 from nablahub.jobs.submission import why_not
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
@@ -187,7 +184,7 @@ class DeploymentService:
         found, following = page(
             session, specs(row.id), asked, columns={"number": SpecRow.number}, key=SpecRow.number
         )
-        return [_spec_as_wire(version) for version in found], following
+        return [spec_as_wire(version) for version in found], following
 
     def list(
         self, session: Session, who: Principal, asked: DeploymentQuery
@@ -325,35 +322,10 @@ class DeploymentService:
             created_at=now(),
         )  # fmt: skip
 
+    def _as_wire(self, session: Session, row: DeploymentRow) -> Deployment:
+        return as_wire(session, row, self._context.settings.public_url)
+
     def _check_free(self, session: Session, project_id: str, name: str) -> None:
         query = select(DeploymentRow.id).filter_by(project_id=project_id, name=name)
         if session.scalars(query).first():
             raise DeploymentNameTaken(name)
-
-    def _as_wire(self, session: Session, row: DeploymentRow) -> Deployment:
-        wanted = spec(session, row.id, row.spec_version)
-        document = DeploymentSpec.model_validate_json(wanted.document)
-        shown = wanted
-        if row.serving_version is not None:
-            shown = spec(session, row.id, row.serving_version)
-        sample = document.sample if shown.sample is None else json.loads(shown.sample)
-        return Deployment(
-            id=row.id, name=row.name, project_id=row.project_id, team_id=row.team_id,
-            state=cast("State", row.state), reason=row.reason, message=row.message,
-            model_ref=shown.model_ref, model_name=row.name, engine=cast("Engine", shown.engine),
-            instance_type=document.instance_type,
-            replicas=document.replicas, ready_replicas=row.ready_replicas,
-            enabled=document.enabled, endpoint=endpoint(self._context.settings.public_url, row.id),
-            spec=document, spec_version=row.spec_version, serving_version=row.serving_version,
-            sample=sample, created_by=row.created_by, created_at=row.created_at,
-            updated_at=row.updated_at, revision=row.revision,
-        )  # fmt: skip
-
-
-def _spec_as_wire(row: SpecRow) -> SpecVersion:
-    verdict = "pending" if row.verdict == "proved" else row.verdict
-    return SpecVersion(
-        number=row.number, spec=DeploymentSpec.model_validate_json(row.document),
-        model_ref=row.model_ref, verdict=cast("Verdict", verdict),
-        message=row.message, created_by=row.created_by, created_at=row.created_at,
-    )  # fmt: skip
