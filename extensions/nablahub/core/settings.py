@@ -79,6 +79,28 @@ class Settings(BaseModel):
             "Empty: `instance-types.yaml` in the state directory."
         ),
     )
+    database_url: str = Field(
+        default="",
+        description=(
+            "PostgreSQL that several processes of the service may share, such as "
+            "`postgresql://nablahub@db.example.org:5432/nablahub`, without a password. Empty: "
+            "SQLite in the state directory."
+        ),
+    )
+    database_password_file: Path | None = Field(
+        default=None,
+        description=(
+            "File that holds the database's password (an absolute path); it is read for each "
+            "connection. Empty: `$PGPASSWORD` or `$PGPASSFILE` of the service."
+        ),
+    )
+    migrate_at_start: bool = Field(
+        default=True,
+        description=(
+            "Bring the database to the release's schema when the service starts. Otherwise it "
+            "refuses to start until `python -m nablahub.service --migrate` has done it."
+        ),
+    )
     proxy_token_file: Path | None = Field(
         default=None,
         description=(

@@ -55,7 +55,7 @@ class Controller:
         context.reconciler.register(KEYS_KIND, self.write_keys)
         context.reconciler.register(KEPT_KIND, self._keep)
 
-    async def start(self) -> None:
+    async def lead(self) -> None:
         """Write the routes that the rows say."""
         await self._publish()
 

@@ -99,9 +99,9 @@ class DeploymentService:
         """Return the proxy when it is the proxy's token."""
         return self._proxy.principal(token)
 
-    async def start(self) -> None:
+    async def lead(self) -> None:
         """Bring the routes back to what the rows say."""
-        await self.controller.start()
+        await self.controller.lead()
 
     async def stop(self) -> None:
         """Close the prober; model servers go on."""

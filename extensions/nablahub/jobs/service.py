@@ -39,6 +39,8 @@ from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
 
 CANCELLED = "It was cancelled."
+#: Kind of what is left of a deleted job.
+FORGOTTEN = "job-forgotten"
 
 
 @dataclass
@@ -94,7 +96,8 @@ class JobService:
         self._recent = machinery.recent
         #: Of a server's job → how many of its servers take requests, as they were seen last.
         self.servers = machinery.servers
-        context.reconciler.register("job", Steps(machinery).step)
+        context.reconciler.register("job", Steps(machinery).step, stale=self._drop)
+        context.reconciler.register(FORGOTTEN, self._forget_task)
         self.runner.listen(lambda name: context.reconciler.wake_now("job", name))
 
     async def stop(self) -> None:
@@ -107,9 +110,7 @@ class JobService:
         """Take up every job that has not ended, in the order they came; clean up after the rest."""
         tokens.sweep(session)
         jobs = unfinished(session)
-        running = frozenset(job.id for job in jobs)
-        known = frozenset(session.scalars(select(JobRow.id)))
-        after_commit(session, lambda: self._later(self._sweep(known, running)))
+        after_commit(session, lambda: self._later(self._sweep()))
         for job in jobs:
             if job.state in ("Provisioned", "Running"):
                 self.capacity.hold(job.id, job.kind, instance_of(job))
@@ -121,12 +122,18 @@ class JobService:
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
-    async def _sweep(self, known: frozenset[str], running: frozenset[str]) -> None:
+    async def _sweep(self) -> None:
         """Clean up after jobs that ended or were deleted when a kill left no time for it."""
-        for name in await self.runner.names():
+        read = self._context.database.read
+        # Rows after tasks: what is begun meanwhile has a row before it has a task.
+        found = await self.runner.names()
+        known = await read(lambda s: set(s.scalars(select(JobRow.id))))
+        for name in found:
             if name not in known:
                 await self.runner.forget(name)
-        for name in await self.runner.untidy():
+        found = await self.runner.untidy()
+        running = await read(lambda s: {job.id for job in unfinished(s)})
+        for name in found:
             if name not in running:
                 await self.runner.tidy(name)
 
@@ -219,11 +226,13 @@ class JobService:
         """
         if not row.finished:
             raise JobRuns(row.id)
-        name = TaskName(row.id)
         event = Event("job", row.id, "deleted", row.team_id, row.project_id, {"name": row.name})
         self._context.events.emit(session, event)
         forget(session, row)
-        after_commit(session, lambda: self._later(self.runner.forget(name)))
+        self._context.reconciler.wake(session, FORGOTTEN, row.id)
+
+    async def _forget_task(self, job_id: str) -> None:
+        await self.runner.forget(TaskName(job_id))
 
     def delete(self, session: Session, row: JobRow) -> None:
         """Delete a job of nobody's that has ended; JobOwned when it is part of something."""

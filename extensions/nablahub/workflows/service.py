@@ -87,7 +87,7 @@ class WorkflowService:
         self._work = SliceWork(context)
         self.runs = RunKeeper(context, self._work)
 
-    async def start(self) -> None:
+    async def lead(self) -> None:
         """Remove what ended runs left behind when we were killed."""
         await self.runs.sweep()
 

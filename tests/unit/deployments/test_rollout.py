@@ -19,6 +19,7 @@ import pytest
 from nablahub.core import errors
 from nablahub.deployments import probe, rollout
 from nablahub.deployments.errors import BadSpec, DeploymentNameTaken
+from tests.support import databases
 from tests.unit.deployments.conftest import Stage
 from tests.unit.deployments.local import World, serving
 
@@ -61,10 +62,8 @@ def test_keys_are_shown_once_and_revoked_within_two_seconds(stage: Stage) -> Non
     assert sorted(key.name for key in api.keys(found.id)) == ["a", "b"]
     assert all("key" not in key.model_dump() for key in api.keys(found.id))
     until(lambda: stage.ask(found, first.key).status_code == 200)
-    stored = (stage.world.root / "service" / "nablahub.sqlite").read_bytes()
+    stored = databases.stored(stage.world.root)
     stored += (stage.world.root / "keys" / found.id / "keys.json").read_bytes()
-    for file in (stage.world.root / "service").glob("nablahub.sqlite-*"):
-        stored += file.read_bytes()
     assert first.key.encode() not in stored
     api.revoke_key(found.id, first.id)
     begun = time.monotonic()
