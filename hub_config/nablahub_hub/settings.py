@@ -98,6 +98,7 @@ class NablaHub(Configurable):
 
     service_host = of_service("service_host")
     service_port = of_service("service_port")
+    metrics_port = of_service("metrics_port")
 
     service = Enum(
         ["managed", "external"],

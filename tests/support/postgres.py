@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 NOBODY = 65534
@@ -107,9 +107,7 @@ def start() -> Server:
         who = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         for path in (folder, password):
             os.chown(path, NOBODY, NOBODY)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     data = folder / "data"
     with (folder / "log").open("wb") as log:
         words: list[str | Path] = [

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from pathlib import Path
 
-from sqlalchemy import MetaData, text
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy import MetaData, func, select, text
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
 from nablahub.core.engines import READERS, Backend, sqlite, told
 
@@ -52,6 +52,12 @@ def ring(session: Session) -> None:
     session.info[RING] = True
 
 
+def count_by(session: Session, column: InstrumentedAttribute[str]) -> dict[str, int]:
+    """Return how many rows of a table have which value in a column."""
+    rows = session.execute(select(column, func.count()).group_by(column))
+    return dict(rows.all())
+
+
 class Database:
     """A database with one writer thread and a few readers.
 
@@ -69,6 +75,8 @@ class Database:
         self._writer = ThreadPoolExecutor(1, "db-writer")
         self._readers = ThreadPoolExecutor(READERS, "db-reader")
         self._write_lock = threading.Lock()
+        self._pool = self.engine.pool
+        self._closed = False
 
     @property
     def shared(self) -> bool:
@@ -131,9 +139,12 @@ class Database:
                 # Detached first: a rollback would empty the rows that the work handed out.
                 session.expunge_all()
                 session.rollback()
+        if self._closed:  # A thread was still at it: its connection went back to nobody.
+            self._pool.dispose()
 
     def close(self) -> None:
         """Finish what is queued and let the connections go."""
+        self._closed = True
         self._writer.shutdown()
         self._readers.shutdown()
         self.backend.dispose()

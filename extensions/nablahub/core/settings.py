@@ -54,6 +54,15 @@ class Settings(BaseModel):
             "on."
         ),
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description=(
+            "Port on the service's address that shows its numbers to Prometheus at `/metrics`, "
+            "to anybody who reaches it; 0: none."
+        ),
+    )
     service_url: str = Field(
         default="",
         description=(

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
+from nablahub.core.database import count_by
 from nablahub.core.errors import NablaError, NotFound
 from nablahub.core.events import Event
 from nablahub.core.ids import new_uuid
@@ -120,6 +121,10 @@ class DeploymentService:
                 row.state, row.message = "Provisioned", "Its address is being tried."
                 self.tell(session, row, "changed")
             self._context.reconciler.wake(session, KIND, row.id)
+
+    def count_states(self, session: Session) -> dict[str, dict[str, int]]:
+        """Return how many deployments are in which state."""
+        return {"deployments": count_by(session, DeploymentRow.state)}
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return how many deployments a project still holds."""

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
-from nablahub.core.database import after_commit
+from nablahub.core.database import after_commit, count_by
 from nablahub.core.events import Event
 from nablahub.core.ids import new_id
 from nablahub.core.instances import Offer
@@ -286,6 +286,10 @@ class JobService:
         columns = {"created_at": JobRow.created_at, "name": JobRow.name, "state": JobRow.state}
         rows, following = page(session, query, asked, columns=columns, key=JobRow.id)
         return [as_wire(row) for row in rows], following
+
+    def count_states(self, session: Session) -> dict[str, dict[str, int]]:
+        """Return how many jobs are in which state."""
+        return {"jobs": count_by(session, JobRow.state)}
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return what of jobs a project holds: the record of them, too."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 from pydantic import Field
 
 from nablahub.core.errors import Malformed
-from nablahub.core.operations import StreamCall, stream
+from nablahub.core.operations import StreamCall, at_leader, stream
 from nablahub.core.wire import Body, Resource
 from nablahub.jobs.errors import NoSuchJob
 from nablahub.jobs.runners.contract import TaskName
@@ -49,6 +49,7 @@ class TaskKeys(Resource):
     content: dict[str, Any] = Field(description="What the model server reads as its file of keys")
 
 
+@at_leader
 @stream(
     "PUT", "/jobs/{job}/task/log", scope="jobs:write", query=TaskLogQuery,
     consumes="application/octet-stream",
@@ -61,6 +62,7 @@ async def put_log(call: StreamCall) -> TakenLog:
     return TakenLog(size=size)
 
 
+@at_leader
 @stream(
     "GET", "/jobs/{job}/task/keys", scope="jobs:read", query=TaskKeysQuery,
     produces="application/json",

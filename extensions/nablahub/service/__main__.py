@@ -60,12 +60,16 @@ async def serve(settings: Settings, found: Sequence[socket.socket] = (), address
     host, port = settings.service_host, settings.service_port
     server.add_sockets(listening(found, host, port) or bind_sockets(port, host))
     log.info("Listening on %s:%d", host, port)
+    pages = HTTPServer(service.metrics.application())
+    if settings.metrics_port:
+        pages.listen(settings.metrics_port, host)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await stopping.wait()
     server.stop()
+    pages.stop()
     await service.stop()
     try:
         await asyncio.wait_for(server.close_all_connections(), DRAIN_SECONDS)

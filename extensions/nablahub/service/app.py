@@ -19,8 +19,10 @@ from nablahub.core.operations import Operation, StreamCall, collect, stream
 from nablahub.core.settings import Settings
 from nablahub.service import handlers
 from nablahub.service.auth import Authenticator
+from nablahub.service.forwarding import Forwarder
 from nablahub.service.http import EdgeHandler
 from nablahub.service.leading import Leading, end_process
+from nablahub.service.metrics import Metrics
 from nablahub.service.missing import NoDeploymentHandler, NotFoundHandler
 from nablahub.service.openapi import build
 from nablahub.service.preparing import Preparer
@@ -79,6 +81,8 @@ class Service:
         """
         self.authenticator = Authenticator(self.context)
         self.preparer = Preparer()
+        self.forwarder = Forwarder(self.context.lease)
+        self.metrics = Metrics(self.context)
         self.leading = Leading(self.context, self._ended)
         for service in self.context.services:
             if hasattr(service, "start"):
@@ -94,6 +98,7 @@ class Service:
                 await service.stop()
         await self.leading.stop()
         await self.authenticator.close()
+        await self.forwarder.close()
         self.preparer.close()
         self.database.close()
 
@@ -109,7 +114,8 @@ class Service:
             methods[op.method] = op
         shared = {
             "context": self.context, "authenticator": self.authenticator,
-            "preparer": self.preparer,
+            "preparer": self.preparer, "forwarder": self.forwarder,
+            "metrics": self.metrics,
         }  # fmt: skip
         # Paths without parameters first, and "rest of the path" last: most special wins.
         ordered = sorted(by_path, key=lambda p: (p.count(".+"), p.count("(?P<"), -len(p)))

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
+from nablahub.core.database import count_by
 from nablahub.core.errors import Fault, Invalid
 from nablahub.core.events import Event
 from nablahub.core.ids import new_uuid
@@ -94,6 +95,10 @@ class WorkflowService:
     def resume(self, session: Session) -> None:
         """Look at every run that has not ended."""
         self.runs.resume(session)
+
+    def count_states(self, session: Session) -> dict[str, dict[str, int]]:
+        """Return how many runs are in which state."""
+        return {"runs": count_by(session, RunRow.state)}
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return how many workflows the project holds."""
