@@ -13,6 +13,7 @@ from nablahub.core.engines import parse
 from nablahub.core.settings import Settings
 from nablahub.jobs.runners.kubernetes.names import labels
 from nablahub_hub import NablaHub
+from nablahub_spawner.kubernetes.spawner import NablaKubeSpawner
 from tests.helm.charts import CHART, KUBERNETES, HelmFailed, helm, load, one, ours, pods, template
 from tests.helm.charts import write as write_values
 
@@ -120,14 +121,20 @@ def test_no_pod_is_root_or_holds_a_token_it_does_not_need(objects: list[dict[str
 
 def test_only_the_service_has_rights_and_those_it_needs(objects: list[dict[str, Any]]) -> None:
     roles = {o["metadata"]["name"]: o for o in ours(objects) if o["kind"].endswith("Role")}
-    assert {name: role["kind"] for name, role in roles.items()} == {
-        "nablahub-service": "Role", "nablahub-routes": "Role"
-    }  # fmt: skip
-    assert {
-        resource: set(rule["verbs"])
-        for rule in roles["nablahub-service"]["rules"]
-        for resource in rule["resources"]
-    } == {
+    assert {role["kind"] for role in roles.values()} == {"Role"}
+    assert set(roles) == {"nablahub-service", "nablahub-routes", "nablahub-hub"}
+
+    def rights(name: str) -> dict[str, set[str]]:
+        rules = roles[name]["rules"]
+        return {
+            resource: set(rule["verbs"]) for rule in rules for resource in rule["resources"]
+        }  # fmt: skip
+
+    # Beside what zero-to-jupyterhub gives its hub.
+    assert rights("nablahub-hub") == {"secrets": {"patch"}, "resourcequotas": {"list"}}
+    (subject,) = one(objects, "RoleBinding", "nablahub-hub")["subjects"]
+    assert subject["name"] == "hub"
+    assert rights("nablahub-service") == {
         "jobs": {"get", "list", "watch", "create", "delete"},
         "pods": {"list", "watch", "patch", "delete"},
         "events": {"list", "watch"},
@@ -279,8 +286,10 @@ def test_settings_of_the_hub_exist() -> None:
     code = load(CHART / "values.yaml")["jupyterhub"]["hub"]["extraConfig"]["50-nablahub"]
     set_there = [line.split("=")[0].strip() for line in code.splitlines() if " = " in line]
     assert set_there
+    known = {"NablaHub": NablaHub, "NablaKubeSpawner": NablaKubeSpawner}
     for name in set_there:
-        assert name.removeprefix("c.NablaHub.") in NablaHub.class_trait_names(config=True)
+        section, option = name.removeprefix("c.").split(".")
+        assert option in known[section].class_trait_names(config=True)
     compile(code, "50-nablahub", "exec")
 
 

@@ -11,6 +11,7 @@ import hashlib
 import re
 from typing import Final
 
+from nablahub.core import kubenames
 from nablahub.jobs.runners.contract import Mount, TaskName
 
 APP: Final = "nablahub"
@@ -32,7 +33,9 @@ def object_name(hub: str, task: TaskName) -> str:
 
 
 def claim_name(hub: str, mount: Mount) -> str:
-    """The name of the claim behind a volume or a team's storage."""
+    """The name of the claim behind a volume or a team's storage, which its servers see too."""
+    if mount.kind == "storage":
+        return kubenames.storage(hub, mount.ref)
     return _named(mount.kind, "claim", hub, mount.kind, mount.ref)
 
 
