@@ -1,4 +1,4 @@
-"""The whole release with the real zero-to-jupyterhub: sign in, get a server, speak to the service.
+"""The whole release with the real zero-to-jupyterhub: sign in, get a server, run the showcase.
 
 ``NABLAHUB_Z2JH_CHART`` names the folder of that chart (``jupyterhub/`` in its repository). Where
 the cluster cannot pull its image of configurable-http-proxy, ``NABLAHUB_Z2JH_PROXY_IMAGE`` names
@@ -32,6 +32,15 @@ WITHOUT: dict[str, Any] = {
 }
 
 
+#: Nodes of tests are small, and their storage is one node's.
+SMALL = """
+c.NablaKubeSpawner.cpu_request_share = 0.05
+c.NablaKubeSpawner.storage_capacity = "64Mi"
+c.NablaKubeSpawner.team_storage_capacity = "64Mi"
+c.NablaKubeSpawner.team_storage_access_modes = ["ReadWriteOnce"]
+"""
+
+
 def values(cluster: Cluster) -> dict[str, Any]:
     """Return the values of a small release."""
     found: dict[str, Any] = {
@@ -40,14 +49,10 @@ def values(cluster: Cluster) -> dict[str, Any]:
                 "JupyterHub": {"authenticator_class": "dummy"},
                 "DummyAuthenticator": {"password": PASSWORD},
                 "Authenticator": {"allow_all": True},
-            }
+            },
+            "extraConfig": {"60-tests": SMALL},
         },
-        "singleuser": {
-            "image": split(cluster.image("notebook")),
-            "cmd": None,
-            "memory": {"guarantee": "256M"},
-            "storage": {"capacity": "1Gi"},
-        },
+        "singleuser": {"image": split(cluster.image("notebook"))},
     }
     proxy = os.environ.get("NABLAHUB_Z2JH_PROXY_IMAGE")
     if proxy:

@@ -137,7 +137,8 @@ def test_several_that_migrate_at_once_migrate_once(place: Place, tmp_path: Path)
     rows = databases[0].read_sync(
         lambda s: list(s.scalars(text("SELECT version_num FROM alembic_version")))
     )
-    assert len(rows) == len(set(rows)) > 5
+    assert "core_0002" in rows
+    assert len(rows) == len(set(rows))
 
 
 def test_the_migrated_schema_is_what_the_tables_say(migrated: Place) -> None:
@@ -160,7 +161,7 @@ def test_a_database_that_does_not_answer_is_said_so() -> None:
     with postgres.own() as server:
         database = Database(postgresql(server.new(), server.password_file))
         assert database.read_sync(lambda s: s.scalar(text("SELECT 1"))) == 1
-        server.stop()
+        server.halt()
         with pytest.raises(Unavailable, match="does not answer"):
             database.read_sync(lambda s: s.scalar(text("SELECT 1")))
         database.close()

@@ -89,11 +89,15 @@ class Server:
         )
         return done.stdout
 
-    def stop(self) -> None:
-        """End it and remove its data."""
+    def halt(self) -> None:
+        """End it."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)  # without waiting for those connected
             self.process.wait(30)
+
+    def stop(self) -> None:
+        """End it and remove its data."""
+        self.halt()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -57,10 +57,11 @@ class Service:
         self.settings = settings
         self.extensions = list(discover() if extensions is None else extensions)
         self.database = database_of(settings)
-        if settings.migrate_at_start:
-            self.migrate()
-        else:
-            check(self.database, self.extensions, settings.state.backups)
+        try:
+            self._prepare_schema()
+        except BaseException:
+            self.database.close()
+            raise
         self.context = Context(settings, self.database, address)
         for extension in self.extensions:
             if extension.service is not None:
@@ -68,8 +69,10 @@ class Service:
         self.operations = operations_of(self.extensions)
         self.document = build(self.operations, settings.service_prefix.rstrip("/"))
 
-    def migrate(self) -> None:
-        """Bring the database to this release's schema."""
+    def _prepare_schema(self) -> None:
+        if not self.settings.migrate_at_start:
+            check(self.database, self.extensions, self.settings.state.backups)
+            return
         applied = migrate(self.database, self.extensions, self.settings.state.backups)
         if applied:
             log.info("Applied %d schema revisions: %s", len(applied), ", ".join(applied))

@@ -11,6 +11,7 @@ import pytest
 from nablahub.core import migrate as schema
 from nablahub.core.extension import Extension, discover
 from nablahub.core.migrate import MigrationFailed, migrate
+from nablahub.core.settings import Settings
 from nablahub.service.app import database_of
 from tests.support import databases
 from tests.support.service import running
@@ -51,11 +52,11 @@ def following(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exten
     sys.modules.pop(name, None)
 
 
-def upgrade(root: Path, following: Extension, settings: object) -> list[str]:
-    """Migrate as the next release does."""
-    database = database_of(settings)  # type: ignore[arg-type]
+def upgrade(root: Path, extensions: list[Extension], settings: Settings) -> list[str]:
+    """Migrate as the release with these extensions does."""
+    database = database_of(settings)
     try:
-        return migrate(database, [*discover(), following], root / "backups")
+        return migrate(database, extensions, root / "backups")
     finally:
         database.close()
 
@@ -64,11 +65,11 @@ def test_this_release_works_on_the_next_ones_schema(root: Path, following: Exten
     with running(root) as before:
         kept = before.hub().projects.create("kept")
         settings = before.settings
-    assert upgrade(root, following, settings) == ["next_0001"]
+    assert upgrade(root, [*discover(), following], settings) == ["next_0001"]
     with running(root) as after:
         assert [p.id for p in after.hub().projects.list()] == [kept.id]
         after.hub().projects.create("more")
-    assert upgrade(root, following, settings) == []
+    assert upgrade(root, [*discover(), following], settings) == []
 
 
 def test_a_schema_of_a_later_epoch_is_refused(
@@ -77,7 +78,7 @@ def test_a_schema_of_a_later_epoch_is_refused(
     with running(root) as before:
         settings = before.settings
     monkeypatch.setattr(schema, "EPOCH", schema.EPOCH + 1)
-    upgrade(root, following, settings)
-    monkeypatch.undo()
-    with pytest.raises(MigrationFailed, match="next_0001"), running(root):
-        pass
+    upgrade(root, [*discover(), following], settings)
+    monkeypatch.setattr(schema, "EPOCH", schema.EPOCH - 1)
+    with pytest.raises(MigrationFailed, match="next_0001"):
+        upgrade(root, discover(), settings)
