@@ -1,3 +1,2 @@
 {{- define "jupyterhub.hub.fullname" -}}hub{{- end }}
 {{- define "jupyterhub.proxy-public.fullname" -}}proxy-public{{- end }}
-{{- define "jupyterhub.hub-serviceaccount.fullname" -}}hub{{- end }}
