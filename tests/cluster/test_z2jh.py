@@ -25,6 +25,8 @@ pytestmark = pytest.mark.z2jh
 
 API = "/services/nablahub/api/v1"
 PASSWORD = "of the tests"
+#: What people type, in this test: the public entry as the cluster's own name service knows it.
+ENTRY = "http://nablahub-traefik"
 #: The Python of JupyterLab in our notebook image.
 PYTHON = "/opt/nablahub/server/bin/python"
 #: What the chart would pull and the test has no need of; no node is one that it may change.
@@ -70,7 +72,7 @@ def release(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
         pytest.skip("no zero-to-jupyterhub: NABLAHUB_Z2JH_CHART names no folder")
     folder = tmp_path_factory.mktemp("release")
     chart = assemble(folder, Path(given))
-    ours = {"service": {"storage": {"size": "1Gi"}}, **images(cluster)}
+    ours = {"publicUrl": ENTRY, "service": {"storage": {"size": "1Gi"}}, **images(cluster)}
     ours["jupyterhub"] = {"hub": ours["jupyterhub"]["hub"]}
     with installed(cluster, chart, merged(ours, values(cluster)), folder) as found:
         yield found
@@ -186,11 +188,22 @@ made = hub.workflows.apply(
 run = hub.workflows.wait(hub.workflows.start(made.id))
 jobs = {job.name: [job.state, job.message] for job in run.jobs}
 model = next((o.ref for o in run.outputs.values() if o.kind == "model"), None)
-print(json.dumps({"state": run.state, "message": run.message, "jobs": jobs, "model": model}))
+found = {"state": run.state, "message": run.message, "jobs": jobs, "model": model}
+if model is not None:
+    spec = {"name": showcase.DEPLOYMENT, "model": model, "sample": showcase.sample()}
+    served = hub.deployments.wait(hub.deployments.apply(project, spec).id)
+    found |= {"served": served.state, "said": served.message, "endpoint": served.endpoint}
+if found.get("served") == "Running":
+    key = hub.deployments.create_key(served.id, "test").key
+    answer = hub.deployments.predict(served, key, showcase.sample())
+    found["labels"] = {o["name"]: o["data"] for o in answer["outputs"]}["label"]
+print(json.dumps(found))
 """
 
 
-def test_the_showcase_goes_from_data_to_a_model(server: Server) -> None:
+def test_the_showcase_goes_from_data_to_a_prediction(server: Server) -> None:
     found = server.python(SHOWCASE)
     assert found["state"] == "Succeeded", found
-    assert found["model"], found
+    assert found["served"] == "Running", found
+    assert found["endpoint"].startswith(f"{ENTRY}/deployments/")
+    assert found["labels"] == [0]

@@ -82,6 +82,7 @@ async def get_keys(call: StreamCall) -> None:
     await call.write(TaskKeys(version=version, content=content).model_dump_json().encode())
 
 
+@at_leader
 @stream(
     "PUT", "/jobs/{job}/task/files/{part}", scope="jobs:write", status=204,
     consumes="application/x-tar",
