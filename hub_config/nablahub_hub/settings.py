@@ -22,6 +22,7 @@ from traitlets import (
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import LazyConfigValue
 
+from nablahub.core.engines import BadDatabase, parse
 from nablahub.core.errors import NablaError
 from nablahub.core.instances import DEFAULT_INSTANCE
 from nablahub.core.kubernetes import KubernetesSettings
@@ -103,6 +104,7 @@ class NablaHub(Configurable):
 
     service_host = of_service("service_host")
     service_port = of_service("service_port")
+    metrics_port = of_service("metrics_port")
 
     service = Enum(
         ["managed", "external"],
@@ -157,9 +159,13 @@ class NablaHub(Configurable):
     kubernetes = of_service("kubernetes")
     unsandboxed = of_service("unsandboxed")
     environments_dir = of_service("environments_dir")
+    database_url = of_service("database_url")
+    database_password_file = of_service("database_password_file")
+    migrate_at_start = of_service("migrate_at_start")
     proxy_token_file = of_service("proxy_token_file")
     object_store = of_service("object_store")
     allow_private_addresses = of_service("allow_private_addresses")
+    routes_config_map = of_service("routes_config_map")
     dataset_quota_bytes = of_service("dataset_quota_bytes")
     max_upload_bytes = of_service("max_upload_bytes")
     max_body_bytes = of_service("max_body_bytes")
@@ -243,7 +249,7 @@ class NablaHub(Configurable):
                 f"not {proposal['value']!r}"
             ) from error
 
-    @validate("environments_dir", "instance_types_file")
+    @validate("environments_dir", "instance_types_file", "database_password_file")
     def _check_path(self, proposal: Any) -> str:
         if not proposal["value"]:
             return ""
@@ -254,6 +260,17 @@ class NablaHub(Configurable):
                 f"not {proposal['value']!r}"
             )
         return str(path)
+
+    @validate("database_url")
+    def _check_database_url(self, proposal: Any) -> str:
+        if proposal["value"]:
+            try:
+                parse(str(proposal["value"]))
+            except BadDatabase as error:
+                raise TraitError(
+                    f"The 'database_url' trait of a NablaHub instance cannot be used: {error}"
+                ) from error
+        return str(proposal["value"])
 
     @validate("kubernetes", "object_store")
     def _check_fields(self, proposal: Any) -> Any:
@@ -287,7 +304,9 @@ class NablaHub(Configurable):
                 **same,
                 "environments_dir": self.environments_dir or None,
                 "instance_types_file": self.instance_types_file or None,
+                "database_password_file": self.database_password_file or None,
                 "proxy_token_file": self.proxy_token_file or None,
+                "routes_config_map": self.routes_config_map or None,
                 "state_dir": self.state.root,
                 "public_url": self.public(local),
                 "proxy_url": local.proxy_url if self.proxy == "traefik" else "",

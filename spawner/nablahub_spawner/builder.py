@@ -82,6 +82,12 @@ class Server:
         return f"{HOMES_ELSEWHERE}/{self.user}" if below else str(usual)
 
 
+def adopt(former: Path, server: Server) -> None:
+    """Take over the home that a user had under the name that earlier releases gave it."""
+    if former != server.home and former.is_dir() and not server.home.exists():
+        former.rename(server.home)
+
+
 def prepare(server: Server) -> None:
     """Make the folders and files of a server; what is in its home already stays."""
     for folder in (server.home, server.folder, server.storage, server.cache):

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.slugs import safe_slug
 from traitlets import Unicode, default
 
+from nablahub.core import kubenames
 from nablahub.core.state import StateDir
 from nablahub_spawner.instances import InstanceChoice
 from nablahub_spawner.news import News
@@ -62,8 +62,8 @@ class NablaSpawner(InstanceChoice):
 
     @property
     def slug(self) -> str:
-        """The user's name, safe as a folder's."""
-        return str(safe_slug(self.user.name))
+        """The user's name as a folder's, which no two users share."""
+        return kubenames.folder(self.user.name)
 
     async def teams(self) -> list[Team]:
         """Return the user's teams, the private one first."""

@@ -14,6 +14,7 @@ from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from traitlets import Bool, Float, Unicode, default
 
+from nablahub.core import kubenames
 from nablahub.core.errors import NablaError
 from nablahub.core.instances import InstanceType
 from nablahub.core.sandbox import probe
@@ -68,7 +69,8 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
     @property
     def folder(self) -> Path:
         """What belongs to this server alone."""
-        name = f"--{safe_slug(self.name)}" if self.name else ""
+        # With a dot, which no folder's name has: two servers never share one.
+        name = f".{kubenames.folder(self.name)}" if self.name else ""
         return self.state.run / "servers" / f"{self.slug}{name}"
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
@@ -96,6 +98,7 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
         if without is not None and not self.unsandboxed:
             raise SpawnFailed(without, reason="sandbox", status_code=500)
         server = await self._describe(sandboxed=without is None)
+        await asyncio.to_thread(builder.adopt, self.state.homes / safe_slug(self.user.name), server)
         await asyncio.to_thread(builder.prepare, server)
         for pid in process.marked(self.mark):  # of a hub that was killed before it wrote it down
             found = process.Identity.of(pid)

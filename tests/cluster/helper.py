@@ -37,7 +37,8 @@ class Receiver:
         async def log(request: web.Request) -> web.Response:
             chunks = request.content.iter_any()
             offset = int(request.query["offset"])
-            size = await receiving.log(TaskName(request.match_info["job"]), offset, chunks)
+            name, source = TaskName(request.match_info["job"]), request.query.get("source", "")
+            size = await receiving.log(name, offset, chunks, source)
             return web.json_response({"size": size})
 
         async def tree(request: web.Request) -> web.Response:

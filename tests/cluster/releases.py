@@ -93,13 +93,18 @@ class Release:
         return f"http://{found['spec']['clusterIP']}:{found['spec']['ports'][0]['port']}"
 
     def ask(
-        self, path: str, *, method: str = "GET", token: str = "", body: Any = None
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        token: str = "",
+        body: Any = None,
+        pod: str = "deployment/nablahub-service",
     ) -> tuple[int, Any]:
         """Send a request to the public entry from a pod of the release; return status and JSON."""
         asked = {"path": path, "method": method, "token": token, "body": body}
         out = self.kubectl(
-            "exec", "-i", "deployment/nablahub-service", "--", "python", "-c", ASK,
-            given=json.dumps(asked),
+            "exec", "-i", pod, "--", "python3", "-c", ASK, given=json.dumps(asked)
         )  # fmt: skip
         status, text = json.loads(out)
         with contextlib.suppress(ValueError):
@@ -159,6 +164,7 @@ def images(cluster: Cluster) -> dict[str, Any]:
     return {
         "jobs": {
             "image": split(cluster.image("runner")),
+            "images": {"serving": cluster.image("serving")},
             # Nodes of tests are small.
             "cpuRequest": 0.1,
             "storage": {"teamSize": "1Gi"},

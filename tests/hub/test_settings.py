@@ -137,6 +137,7 @@ def test_the_service_listens_where_it_is_told(tmp_path: Path) -> None:
         ("import nonsuch\n", INSTALL, "line 1: ModuleNotFoundError: No module named 'nonsuch'"),
         ("c.NablaHub.port = 0\n", "", "does not call nablahub_hub.install(c)"),
         ("raise SystemExit(3)\n", INSTALL, "(status 3)"),
+        ("c.NablaHub.proxy = 'keep'\n", INSTALL, "start this hub with `jupyterhub -f`"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(

@@ -324,6 +324,7 @@ PROXYS: dict[tuple[str, str], Maker] = {
 PODS: dict[tuple[str, str], Maker] = {
     ("PUT", "/jobs/{job}/task/log"): of("/jobs/{job}/task/log", offset="0"),
     ("PUT", "/jobs/{job}/task/files/{part}"): of("/jobs/{job}/task/files/artifacts"),
+    ("GET", "/jobs/{job}/task/keys"): of("/jobs/{job}/task/keys"),
 }
 
 #: For administrators of the hub alone.

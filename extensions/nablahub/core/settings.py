@@ -55,6 +55,15 @@ class Settings(BaseModel):
             "on."
         ),
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description=(
+            "Port on the service's address that shows its numbers to Prometheus at `/metrics`, "
+            "to anybody who reaches it; 0: none."
+        ),
+    )
     service_url: str = Field(
         default="",
         description=(
@@ -80,11 +89,41 @@ class Settings(BaseModel):
             "Empty: `instance-types.yaml` in the state directory."
         ),
     )
+    database_url: str = Field(
+        default="",
+        description=(
+            "PostgreSQL that several processes of the service may share, such as "
+            "`postgresql://nablahub@db.example.org:5432/nablahub`, without a password. Empty: "
+            "SQLite in the state directory."
+        ),
+    )
+    database_password_file: Path | None = Field(
+        default=None,
+        description=(
+            "File that holds the database's password (an absolute path); it is read for each "
+            "connection. Empty: `$PGPASSWORD` or `$PGPASSFILE` of the service."
+        ),
+    )
+    migrate_at_start: bool = Field(
+        default=True,
+        description=(
+            "Bring the database to the release's schema when the service starts. Otherwise it "
+            "refuses to start until `python -m nablahub.service --migrate` has done it."
+        ),
+    )
     proxy_token_file: Path | None = Field(
         default=None,
         description=(
             "File with the token by which a Traefik on another machine fetches the routes of "
             "deployments. Empty: Traefik reads `traefik/dynamic` in the state directory."
+        ),
+    )
+    routes_config_map: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9.-]+$",
+        description=(
+            "ConfigMap, as `namespace/name`, in which the routes of deployments are kept for a "
+            "Traefik that starts while the service cannot be asked. Empty: nowhere."
         ),
     )
     unsandboxed: bool = Field(

@@ -76,12 +76,11 @@ class Building:
         return self._context.database.read_sync(work)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Delete what a dead process left half-made and look after garbage from now on."""
+        """Look after garbage from now on."""
         self._loop = loop
         self._context.reconciler.register("dataset-garbage", self._collect)
         self._context.reconciler.register(DVC_TREES, self.committing.derive_later)
         self._context.reconciler.register("dataset-purge", self._purge)
-        self.sweep()
 
     def sweep(self) -> None:
         """Delete what a process left when it died; nobody may be writing."""

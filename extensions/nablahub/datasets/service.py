@@ -73,8 +73,13 @@ class DatasetService:
         self.building = Building(context, self)
 
     async def start(self) -> None:
-        """Clean up after a process that died; called when the service starts."""
+        """Look after garbage; what the building tells is told on this loop."""
         self.building.start(asyncio.get_running_loop())
+
+    async def lead(self) -> None:
+        """Clean up after a process that died, where no other one may be writing."""
+        if not self._context.database.shared:
+            self.building.sweep()
 
     def resume(self, session: Session) -> None:
         """Take up what was left unfinished."""

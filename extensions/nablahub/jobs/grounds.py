@@ -34,6 +34,8 @@ class Ground:
         Whether the machine stands for a cluster, which decides by itself what fits and when.
     receiving : Receiving or None
         Who takes in what tasks on other machines send.
+    several : bool
+        Whether one job of the kind `serve` can be several servers behind one address.
     """
 
     runner: Runner
@@ -43,6 +45,7 @@ class Ground:
     images: frozenset[str] | None = None
     endless: bool = False
     receiving: Receiving | None = None
+    several: bool = False
 
 
 def choose(settings: Settings, layout: LocalLayout) -> Ground:
@@ -77,6 +80,7 @@ def _cluster(settings: Settings, layout: LocalLayout) -> Ground:
         boot=f"cluster:{settings.kubernetes.hub}",
         images=frozenset({"default", *settings.kubernetes.images}),
         endless=True,
+        several=True,
         receiving=runner.receiving,
     )
 

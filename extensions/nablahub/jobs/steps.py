@@ -7,6 +7,7 @@ before (the job's id), and making it twice makes it once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
+from nablahub.core.database import after_commit
 from nablahub.core.environments import resolve
 from nablahub.core.errors import NablaError
 from nablahub.core.times import now
@@ -28,7 +30,7 @@ from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.rules import Change, objection
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskRefused, TaskSpec, TaskStatus
 from nablahub.jobs.store import JobRow
-from nablahub.jobs.tasks import instance_of, spec_of, task_of
+from nablahub.jobs.tasks import Tasks, instance_of, spec_of
 from nablahub.jobs.types import State
 from nablahub.jobs.verdicts import Ending, ending
 
@@ -54,12 +56,13 @@ class Machinery:
     capacity: Capacity
     ground: Ground
     changed: Changed
-    #: Of jobs that are being started; a token is never stored, so a new life makes a new one.
-    tokens: dict[str, str] = field(default_factory=dict)
+    tasks: Tasks
     #: Rows as this life wrote them last; whoever else writes one drops it from here.
     recent: dict[str, JobRow] = field(default_factory=dict)
     #: Jobs that this life started and has not yet stored as running.
     started: set[str] = field(default_factory=set)
+    #: How many servers of a server's job take requests.
+    servers: dict[str, int] = field(default_factory=dict)
 
 
 class Steps:
@@ -115,21 +118,31 @@ class Steps:
             self._read_again(job)
             return None
 
-        def store(session: Session) -> tuple[JobRow, str] | None:
+        token = tokens.new()
+        self._m.tasks.give(job, token)
+
+        def store(session: Session) -> JobRow | None:
             row = advance(session, job, change, message="")
             if row is None:
                 return None  # Cancelled meanwhile; that woke us, so the next step sees to it.
             if job.message:  # Else in 30 ms it runs or has ended: nobody need be told before that.
                 self._announce(session, row)
-            return row, tokens.issue(session, row)
+            tokens.issue(session, row, token)
+            self._remember(session, row)
+            return row
 
-        stored = await self._m.context.database.write(store)
-        if stored is None:
+        row, _ = await asyncio.gather(
+            self._m.context.database.write(store), self._prepare(self._m.tasks.of(job))
+        )
+        if row is None:
             self._read_again(job)
-            return None
-        row, self._m.tokens[job.id] = stored
-        self._m.recent[job.id] = row
         return row
+
+    async def _prepare(self, task: TaskSpec) -> None:
+        """Use the time until it is stored that the job will be started."""
+        # What is wrong shows again when it is started, and is told then.
+        with contextlib.suppress(TaskRefused, OSError):
+            await self._m.runner.prepare(task)
 
     async def _build_environments(self, job: JobRow) -> None:
         if self._m.ground.images is not None:
@@ -144,7 +157,7 @@ class Steps:
 
     async def _start(self, job: JobRow) -> bool:
         """Start the task unless it was; False when the job has ended by that."""
-        task = self._task(job)
+        task = self._m.tasks.of(job)
         if job.boot != self._m.ground.boot:
             status = await self._m.runner.look(task)
             if status.phase != "absent":
@@ -159,13 +172,12 @@ class Steps:
                 return True
             await self._finish(job, Ending("Canceled", "cancelled", job.wanted_message))
             return False
-        if job.id not in self._m.tokens:
-            token = await self._m.context.database.write(
-                lambda s: tokens.issue(s, s.get_one(JobRow, job.id))
-            )
-            self._m.tokens[job.id] = token
+        if not self._m.tasks.has_token(job):
+            token = tokens.new()
+            await self._m.context.database.write(lambda s: tokens.issue(s, job, token))
+            self._m.tasks.give(job, token)
         try:
-            await self._m.runner.start(self._task(job))
+            await self._m.runner.start(self._m.tasks.of(job))
         except TaskRefused as error:
             await self._finish(job, Ending("Error", "start", str(error)))
             return False
@@ -174,16 +186,19 @@ class Steps:
                 raise  # Tried again later, with more patience each time.
             await self._finish(job, Ending("Error", "start", DISK_FULL))
             return False
-        self._m.tokens.pop(job.id, None)
+        self._m.tasks.started(job)
         return True
 
     async def _look(self, job: JobRow) -> None:
         """See what became of the task and store it."""
-        task = self._task(job)
+        task = self._m.tasks.of(job)
         status = await self._m.runner.look(task)
         if status.phase == "running":
             if job.wanted == "end":
                 await self._cancel(job, task)
+            elif job.kind == "serve":
+                await self._m.runner.scale(task)
+                self._count(job, status.servers)
             await self._store_running(job, status)
             return
         if status.phase == "absent":
@@ -205,6 +220,13 @@ class Steps:
                 end = Ending(state, "output", f"{UNKEPT}: {error.strerror or 'it is unreadable'}.")
         await self._finish(job, end, status, outputs)
 
+    def _count(self, job: JobRow, servers: int) -> None:
+        """Remember how many servers there are, and tell whose they are when that changed."""
+        if self._m.servers.get(job.id) != servers:
+            self._m.servers[job.id] = servers
+            if job.owner_kind is not None and job.owner_id is not None:
+                self._m.context.reconciler.wake_now(job.owner_kind, job.owner_id)
+
     async def _cancel(self, job: JobRow, task: TaskSpec) -> None:
         await self._m.runner.cancel(
             task.name, grace_seconds=task.grace_seconds, message=job.wanted_message
@@ -216,15 +238,18 @@ class Steps:
             return
         known = (job.state, job.ready, job.address)
         if known == ("Running", status.ready, status.address):
+            if job.kind == "serve":
+                await self._say(job, status.message)
             return
 
         change = Change("Running")
         fields = {
             "started_at": status.started_at, "ready": status.ready, "address": status.address
         }  # fmt: skip
+        if job.kind == "serve":
+            fields["message"] = status.message
         if objection(job, change) is None and await self._store(job, change, fields) is None:
             return
-        self._m.recent.pop(job.id, None)
         self._m.started.discard(job.id)
 
     async def _finish(
@@ -249,7 +274,8 @@ class Steps:
             return
         self._m.started.discard(job.id)
         self._m.recent.pop(job.id, None)
-        self._m.tokens.pop(job.id, None)
+        self._m.tasks.drop(job)
+        self._m.servers.pop(job.id, None)
         for waiting in self._m.capacity.release(job.id):
             self._m.context.reconciler.wake_now("job", waiting)
         await self._m.runner.tidy(TaskName(job.id))
@@ -260,7 +286,6 @@ class Steps:
             return
 
         await self._store(job, None, {"message": message})
-        self._m.recent.pop(job.id, None)
 
     async def _store(
         self, job: JobRow, change: Change | None, fields: dict[str, Any]
@@ -271,6 +296,7 @@ class Steps:
             row = advance(session, job, change, **fields)
             if row is not None:
                 self._announce(session, row)
+                self._remember(session, row)
             return row
 
         row = await self._m.context.database.write(store)
@@ -278,13 +304,13 @@ class Steps:
             self._read_again(job)
         return row
 
+    def _remember(self, session: Session, row: JobRow) -> None:
+        # In the order of the commits: who writes it next drops it after this, not before.
+        after_commit(session, lambda: self._m.recent.update({row.id: row}))
+
     def _read_again(self, job: JobRow) -> None:
         self._m.recent.pop(job.id, None)
         self._m.context.reconciler.wake_now("job", job.id)
 
     def _announce(self, session: Session, row: JobRow) -> None:
         announce(self._m.context, session, row, self._m.changed)
-
-    def _task(self, job: JobRow) -> TaskSpec:
-        token = self._m.tokens.get(job.id, "")
-        return task_of(job, instance_of(job), self._m.context.settings, token)

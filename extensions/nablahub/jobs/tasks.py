@@ -15,6 +15,7 @@ from nablahub.jobs.runners.contract import (
     Placement,
     Probe,
     Resources,
+    Scale,
     TaskName,
     TaskSpec,
     Toleration,
@@ -92,7 +93,53 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, token: str)
         timeout_seconds=time_limit(job),
         grace_seconds=grace if spec.grace_seconds is None else spec.grace_seconds,
         probe=Probe(**spec.probe.model_dump()),
+        scale=Scale(**spec.scale.model_dump()),
+        maker=spec.maker,
     )
+
+
+class Tasks:
+    """The runner's tasks of jobs that have not ended: made once each, since they are asked often.
+
+    Parameters
+    ----------
+    settings : Settings
+        Say where the service answers.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[str, TaskSpec] = {}
+        self._tokens: dict[str, str] = {}
+
+    def of(self, job: JobRow) -> TaskSpec:
+        """Return a job's task, with its token while it is being started."""
+        task = self._made.get(job.id)
+        if task is None:
+            token = self._tokens.get(job.id, "")
+            task = task_of(job, instance_of(job), self._settings, token)
+            # What a server is asked to be changes while it runs.
+            if not job.finished and job.kind != "serve":
+                self._made[job.id] = task
+        return task
+
+    def has_token(self, job: JobRow) -> bool:
+        """Whether a job's token is known; it is never stored, so a new life makes a new one."""
+        return job.id in self._tokens
+
+    def give(self, job: JobRow, token: str) -> None:
+        """Have a job's task hold a token from now on."""
+        self._tokens[job.id] = token
+        self._made.pop(job.id, None)
+
+    def started(self, job: JobRow) -> None:
+        """Let go of the token of a job that has been started."""
+        self._tokens.pop(job.id, None)
+
+    def drop(self, job: JobRow) -> None:
+        """Let go of all of a job that has ended."""
+        self._tokens.pop(job.id, None)
+        self._made.pop(job.id, None)
 
 
 def _own_variables(job: JobRow, settings: Settings, token: str) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
-from typing import Final
+from typing import Final, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.ids import new_secret
@@ -19,17 +19,27 @@ from nablahub.jobs.types import FINISHED
 PREFIX: Final = "nhr_"
 #: Of a job without a limit of its own.
 LONGEST: Final = timedelta(days=30)
+#: Of a server, which never ends by itself; when it is ended, its token is good for nothing.
+SERVERS: Final = timedelta(days=3650)
 _SLACK = timedelta(hours=1)
 
+#: Without the unit of work, since each job comes by here.
+_TOKENS = cast("Table", RunTokenRow.__table__)
 
-def issue(session: Session, job: JobRow) -> str:
-    """Make a token for a job and return it; only its hash is kept."""
-    token = new_secret(PREFIX)
+
+def new() -> str:
+    """Make a token; it is good for nothing before it is issued."""
+    return new_secret(PREFIX)
+
+
+def issue(session: Session, job: JobRow, token: str) -> None:
+    """Bind a new token to a job; only its hash is kept."""
     at = now()
     limit = time_limit(job)
-    life = timedelta(seconds=limit) + _SLACK if limit else LONGEST
-    session.add(RunTokenRow(hash=digest(token), job_id=job.id, created_at=at, expires_at=at + life))
-    return token
+    endless = SERVERS if job.kind == "serve" else LONGEST
+    life = timedelta(seconds=limit) + _SLACK if limit else endless
+    fields = {"hash": digest(token), "job_id": job.id, "created_at": at, "expires_at": at + life}
+    session.execute(insert(_TOKENS), fields)
 
 
 def sweep(session: Session) -> None:

@@ -18,6 +18,7 @@ from nablahub import showcase
 from nablahub.client import Hub
 from nablahub.core.environments import Environments
 from nablahub.core.errors import NablaError, NotFound
+from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir
 from nablahub.deployments.types import Deployment
 from nablahub.workflows.types import ENDED, Run
@@ -89,12 +90,15 @@ class Showcase:
 
     def environments(self) -> None:
         """Build the Python environments that are not there yet."""
-        built = Environments(self.state.environments)
+        built = self._built()
         with self.report.step("environments", "Build Python environments") as step:
             for index, name in enumerate(ENVIRONMENTS):
                 built.ensure(name, _environment_progress(step, index))
                 step.at(index + 1, len(ENVIRONMENTS))
             step.say(", ".join(ENVIRONMENTS))
+
+    def _built(self) -> Environments:
+        return Environments(Settings.load(self.state.settings).environments)
 
     def project(self) -> None:
         """Make the project."""
@@ -111,7 +115,7 @@ class Showcase:
             dataset = self.hub.datasets.ensure(showcase.DATASET, project=self.result.project)
             with tempfile.TemporaryDirectory(prefix="nablahub-demo-") as folder:
                 files = Path(folder)
-                prefix = Environments(self.state.environments).ensure("default").prefix
+                prefix = self._built().ensure("default").prefix
                 showcase.write_dataset(files, prefix)
                 latest = dataset.latest_version
                 if latest is not None and self._same(latest.ref, files):

@@ -144,6 +144,12 @@ class Supervisor:
                 hint=f"Name it with --state-dir {settings.state.root}, as for `nablahub status` "
                 "and `down`.",
             )
+        if settings.proxy == "keep":
+            raise reading.BadConfiguration(
+                f'{options.config} says c.NablaHub.proxy = "keep", and `nablahub up` serves its '
+                "hub through the Traefik that it runs.",
+                hint="Take that line out, or start this hub with `jupyterhub -f`.",
+            )
         return settings
 
     def sign_in_link(self) -> str | None:

@@ -38,7 +38,9 @@ def token_of_a_run(service: RunningService, project_id: str, team_id: str) -> st
         )  # fmt: skip
         session.add(row)
         session.flush()
-        return tokens.issue(session, row)
+        token = tokens.new()
+        tokens.issue(session, row, token)
+        return token
 
     return service.service.database.write_sync(work)
 

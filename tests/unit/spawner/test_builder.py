@@ -54,6 +54,20 @@ def test_own_home_storage_and_nothing_else(server: builder.Server, tmp_path: Pat
     assert (server.storage / "note").read_text() == "all\n"
 
 
+def test_a_home_of_an_earlier_release_is_taken_over_once(
+    server: builder.Server, tmp_path: Path
+) -> None:
+    former = tmp_path / "homes" / "ada---1a2b3c4d"
+    former.mkdir()
+    (former / "thesis").write_text("all of it")
+    builder.adopt(former, server)  # Ada has a home: nothing is laid over it.
+    assert (former / "thesis").exists()
+    server.home.rename(tmp_path / "elsewhere")
+    builder.adopt(former, server)
+    assert (server.home / "thesis").read_text() == "all of it"
+    assert not former.exists()
+
+
 def test_links_made_later_in_datasets_are_seen_at_once(server: builder.Server) -> None:
     assert server.cache is not None
     (server.cache / "version1").mkdir()

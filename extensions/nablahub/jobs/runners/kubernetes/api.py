@@ -22,10 +22,14 @@ type Object = dict[str, Any]
 _PATHS: Final = {
     "Pod": ("/api/v1", "pods"),
     "Secret": ("/api/v1", "secrets"),
+    "ConfigMap": ("/api/v1", "configmaps"),
     "Service": ("/api/v1", "services"),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
     "Event": ("/api/v1", "events"),
     "Job": ("/apis/batch/v1", "jobs"),
+    "Deployment": ("/apis/apps/v1", "deployments"),
+    "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "SeldonDeployment": ("/apis/machinelearning.seldon.io/v1", "seldondeployments"),
 }
 _MERGE: Final = "application/merge-patch+json"
 _GOODBYE_SECONDS: Final = 0.25
@@ -104,6 +108,18 @@ class Api:
             if error.status == 404:
                 return None
             raise
+
+    async def serves(self, kind: str) -> bool:
+        """Whether the cluster knows objects of a kind."""
+        group, plural = _PATHS[kind]
+        answer = await self._send("GET", group)
+        async with answer:
+            if answer.status == 404:
+                return False
+            text = await answer.text()
+            if answer.status >= 300:
+                raise ApiError(answer.status, text[:500])
+            return any(each["name"] == plural for each in json.loads(text)["resources"])
 
     async def list(self, kind: str, selector: str, *, fields: str = "") -> tuple[list[Object], str]:
         """Return all objects with some labels, and the version from which to watch them."""

@@ -11,12 +11,17 @@ import hashlib
 import re
 from typing import Final
 
+from nablahub.core import kubenames
 from nablahub.jobs.runners.contract import Mount, TaskName
 
 APP: Final = "nablahub"
 HUB_LABEL: Final = "nablahub.org/hub"
 #: The task's own name, which need not be a valid label.
 TASK: Final = "nablahub.org/task"
+#: Marks the pods of one `serve` task, so that its Service finds them.
+SERVER: Final = "nablahub.org/server"
+#: How many servers a task is, as it was asked for last.
+SCALE: Final = "nablahub.org/scale"
 #: The wish that a task ends, as the supervisor reads it.
 CANCEL: Final = "nablahub.org/cancel"
 _READABLE = 20
@@ -28,7 +33,9 @@ def object_name(hub: str, task: TaskName) -> str:
 
 
 def claim_name(hub: str, mount: Mount) -> str:
-    """The name of the claim behind a volume or a team's storage."""
+    """The name of the claim behind a volume or a team's storage, which its servers see too."""
+    if mount.kind == "storage":
+        return kubenames.storage(hub, mount.ref)
     return _named(mount.kind, "claim", hub, mount.kind, mount.ref)
 
 

@@ -29,6 +29,7 @@ COMMIT: Final = "commit"
 FETCH: Final = "fetch"
 HOME: Final = "/home/nabla"
 PORT: Final = 8080
+HEALTH_PORT: Final = 8081
 USER: Final = 1000
 _WISHES = "/run/nablahub-wishes"
 _TASK = "/run/nablahub-task"
@@ -115,13 +116,6 @@ def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
         container["volumeMounts"].append(
             {"name": "fetched", "mountPath": mount.path, "subPath": to, "readOnly": True}
         )
-    if task.kind == "serve":
-        container["ports"] = [{"containerPort": PORT}]
-        container["readinessProbe"] = {
-            "httpGet": {"path": task.probe.path, "port": PORT},
-            "periodSeconds": max(1, math.ceil(task.probe.period)),
-            "timeoutSeconds": max(1, math.ceil(task.probe.timeout)),
-        }
     return container
 
 

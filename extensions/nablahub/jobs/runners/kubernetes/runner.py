@@ -21,17 +21,21 @@ from nablahub.jobs.runners.contract import (
     TaskStatus,
 )
 from nablahub.jobs.runners.following import Following
-from nablahub.jobs.runners.kubernetes import objects
+from nablahub.jobs.runners.kubernetes import objects, servers, serving
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError
+from nablahub.jobs.runners.kubernetes.leavings import Leavings
 from nablahub.jobs.runners.kubernetes.minding import Minder
-from nablahub.jobs.runners.kubernetes.names import TASK, object_name, selector
-from nablahub.jobs.runners.kubernetes.pod import PORT
+from nablahub.jobs.runners.kubernetes.names import object_name, selector
+from nablahub.jobs.runners.kubernetes.serving import ServerMinder
 from nablahub.jobs.runners.kubernetes.verdict import see
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
 from nablahub.jobs.runners.reading import last_words, moment, read_log
 from nablahub.jobs.runners.receiving import Receiving
 from nablahub.jobs.runners.remove import remove_tree
 
+NO_SELDON = (
+    "The cluster has no Seldon Core: install it, or leave the engine out of the deployment's spec."
+)
 #: What the cluster says of an object that it will never take.
 _REFUSED = (400, 403, 413, 422)
 
@@ -74,11 +78,12 @@ class KubernetesRunner:
         self._layout = layout
         self._cache = cache
         self._api = Api(settings)
+        self._leavings = Leavings(self._api, settings.hub)
         self._selector = selector(settings.hub)
         self._watcher = Watcher(self._api, self._selector, self._seen)
         self._following = Following()
         self._listeners: list[Listener] = []
-        self._minders: dict[TaskName, Minder] = {}
+        self._minders: dict[TaskName, Minder | ServerMinder] = {}
         self._starting: dict[TaskName, asyncio.Lock] = {}
         self._connecting = asyncio.Lock()
         self._connected = False
@@ -87,6 +92,9 @@ class KubernetesRunner:
     def listen(self, listener: Listener) -> None:
         """See `Runner.listen`."""
         self._listeners.append(listener)
+
+    async def prepare(self, task: TaskSpec) -> None:
+        """See `Runner.prepare`; what counts here is asked of the cluster at the start."""
 
     async def start(self, task: TaskSpec) -> None:
         """See `Runner.start`."""
@@ -97,6 +105,8 @@ class KubernetesRunner:
             if files.read(folder, files.STARTED) is not None:
                 return
             objects.check(task, self._settings)
+            if task.maker == "seldon" and not self._leavings.seldon:
+                raise TaskRefused(NO_SELDON)
             cluster = await asyncio.to_thread(self._prepare, task, folder)
             wish = files.read(folder, files.CANCEL)
             if wish is not None:
@@ -116,21 +126,27 @@ class KubernetesRunner:
         await self._connect()
         await self._watcher.synced()
         mark = files.read(folder, files.STARTED)
-        if mark is None and self._watcher.job(task.name) is None:
+        if mark is None and not self._there(task):
             return TaskStatus("absent")
-        self._mind(task.name)
+        minder = self._mind(task.name)
+        if isinstance(minder, ServerMinder):
+            return await minder.status()
         pod = self._watcher.pod(task.name)
         if pod is None:
             return TaskStatus("running")
         seen = see(pod)
-        address = None
-        if task.kind == "serve" and seen.ip is not None:
-            address = f"http://{seen.ip}:{PORT}"
-        ready = task.kind == "serve" and seen.ready and not seen.deleted
-        return TaskStatus(
-            "running", message=seen.message, address=address, ready=ready,
-            started_at=seen.started_at,
-        )  # fmt: skip
+        return TaskStatus("running", message=seen.message, started_at=seen.started_at)
+
+    async def scale(self, task: TaskSpec) -> None:
+        """See `Runner.scale`."""
+        if task.kind != "serve":
+            return
+        made = self._watcher.maker(servers.kind_of(task), task.name)
+        if made is not None:
+            cluster = objects.Cluster(self._settings, self.service_url)
+            made = {"kind": servers.kind_of(task), **made}
+            await serving.rescale(self._api, task, cluster, made, self._folder(task.name))
+            self._mind(task.name).wake()
 
     async def cancel(self, name: TaskName, *, grace_seconds: float, message: str) -> None:
         """See `Runner.cancel`."""
@@ -167,7 +183,7 @@ class KubernetesRunner:
     async def tidy(self, name: TaskName) -> None:
         """See `Runner.tidy`."""
         await self._connect()
-        await self._remove_objects(name)
+        await self._leavings.remove(name, self._folder(name))
         await asyncio.to_thread(remove_tree, self._folder(name) / "outputs")
 
     async def names(self) -> list[TaskName]:
@@ -178,21 +194,18 @@ class KubernetesRunner:
     async def untidy(self) -> list[TaskName]:
         """See `Runner.untidy`."""
         await self._connect()
-        found: set[TaskName] = set()
-        for kind in ("Job", "Secret"):
-            for made in (await self._api.list(kind, self._selector))[0]:
-                found.add(TaskName(made["metadata"].get("annotations", {}).get(TASK, "")))
-        return sorted(found - {TaskName("")})
+        return sorted(await self._leavings.tasks())
 
     async def forget(self, name: TaskName) -> None:
         """See `Runner.forget`."""
         folder = self._folder(name)
         await self._connect()
         if files.read(folder, files.STATUS) is None:
-            job = await self._api.get("Job", object_name(self._settings.hub, name))
+            kind = serving.kind_in(folder) or "Job"
+            job = await self._api.get(kind, object_name(self._settings.hub, name))
             if job is not None and folder.exists():
                 raise TaskRuns(f"{name} still runs; cancel it first.")
-        await self._remove_objects(name)
+        await self._leavings.remove(name, self._folder(name))
         self.receiving.forget(name)
         await asyncio.to_thread(remove_tree, folder)
 
@@ -213,6 +226,9 @@ class KubernetesRunner:
         async with self._connecting:
             if not self._connected:
                 await self._api.connect()
+                self._leavings.seldon = await self._api.serves("SeldonDeployment")
+                if self._leavings.seldon:
+                    self._watcher.watch("SeldonDeployment")
                 self._watcher.start()
                 self._connected = True
 
@@ -232,24 +248,34 @@ class KubernetesRunner:
         return objects.Cluster(self._settings, self.service_url, sub_paths)
 
     async def _make(self, task: TaskSpec, cluster: objects.Cluster) -> None:
-        """Make the task's objects, the Job last: it is what begins."""
-        made = [*objects.claims(task, cluster), objects.secret(task, cluster)]
+        """Make the task's objects, what makes its pods last: it is what begins."""
         try:
-            for each in (*made, objects.job(task, cluster)):
+            for each in objects.claims(task, cluster):
+                await self._api.create(each)
+            if task.kind == "serve":
+                await serving.make(self._api, task, cluster, self._folder(task.name))
+                return
+            for each in (objects.secret(task, cluster), objects.job(task, cluster)):
                 await self._api.create(each)
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise
             raise TaskRefused(f"The cluster refuses it: {error.message}") from error
 
-    async def _remove_objects(self, name: TaskName) -> None:
-        made = object_name(self._settings.hub, name)
-        await self._api.delete("Job", made)
-        await self._api.delete("Secret", made)
+    def _there(self, task: TaskSpec) -> bool:
+        if task.kind == "serve":
+            return self._watcher.maker(servers.kind_of(task), task.name) is not None
+        return self._watcher.job(task.name) is not None
 
-    def _mind(self, name: TaskName) -> Minder:
+    def _mind(self, name: TaskName) -> Minder | ServerMinder:
         minder = self._minders.get(name)
-        if minder is None:
+        kind = serving.kind_in(self._folder(name)) if minder is None else None
+        if minder is None and kind is not None:
+            minder = self._minders[name] = ServerMinder(
+                name, self._folder(name), kind, self._api, self._watcher, self._settings,
+                self._tell,
+            )  # fmt: skip
+        elif minder is None:
             minder = self._minders[name] = Minder(
                 name,
                 self._folder(name),

@@ -13,13 +13,16 @@ from nablahub.jobs.runners.kubernetes.names import TASK
 
 type Object = dict[str, Any]
 
+_KINDS = ("Job", "Deployment", "Pod")
+#: Without these no task can be followed; without the others none that serves.
+_NEEDED = ("Job", "Pod")
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Jobs and pods by their task's name.
+    """Jobs, Deployments and pods by their task's name.
 
     Parameters
     ----------
@@ -35,11 +38,16 @@ class Watcher:
         self._api = api
         self._selector = selector
         self._tell = tell
-        self._seen: dict[str, dict[str, Object]] = {"Job": {}, "Pod": {}}
-        self._synced = {"Job": asyncio.Event(), "Pod": asyncio.Event()}
+        self._seen: dict[str, dict[str, Object]] = {kind: {} for kind in _KINDS}
+        self._synced = {kind: asyncio.Event() for kind in _KINDS}
         #: Pods as they were when they vanished, for as long as their task is minded.
         self._gone: dict[TaskName, Object] = {}
         self._tasks: list[asyncio.Task[None]] = []
+
+    def watch(self, kind: str) -> None:
+        """Watch a further kind of objects; before the start."""
+        self._seen[kind] = {}
+        self._synced[kind] = asyncio.Event()
 
     def start(self) -> None:
         """Begin to watch."""
@@ -61,9 +69,17 @@ class Watcher:
         """The task's Job."""
         return next((o for o in self._seen["Job"].values() if _task(o) == name), None)
 
+    def maker(self, kind: str, name: TaskName) -> Object | None:
+        """What makes the pods of a `serve` task."""
+        return next((o for o in self._seen.get(kind, {}).values() if _task(o) == name), None)
+
     def pod(self, name: TaskName) -> Object | None:
         """The task's pod."""
-        return next((o for o in self._seen["Pod"].values() if _task(o) == name), None)
+        return next(iter(self.pods(name)), None)
+
+    def pods(self, name: TaskName) -> list[Object]:
+        """All pods of a task."""
+        return [o for o in self._seen["Pod"].values() if _task(o) == name]
 
     def gone(self, name: TaskName) -> Object | None:
         """The task's pod as it was when it vanished while it was watched."""
@@ -85,6 +101,10 @@ class Watcher:
                 continue
             except ApiError as error:
                 log.warning("The cluster does not let us watch its %ss: %s", kind, error)
+                if kind not in _NEEDED and error.status in (403, 404):
+                    # Rights for jobs alone, or a kind that is not there any more.
+                    self._seen[kind] = {}
+                    self._synced[kind].set()
             except Away as error:
                 log.info("The cluster is away: %r", error)
             await asyncio.sleep(wait)

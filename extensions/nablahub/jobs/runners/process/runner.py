@@ -53,6 +53,8 @@ class _Memory:
     cpus: dict[str, list[int]] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     starting: dict[TaskName, asyncio.Lock] = field(default_factory=dict)
+    #: Laid out, and not yet started.
+    prepared: dict[TaskName, TaskSpec] = field(default_factory=dict)
 
 
 class ProcessRunner:
@@ -93,13 +95,25 @@ class ProcessRunner:
         lock = self._memory.starting.setdefault(task.name, asyncio.Lock())
         # One at a time, or a second call would lay the files anew under a running command.
         async with lock:
-            if files.read(folder, files.STARTED) is not None:
-                return
-            cpus = least_used(task.resources.cpus, self._memory.cpus)
-            await asyncio.to_thread(self._prepare, task, folder, cpus)
-            if cpus is not None:
-                self._memory.cpus[task.name] = cpus
+            if self._memory.prepared.pop(task.name, None) is not task:
+                if files.read(folder, files.STARTED) is not None:
+                    return
+                await self._lay_out(task, folder)
             self._watch(task, await self.client.start(folder))
+
+    async def prepare(self, task: TaskSpec) -> None:
+        """See `Runner.prepare`."""
+        folder = self._folder(task.name)
+        async with self._memory.starting.setdefault(task.name, asyncio.Lock()):
+            if files.read(folder, files.STARTED) is None:
+                await self._lay_out(task, folder)
+                self._memory.prepared[task.name] = task
+
+    async def _lay_out(self, task: TaskSpec, folder: Path) -> None:
+        cpus = least_used(task.resources.cpus, self._memory.cpus)
+        await asyncio.to_thread(self._prepare, task, folder, cpus)
+        if cpus is not None:
+            self._memory.cpus[task.name] = cpus
 
     async def look(self, task: TaskSpec) -> TaskStatus:
         """See `Runner.look`."""
@@ -114,14 +128,17 @@ class ProcessRunner:
                 await asyncio.to_thread(settle, folder)
                 status = await asyncio.to_thread(read_status, folder)
         if status.phase == "ended":
-            self._memory.cpus.pop(name, None)
-            self._memory.starting.pop(name, None)
+            self._let_go(name)
         watched = self._memory.watched.get(name)
         if watched is None or not watched.ready:
             return status
         return TaskStatus(
-            status.phase, address=status.address, ready=True, started_at=status.started_at
-        )
+            status.phase, address=status.address, ready=True, servers=1,
+            started_at=status.started_at,
+        )  # fmt: skip
+
+    async def scale(self, task: TaskSpec) -> None:
+        """See `Runner.scale`: each task is one server."""
 
     async def cancel(self, name: TaskName, *, grace_seconds: float, message: str) -> None:
         """See `Runner.cancel`."""
@@ -152,6 +169,7 @@ class ProcessRunner:
 
     async def tidy(self, name: TaskName) -> None:
         """See `Runner.tidy`."""
+        self._let_go(name)
         await asyncio.to_thread(_remove_parts, self._folder(name))
 
     async def names(self) -> list[TaskName]:
@@ -177,6 +195,11 @@ class ProcessRunner:
         for name in list(self._memory.watched):
             self._unwatch(name)
         self._following.close()
+
+    def _let_go(self, name: TaskName) -> None:
+        self._memory.cpus.pop(name, None)
+        self._memory.starting.pop(name, None)
+        self._memory.prepared.pop(name, None)
 
     def _folder(self, name: TaskName) -> Path:
         if not name or "/" in name or name.startswith("."):

@@ -45,16 +45,19 @@ class Service:
         The task's own address, such as `http://hub:8081/services/nablahub/api/v1/jobs/j1/task`.
     token
         The run's token.
+    source
+        Whose log it is, of a task with several pods.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, source: str = "") -> None:
         self._url = urlsplit(url)
         self._token = token
+        self._source = f"&source={source}" if source else ""
         self._connection: http.client.HTTPConnection | None = None
 
     def log(self, offset: int, part: bytes) -> int:
         """Send a part of the log and return how many bytes of it the service has now."""
-        path = f"{self._url.path}/log?offset={offset}"
+        path = f"{self._url.path}/log?offset={offset}{self._source}"
 
         def ask(connection: http.client.HTTPConnection) -> None:
             connection.request("PUT", path, body=part, headers=self._headers())
@@ -165,7 +168,8 @@ def send_log(service: Service, ended: int) -> None:
         places.drain(grown)
 
 
-def _wait_for_end(tell: int) -> None:
+def wait_for_end(tell: int) -> None:
+    """Close a descriptor once the command's parent has ended."""
     lock = os.open(places.LOCK, os.O_RDONLY | os.O_CLOEXEC)
     fcntl.flock(lock, fcntl.LOCK_SH)
     os.close(tell)
@@ -182,7 +186,7 @@ def main() -> int:
         select.select([begun], [], [])
         places.drain(begun)
     ended, tell = os.pipe()
-    threading.Thread(target=_wait_for_end, args=(tell,), daemon=True).start()
+    threading.Thread(target=wait_for_end, args=(tell,), daemon=True).start()
     service = Service(task["service"]["url"] + task["path"], task["service"]["token"])
     try:
         send_log(service, ended)
