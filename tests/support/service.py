@@ -191,13 +191,13 @@ class RunningService:
                 "service_port": self.port,
             }
         )
-        self.service = Service(
-            self.settings,
-            self._extensions,
-            address=f"http://{self.host}:{self.port}",
-            ended=self._lost,
-        )
         try:
+            self.service = Service(
+                self.settings,
+                self._extensions,
+                address=f"http://{self.host}:{self.port}",
+                ended=self._lost,
+            )
             await self.service.start()
             await self.service.leading.ready.wait()
         except BaseException:
