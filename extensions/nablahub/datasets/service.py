@@ -94,7 +94,15 @@ class DatasetService:
         return self.building.materialise(version_id)
 
     def commit_tree(
-        self, dataset_id: str, tree: Path, *, key: str, author: str, source: str, message: str = ""
+        self,
+        dataset_id: str,
+        tree: Path,
+        *,
+        key: str,
+        author: str,
+        source: str,
+        message: str = "",
+        inputs: Sequence[str] = (),
     ) -> str:
         """Commit a folder as a new version of a dataset and return the version's id.
 
@@ -109,6 +117,8 @@ class DatasetService:
             in the middle.
         author, source, message : str
             What is shown of where it came from.
+        inputs : sequence of str
+            Ids of the versions of datasets that it was made from.
 
         Raises
         ------
@@ -116,7 +126,7 @@ class DatasetService:
             Nothing is left of the attempt then.
         """
         return self.building.committing.commit_tree(
-            dataset_id, tree, Origin(author, source, message, key)
+            dataset_id, tree, Origin(author, source, message, key, tuple(inputs))
         )
 
     # What lies where.
@@ -247,7 +257,7 @@ class DatasetService:
         :meth:`row`.
         """
         team, slash, name = ref.partition("/")
-        row = in_team(session, team, name) if slash else session.get(DatasetRow, ref)
+        row = in_team(session, team, name, who.team_ids) if slash else session.get(DatasetRow, ref)
         if row is not None and row.public and row.team_id not in who.team_ids:
             return row
         if row is not None and slash:
