@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from nablahub.core.wire import LARGEST
 from nablahub.datasets import tags
 from nablahub.datasets.building import Building
 from nablahub.datasets.contents import Contents, PackTables
-from nablahub.datasets.dvc import DirHasher, DirObject
+from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
 from nablahub.datasets.errors import InUse, NameTaken, NoSuchDataset, NoSuchVersion
 from nablahub.datasets.intake import Parts
 from nablahub.datasets.manifests import ManifestReader
@@ -66,6 +67,7 @@ class DatasetService:
         self._context = context
         self.settings = context.settings
         self.tables = PackTables()
+        self.dir_rows = DirRows()
         self.guards: list[Guard] = []
         #: The same of one version of a dataset.
         self.version_guards: list[Guard] = []
@@ -166,8 +168,8 @@ class DatasetService:
             return DirObject(version.dvc_md5, version.dvc_size)
         hasher = DirHasher()
         reader = self.manifest(dataset, version)
-        for number in range(len(reader.root.pages)):
-            hasher.add(reader.page(number))
+        for number, part in enumerate(reader.root.pages):
+            hasher.add_rows(self.dir_rows.get(part.digest, partial(reader.page_bytes, number)))
         return hasher.finish()
 
     # Datasets.
