@@ -174,10 +174,23 @@ class Building:
         if self._loop is None:
             self.collect_now(team_id)
 
-    def storer(self, dataset: DatasetRow, upload: UploadRow, contents: Contents) -> TreeStorer:
-        """Return what stores and counts files of this machine for an upload."""
+    def storer(
+        self,
+        dataset: DatasetRow,
+        upload: UploadRow,
+        contents: Contents,
+        known: set[bytes] | None = None,
+    ) -> TreeStorer:
+        """Return what stores and counts files of this machine for an upload.
+
+        Parameters
+        ----------
+        known : set of bytes or None
+            md5s of what is not to be stored; None: of all that the dataset's packs hold.
+        """
         register = _Register(self, contents.store, dataset.space, upload)
-        return TreeStorer(contents.store, dataset.id, contents.packed_md5s(), register)
+        known = contents.packed_md5s() if known is None else known
+        return TreeStorer(contents.store, dataset.id, known, register)
 
     def cancel(self, team_id: str, upload: UploadRow) -> None:
         """Give an upload up, with all that came with it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 from nablahub.core.context import Context
 from nablahub.core.errors import NablaError
 from nablahub.core.objects import ObjectStore
+from nablahub.core.times import now
 from nablahub.datasets import uploads
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import NoSuchDataset
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 #: What looks after versions whose DVC tree has not been derived yet.
 DVC_TREES: Final = "dataset-dvc-tree"
+#: Who commits file after file shall not wait for it.
+SETTLED: Final = timedelta(seconds=2)
 
 
 class Committing:
@@ -147,9 +151,13 @@ class Committing:
                 store.remove(manifest_key(dataset.id, upload.version))
             raise
 
-    async def derive_later(self, version_id: str) -> None:
-        """Find out what DVC calls a version's tree, in a thread."""
+    async def derive_later(self, version_id: str) -> float | None:
+        """Find out what DVC calls a version's tree, in a thread, once its committer has gone on."""
+        row = await asyncio.to_thread(self._building.read, lambda s: s.get(VersionRow, version_id))
+        if row is not None and now() - row.created_at < SETTLED:
+            return SETTLED.total_seconds()
         await asyncio.to_thread(self.derive, version_id)
+        return None
 
     def derive(self, version_id: str) -> None:
         """Find out and keep what DVC calls a version's tree, if nobody has yet."""

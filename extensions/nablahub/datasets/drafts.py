@@ -164,7 +164,7 @@ class Drafts:
                 continue
             seen.add(entry.md5)
             if contents.holders([(entry.md5, entry.sha256, entry.size)])[0] is None:
-                storer = storer or self._building.storer(dataset, upload, contents)
+                storer = storer or self._building.storer(dataset, upload, contents, set())
                 storer.store(Found(entry.path, str(file), entry.size, entry.kind))
         if storer is not None:
             storer.flush()

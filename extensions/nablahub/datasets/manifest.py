@@ -18,6 +18,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import batched
 from typing import Final, NamedTuple
 
@@ -102,8 +103,11 @@ class Root:
 
     def find(self, path: str) -> int:
         """Return the number of the only page that may hold a path, -1 when none may."""
-        keys = [page.first.encode() for page in self.pages]
-        return bisect_right(keys, path.encode()) - 1
+        return bisect_right(self._keys, path.encode()) - 1
+
+    @cached_property
+    def _keys(self) -> list[bytes]:
+        return [page.first.encode() for page in self.pages]
 
 
 def order(entry: Entry) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from nablahub.core.wire import LARGEST
 from nablahub.datasets import tags
 from nablahub.datasets.building import Building
 from nablahub.datasets.contents import Contents, PackTables
-from nablahub.datasets.dvc import DirHasher, DirObject
+from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
 from nablahub.datasets.errors import InUse, NameTaken, NoSuchDataset, NoSuchVersion
 from nablahub.datasets.intake import Parts
 from nablahub.datasets.manifests import ManifestReader
@@ -66,6 +67,7 @@ class DatasetService:
         self._context = context
         self.settings = context.settings
         self.tables = PackTables()
+        self.dir_rows = DirRows()
         self.guards: list[Guard] = []
         #: The same of one version of a dataset.
         self.version_guards: list[Guard] = []
@@ -99,7 +101,15 @@ class DatasetService:
         return self.building.materialise(version_id)
 
     def commit_tree(
-        self, dataset_id: str, tree: Path, *, key: str, author: str, source: str, message: str = ""
+        self,
+        dataset_id: str,
+        tree: Path,
+        *,
+        key: str,
+        author: str,
+        source: str,
+        message: str = "",
+        inputs: Sequence[str] = (),
     ) -> str:
         """Commit a folder as a new version of a dataset and return the version's id.
 
@@ -114,6 +124,8 @@ class DatasetService:
             in the middle.
         author, source, message : str
             What is shown of where it came from.
+        inputs : sequence of str
+            Ids of the versions of datasets that it was made from.
 
         Raises
         ------
@@ -121,7 +133,7 @@ class DatasetService:
             Nothing is left of the attempt then.
         """
         return self.building.committing.commit_tree(
-            dataset_id, tree, Origin(author, source, message, key)
+            dataset_id, tree, Origin(author, source, message, key, tuple(inputs))
         )
 
     # What lies where.
@@ -161,8 +173,8 @@ class DatasetService:
             return DirObject(version.dvc_md5, version.dvc_size)
         hasher = DirHasher()
         reader = self.manifest(dataset, version)
-        for number in range(len(reader.root.pages)):
-            hasher.add(reader.page(number))
+        for number, part in enumerate(reader.root.pages):
+            hasher.add_rows(self.dir_rows.get(part.digest, partial(reader.page_bytes, number)))
         return hasher.finish()
 
     # Datasets.
@@ -252,7 +264,7 @@ class DatasetService:
         :meth:`row`.
         """
         team, slash, name = ref.partition("/")
-        row = in_team(session, team, name) if slash else session.get(DatasetRow, ref)
+        row = in_team(session, team, name, who.team_ids) if slash else session.get(DatasetRow, ref)
         if row is not None and row.public and row.team_id not in who.team_ids:
             return row
         if row is not None and slash:

@@ -251,10 +251,15 @@ def by_name(session: Session, team_ids: Iterable[str], name: str) -> Sequence[Da
     return session.scalars(of_teams(team_ids).where(DatasetRow.name == name)).all()
 
 
-def in_team(session: Session, team: str, name: str) -> DatasetRow | None:
-    """Return the dataset of a name in the team of a name."""
+def in_team(session: Session, team: str, name: str, team_ids: Iterable[str]) -> DatasetRow | None:
+    """Return the dataset of a name in the team of a name, if it is public or one of these teams'.
+
+    A user and a group may have the same name; theirs comes first.
+    """
+    mine = DatasetRow.team_id.in_(sorted(team_ids))
     query = select(DatasetRow).join(TeamRow, TeamRow.id == DatasetRow.team_id)
-    return session.scalars(query.where(TeamRow.name == team, DatasetRow.name == name)).first()
+    query = query.where(TeamRow.name == team, DatasetRow.name == name)
+    return session.scalars(query.where(DatasetRow.public | mine).order_by(mine.desc())).first()
 
 
 def versions_of(dataset_id: str) -> Select[VersionRow]:

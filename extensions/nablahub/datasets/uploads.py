@@ -278,8 +278,9 @@ def finish(
     )  # fmt: skip
     row.parent = dataset.latest
     session.add(row)
-    for name in filter(None, upload.inputs.split("\n")):
-        session.add(InputRow(version_id=row.id, input_id=name))
+    for name in dict.fromkeys(upload.inputs.split("\n")):
+        if session.get(VersionRow, name) is not None:
+            session.add(InputRow(version_id=row.id, input_id=name))
     session.flush()
     session.execute(
         delete(TransferRow).where(

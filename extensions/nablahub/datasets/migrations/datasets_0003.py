@@ -50,7 +50,9 @@ def upgrade() -> None:
     op.create_index("ix_dataset_versions_parent", "dataset_versions", ["parent"])
     op.create_index("ix_dataset_versions_deleted_at", "dataset_versions", ["deleted_at"])
     with op.batch_alter_table("datasets") as batch:
-        batch.add_column(sa.Column("public", sa.Boolean(), nullable=False, server_default="0"))
+        batch.add_column(
+            sa.Column("public", sa.Boolean(), nullable=False, server_default=sa.false())
+        )
 
 
 def downgrade() -> None:
