@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +28,7 @@ from nablahub.storage.api import StorageAPI
 from nablahub.storage.cli import storage as command
 from nablahub.storage.errors import NoSuchProvider, ProviderFails, ProviderNameTaken
 from nablahub.storage.types import StorageProvider
+from tests.support import databases
 from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
 from tests.support.service import RunningService, running
 
@@ -158,13 +158,11 @@ def test_the_secret_is_encrypted_and_never_read_back(
     made = make(service, s3, "hidden")
     text = json.dumps(service.transport().get(f"/storage-providers/{made.id}"))
     text += json.dumps(service.transport().get("/storage-providers"))
-    events = sqlite3.connect(service.state.database)
-    text += "\n".join(events.iterdump())
+    text += databases.stored(service.state.root).decode(errors="replace")
     assert made.id in text
     assert SECRET not in text
     keys = service.state.encryption_keys
     assert keys.stat().st_mode & 0o777 == 0o600
-    events.close()
 
 
 def test_keys_are_rotated_and_the_old_ones_forgotten(
