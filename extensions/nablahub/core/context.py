@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
 from nablahub.core.database import Database
 from nablahub.core.events import EventBus
-from nablahub.core.instances import LiveCatalogue
+from nablahub.core.instances import LiveCatalogue, Machine
 from nablahub.core.lease import Lease
 from nablahub.core.reconcile import Reconciler
 from nablahub.core.settings import Settings
@@ -33,6 +34,11 @@ class Context:
         self.reconciler = Reconciler(self.lease)
         self.instances = LiveCatalogue(settings.instance_types, settings.state.kept_instance_types)
         self._services: dict[type[Any], Any] = {}
+
+    @functools.cached_property
+    def machine(self) -> Machine | None:
+        """The machine that jobs run on; None for a cluster, which decides itself what fits."""
+        return None if self.settings.runner == "kubernetes" else Machine.detect()
 
     def get[T](self, kind: type[T]) -> T:
         """Return the service of that class; KeyError when its extension is not installed."""

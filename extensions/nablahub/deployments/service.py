@@ -14,7 +14,6 @@ from nablahub.core.database import count_by
 from nablahub.core.errors import NablaError, NotFound
 from nablahub.core.events import Event
 from nablahub.core.ids import new_uuid
-from nablahub.core.instances import Machine
 from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
@@ -306,7 +305,7 @@ class DeploymentService:
         source: Document,
     ) -> SpecRow:
         """Check a spec against what there is, and make its row (not added yet)."""
-        machine = Machine.detect()
+        machine = self._context.machine
         types = self._context.instances.types
         known = {n: why_not(kind, who, machine, serves=True) for n, kind in types.items()}
         check_instance(source, wanted, known)
