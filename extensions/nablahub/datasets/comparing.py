@@ -10,7 +10,9 @@ from nablahub.datasets.manifest import Entry, Root
 class Manifest(Protocol):
     """A manifest whose pages can be read."""
 
-    root: Root
+    @property
+    def root(self) -> Root:
+        """The list of its pages."""
 
     def page(self, number: int) -> list[Entry]:
         """Return the entries of a page."""

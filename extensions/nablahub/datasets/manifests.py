@@ -14,6 +14,7 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from nablahub.core.objects import CHUNK, ObjectStore
@@ -108,10 +109,17 @@ class ManifestReader:
         self._store = store
         self._dataset = dataset
         self._version = version
-        self.root = self._read_root()
         self._last: tuple[int, list[Entry]] = (-1, [])
 
-    def _read_root(self) -> Root:
+    @cached_property
+    def root(self) -> Root:
+        """The list of its pages, read when it is first needed: not in whose transaction it is made.
+
+        Raises
+        ------
+        FileNotFoundError
+            When the manifest is gone.
+        """
         key = manifest_key(self._dataset, self._version)
         size = self._store.size(key)
         if size is None:
