@@ -158,6 +158,27 @@ class Api:
             if error.status != 404:
                 raise
 
+    async def version(self) -> str:
+        """Return the cluster's version, such as v1.34.4."""
+        return str((await self._ask_at("GET", "/version"))["gitVersion"])
+
+    async def may(self, verb: str, group: str, resource: str) -> bool:
+        """Whether we may do something in the namespace.
+
+        https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
+        """
+        asked = {
+            "namespace": self._settings.namespace, "verb": verb, "group": group,
+            "resource": resource,
+        }  # fmt: skip
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return bool((await self._ask_at("POST", path, body=review))["status"]["allowed"])
+
     async def watch(
         self, kind: str, selector: str, version: str, *, fields: str = ""
     ) -> AsyncGenerator[tuple[str, Object]]:
@@ -211,6 +232,17 @@ class Api:
         content: str = "application/json",
     ) -> Object:
         path = self._path(kind, name)
+        return await self._ask_at(method, path, body=body, query=query, content=content)
+
+    async def _ask_at(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: dict[str, str] | None = None,
+        content: str = "application/json",
+    ) -> Object:
         answer = await self._send(method, path, body=body, query=query, content=content)
         async with answer:
             text = await answer.text()
