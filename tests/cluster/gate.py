@@ -14,7 +14,7 @@ import tempfile
 import threading
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class Gate:
         """
         return self._do(self._forget)
 
-    def _do[T](self, work: Callable[[], Any]) -> Any:
+    def _do[T](self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run_coroutine_threadsafe(work(), self._loop).result(60)
 
     async def _begin(self) -> None:

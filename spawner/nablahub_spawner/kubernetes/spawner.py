@@ -20,7 +20,7 @@ from nablahub_spawner.failures import SpawnFailed
 from nablahub_spawner.kubernetes import capacity, objects, reasons
 from nablahub_spawner.kubernetes.cluster import Cluster
 from nablahub_spawner.kubernetes.settings import PodSettings
-from nablahub_spawner.kubernetes.watching import Watching
+from nablahub_spawner.kubernetes.watching import AWAY, Watching
 from nablahub_spawner.news import News
 from nablahub_spawner.teams import Team
 
@@ -201,7 +201,10 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
                 reason="settings",
             )
         kind = await self.choose(self.user_options)
-        await asyncio.gather(self._start_watching_pods(), self._start_watching_events())
+        try:
+            await asyncio.gather(self._start_watching_pods(), self._start_watching_events())
+        except AWAY as error:
+            raise _failed(reasons.AWAY) from error
         owner, place = self.owner, self.place()
         notebook = self.notebook(await self.teams())
         pod = objects.pod(kind, notebook, owner, place)
@@ -224,6 +227,8 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
             if verdict is None:
                 raise
             raise _failed(verdict) from error
+        except AWAY as error:
+            raise _failed(reasons.AWAY) from error
         claims = {claim.name for claim in notebook.claims}
         return await self._wait(kind, uid, known, claims)
 

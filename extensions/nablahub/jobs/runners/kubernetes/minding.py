@@ -121,8 +121,9 @@ class Minder:
             return await self._end(found)
         if wish is not None:
             await self._enforce(pod, seen, wish)
-        elif seen.phase == "leaving":
-            await self._hurry(self._settings.stuck_seconds)
+        elif seen.phase == "leaving" or seen.deleted:
+            # Deleted, but still there: its node does not do it, and may never answer again.
+            await self._hurry(self._grace(pod) + self._settings.stuck_seconds)
         return False
 
     async def _without_pod(self, wish: Object | None) -> bool:
@@ -138,6 +139,11 @@ class Minder:
         if any(c["type"] == "Failed" and c["status"] == "True" for c in conditions):
             return await self._end(verdict(None, None))
         return False
+
+    @staticmethod
+    def _grace(pod: Object) -> float:
+        """Seconds that a pod which is being deleted gets to end in."""
+        return float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
 
     async def _enforce(self, pod: Object, seen: Seen, wish: Object) -> None:
         """See that a task that shall end does."""
