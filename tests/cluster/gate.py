@@ -164,8 +164,9 @@ class Gate:
             assert task is not None
             self._streams[task] = stream
             try:
-                async for data in answer.content.iter_any():
-                    await stream.write(data)
+                with contextlib.suppress(ConnectionError):  # who watched is gone
+                    async for data in answer.content.iter_any():
+                        await stream.write(data)
             finally:
                 del self._streams[task]
             return stream
