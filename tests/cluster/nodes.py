@@ -67,7 +67,7 @@ async def pretend_it_runs(cluster: Cluster, name: str) -> None:
             "phase": "Running", "podIP": "10.244.255.1", "containerStatuses": containers,
             "conditions": [{"type": kind, "status": "True"} for kind in READY],
         }  # fmt: skip
-        await core.patch_namespaced_pod_status(name, space, {"status": status})
+        await core.patch_namespaced_pod_status(name, cluster.namespace, {"status": status})
 
 
 @contextmanager
