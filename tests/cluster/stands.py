@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -57,7 +57,7 @@ class Eyes:
         self.there: dict[str, str] = {}
         self._synced = threading.Event()
 
-    def __enter__(self) -> Eyes:
+    def __enter__(self) -> Self:
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(30)
         assert self._synced.wait(30)
@@ -85,24 +85,31 @@ class Eyes:
                     pods, version = await api.list("Pod", "")
                     self.there = {}
                     for pod in pods:
-                        self._note("ADDED", pod)
+                        self.note("ADDED", pod)
                     self._synced.set()
                     async with aclosing(api.watch("Pod", "", version)) as changes:
                         async for event, pod in changes:
-                            self._note(event, pod)
+                            self.note(event, pod)
         finally:
             await api.close()
 
-    def _note(self, event: str, pod: dict[str, Any]) -> None:
+    def note(self, event: str, pod: dict[str, Any]) -> None:
+        """See a change of a pod."""
         if event == "BOOKMARK":
             return
         meta = pod["metadata"]
-        name = meta.get("annotations", {}).get(TASK) or meta["name"]
+        name = self.name_of(pod)
         self.seen[name].add(meta["uid"])
         if event == "DELETED":
             self.there.pop(meta["uid"], None)
         else:
             self.there[meta["uid"]] = name
+
+    @staticmethod
+    def name_of(pod: dict[str, Any]) -> str:
+        """The task of a pod, else its own name."""
+        meta = pod["metadata"]
+        return str(meta.get("annotations", {}).get(TASK) or meta["name"])
 
 
 @dataclass

@@ -15,6 +15,7 @@ import aiohttp
 from kubernetes_asyncio import client, config
 
 from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.jobs.runners.kubernetes.events import PodEvents
 
 type Object = dict[str, Any]
 
@@ -78,6 +79,8 @@ class Api:
     def __init__(self, settings: KubernetesSettings) -> None:
         self._settings = settings
         self._client: client.ApiClient | None = None
+        #: What the cluster tells of pods.
+        self.events = PodEvents(self)
 
     async def connect(self) -> None:
         """Read how to reach the cluster; nothing is sent yet."""
@@ -93,6 +96,7 @@ class Api:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self.events.close()
         if self._client is not None:
             await self._client.close()
             self._client = None

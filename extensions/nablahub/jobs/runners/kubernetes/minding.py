@@ -127,7 +127,8 @@ class Minder:
         return False
 
     async def _without_pod(self, wish: Object | None) -> bool:
-        job = await self._api.get("Job", self._object)
+        # Only one that is not known needs asking for: of each that vanishes the watch tells.
+        job = self._watcher.job(self._name) or await self._api.get("Job", self._object)
         if job is None:
             found = verdict(None, wish)
             found["message"] = found["message"] if wish else _LOST_BEFORE

@@ -1,0 +1,300 @@
+"""How a hub behaves with many simulated nodes, notebooks and queued jobs: does it stay flat?
+
+Simulated pods (https://kwok.sigs.k8s.io) run nothing and answer nothing. So notebooks have the
+address of one stub server, by a spawner of this benchmark alone, and a job's end is `lost`, since
+nothing in its pod writes a verdict. Everything else is real: hub, service, database, scheduler,
+API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import psutil
+from kubernetes_asyncio import client
+
+from nablahub.client import Hub
+from nablahub.core.errors import NablaError
+from nablahub.jobs.types import FINISHED, JobSpec
+from tests.benchmarks.report import Row
+from tests.cluster.gate import Gate, gate
+from tests.cluster.hubs import cluster_hub
+from tests.cluster.stands import Eyes
+from tests.cluster.target import Cluster
+from tests.support.hub import RunningHub
+
+SIMULATED = "type=kwok"
+PLACE: dict[str, object] = {
+    "node_selector": {"type": "kwok"},
+    "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+}
+TYPES: dict[str, object] = {
+    "many": {"cpus": 1, "memory_gib": 1, **PLACE},
+    "gpus": {"cpus": 8, "memory_gib": 16, "gpu": "A100", "gpus": 8, **PLACE},
+}
+STUBBED = """
+from nablahub_spawner.kubernetes.spawner import NablaKubeSpawner
+
+class StubbedSpawner(NablaKubeSpawner):
+    '''Its pods are simulated and answer nothing: all of them are said to be at one stub server.'''
+
+    def _get_pod_url(self, pod):
+        return {stub!r}
+
+c.JupyterHub.spawner_class = StubbedSpawner
+c.JupyterHub.concurrent_spawn_limit = 0
+c.NablaKubeSpawner.storage_class = c.NablaKubeSpawner.team_storage_class = {storage!r}
+c.Authenticator.allowed_users |= {{f"user{{number}}" for number in range({users})}}
+"""
+#: Seconds for everything to get through.
+PATIENCE = 1500.0
+LOOKS = 20
+MIB = 1024**2
+
+
+def simulated_nodes(cluster: Cluster) -> int:
+    """Return how many simulated nodes the cluster has."""
+
+    async def count() -> int:
+        async with cluster.api() as api:
+            found = await client.CoreV1Api(api).list_node(label_selector=SIMULATED)
+        return len(found.items)
+
+    return asyncio.run(count())
+
+
+class _Stub(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("X-JupyterHub-Version", "5")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def stub() -> Iterator[str]:
+    """A server that stands for all notebooks, while the block runs."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Stub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def volumes(cluster: Cluster, count: int) -> Iterator[str]:
+    """A storage class with so many volumes, which nothing ever mounts, while the block runs."""
+    name = cluster.namespace
+
+    def volume(number: int) -> client.V1PersistentVolume:
+        return client.V1PersistentVolume(
+            metadata=client.V1ObjectMeta(name=f"{name}-{number}", labels={"scale": name}),
+            spec=client.V1PersistentVolumeSpec(
+                capacity={"storage": "64Mi"}, access_modes=["ReadWriteOnce"],
+                storage_class_name=name, host_path=client.V1HostPathVolumeSource(path="/tmp"),
+                persistent_volume_reclaim_policy="Retain",
+            ),
+        )  # fmt: skip
+
+    async def make() -> None:
+        async with cluster.api() as api:
+            core = client.CoreV1Api(api)
+            for number in range(count):
+                await core.create_persistent_volume(volume(number))
+
+    async def remove() -> None:
+        async with cluster.api() as api:
+            await client.CoreV1Api(api).delete_collection_persistent_volume(
+                label_selector=f"scale={name}"
+            )
+
+    asyncio.run(make())
+    try:
+        yield name
+    finally:
+        asyncio.run(remove())
+
+
+def scale(cluster: Cluster, folder: Path, notebooks: int, jobs: int) -> list[Row]:
+    """Return the rows of scale.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        It has simulated nodes.
+    folder : pathlib.Path
+        Empty.
+    notebooks, jobs : int
+        How many.
+    """
+    with (
+        stub() as url,
+        volumes(cluster, 2 * notebooks + 5) as storage,
+        gate(cluster.kubeconfig) as way,
+        Clocks(cluster) as eyes,
+    ):
+        more = STUBBED.format(stub=url, storage=storage, users=notebooks)
+        config = way.kubeconfig(folder / "kubeconfig", cluster.namespace)
+        with cluster_hub(
+            cluster, folder, kubeconfig=config, types=TYPES, more=more, storage_class=storage
+        ) as hub:
+            return [*spawned(hub, way, notebooks), *queued(hub, way, eyes, jobs)]
+
+
+def spawned(hub: RunningHub, way: Gate, count: int) -> list[Row]:
+    """Spawn so many notebooks, the first tenth apart, and see what each costs."""
+    users = [f"user{number}" for number in range(count)]
+    few = max(5, count // 10)
+    hub.api("POST", "/users", body={"usernames": users})
+    memory = rss(hub, "hub")
+    before = calls(way)
+    first = in_parallel(lambda user: spawn(hub, user), users[:few])
+    middle = calls(way)
+    rest = in_parallel(lambda user: spawn(hub, user), users[few:])
+    after = calls(way)
+    grown = (rss(hub, "hub") - memory) / count
+    return [
+        Row(f"notebook ready, of {count}", "s", rest, first),
+        Row("API calls per notebook", "calls", [(after - middle) / len(rest)],
+            [(middle - before) / few], "ratio ≤ 1.1", lambda row: (row.ratio or 9) <= 1.1,
+            f"the first {few}"),
+        Row("hub's memory per notebook", "MiB", [grown]),
+    ]  # fmt: skip
+
+
+def spawn(hub: RunningHub, user: str) -> float:
+    """Start a user's server; return seconds until the hub says that it is ready."""
+    begun = perf_counter()
+    answer = hub.api("POST", f"/users/{user}/server", body={"instance_type": "many"})
+    assert answer.status_code in (201, 202), answer.text
+    end = begun + PATIENCE
+    while not hub.api("GET", f"/users/{user}").json()["servers"].get("", {}).get("ready"):
+        assert perf_counter() < end, f"the server of {user} is never ready"
+        time.sleep(0.5)
+    return perf_counter() - begun
+
+
+def queued(hub: RunningHub, way: Gate, eyes: Clocks, count: int) -> list[Row]:
+    """Queue so many jobs of a whole node each, and see what they cost, early and late."""
+    nabla = hub.client("alice")
+    project = nabla.projects.create("scale").id
+    heard = Heard(hub, project)
+    marks = sorted({count // 10, count // 2, count})
+    pages: dict[int, list[float]] = {}
+    memory: dict[int, float] = {}
+    asked: dict[int, int] = {0: calls(way)}
+    done = 0
+    for mark in marks:
+        in_parallel(lambda _: submit(hub, project), range(done, mark), workers=4)
+        done = mark
+        pages[mark] = [page(nabla) for _ in range(LOOKS)]
+        memory[mark] = rss(hub, "service")
+    heard.until(count)
+    asked[count] = calls(way)
+    lags = [1000 * max(0.0, heard.at[job] - eyes.ended[job])
+            for job in sorted(heard.at, key=heard.at.__getitem__) if job in eyes.ended]  # fmt: skip
+    tenth = max(1, len(lags) // 10)
+    few, many = marks[0], marks[-1]
+    flat = "ratio ≤ 1.5"
+    return [
+        Row(f"reconcile lag, last tenth of {count} jobs", "ms", lags[-tenth:], lags[:tenth], flat,
+            lambda row: (row.ratio or 9) <= 1.5, "the first tenth"),
+        Row("API calls per job", "calls", [(asked[count] - asked[0]) / count], goal="≤ 8",
+            met=lambda row: row.median <= 8),
+        Row(f"list page with {many} jobs", "ms", pages[many], pages[few], flat,
+            lambda row: (row.ratio or 9) <= 1.5, f"with {few}"),
+        Row(f"service's memory with {many} jobs", "MiB", [memory[many]], [memory[few]], flat,
+            lambda row: (row.ratio or 9) <= 1.5, f"with {few}"),
+    ]  # fmt: skip
+
+
+def submit(hub: RunningHub, project: str) -> None:
+    """Queue one job."""
+    nabla: Hub = getattr(_own, "client", None) or hub.client("alice")
+    _own.client = nabla
+    spec = {"project_id": project, "instance_type": "gpus", "command": ["true"]}
+    nabla.jobs.submit(JobSpec.model_validate(spec))
+
+
+_own = threading.local()
+
+
+def page(nabla: Hub) -> float:
+    """Return how many ms the first page of jobs takes."""
+    begun = perf_counter()
+    nabla.transport.get("/jobs", limit=50)
+    return 1000 * (perf_counter() - begun)
+
+
+class Heard:
+    """When the service told of each job's end."""
+
+    def __init__(self, hub: RunningHub, project: str) -> None:
+        self.at: dict[str, float] = {}
+        self._nabla = Hub(hub.transport("alice", tries=20))
+        self._project = project
+        self._changed = threading.Event()
+        threading.Thread(target=self._listen, daemon=True, name="heard").start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(NablaError):
+            for event in self._nabla.transport.events(project=self._project, after=0):
+                told = event.data
+                if told["kind"] == "job" and told["data"].get("state") in FINISHED:
+                    self.at.setdefault(told["id"], perf_counter())
+                    self._changed.set()
+
+    def until(self, count: int) -> None:
+        """Return when so many have ended."""
+        end = perf_counter() + PATIENCE
+        while len(self.at) < count:
+            assert perf_counter() < end, f"only {len(self.at)} of {count} jobs have ended"
+            self._changed.wait(5)
+            self._changed.clear()
+
+
+class Clocks(Eyes):
+    """Sees when each task's pod ended."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self.ended: dict[str, float] = {}
+
+    def note(self, event: str, pod: dict[str, Any]) -> None:
+        """See a change of a pod."""
+        super().note(event, pod)
+        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            self.ended.setdefault(self.name_of(pod), perf_counter())
+
+
+def in_parallel(work: Any, items: Any, workers: int = 20) -> list[Any]:
+    """Do a piece of work for each item."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, items))
+
+
+def calls(way: Gate) -> int:
+    """Return how many requests the API got, watches included."""
+    return way.asked.total()
+
+
+def rss(hub: RunningHub, part: str) -> float:
+    """Return the memory of a part of the hub, in MiB."""
+    process: psutil.Process = hub.part(part)
+    return float(process.memory_info().rss / MIB)
