@@ -69,6 +69,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--scale", action="store_true", help="the rows of scale only")
+    words = ("NOTEBOOKS", "JOBS")
+    parser.add_argument("--many", type=int, nargs=2, metavar=words, help="so many of each")
     given: Any = parser.parse_args()
     kubeconfig = Path(os.environ.get("KUBECONFIG", ""))
     if not kubeconfig.is_file():
@@ -82,7 +84,7 @@ def main() -> None:
         nodes = simulated_nodes(cluster)
         if nodes:
             (folder / "scale").mkdir()
-            many = (20, 200) if given.quick else (200, 2000)
+            many = given.many or ((20, 200) if given.quick else (200, 2000))
             print(f"{nodes} simulated nodes, {many[0]} notebooks, {many[1]} jobs", file=sys.stderr)
             rows += scale(cluster, folder / "scale", *many)
         else:

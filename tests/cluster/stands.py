@@ -59,20 +59,22 @@ class Eyes:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self.begin(), self._loop).result(30)
         assert self._synced.wait(30)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self.end(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)
         self._loop.close()
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
+        """See, from now on."""
         self._task = asyncio.create_task(self._watch())
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
+        """See no more."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
