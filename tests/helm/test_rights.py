@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from nablahub.jobs.runners.kubernetes.rights import RIGHTS
+from nablahub.jobs.runners.kubernetes.rights import RIGHTS, SELDON
 
 ROLE = Path(__file__).parents[2] / "helm/nablahub/templates/service/role.yaml"
 
@@ -20,4 +20,4 @@ def test_the_role_and_the_runner_agree() -> None:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
                 given.setdefault((group, resource), set()).update(rule["verbs"])
-    assert given == {what: set(verbs) for what, verbs in RIGHTS.items()}
+    assert given == {what: set(verbs) for what, verbs in (RIGHTS | SELDON).items()}

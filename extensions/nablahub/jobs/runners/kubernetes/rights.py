@@ -11,4 +11,13 @@ RIGHTS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("", "events"): ("list", "watch"),
     ("", "secrets"): ("list", "create", "delete"),
     ("", "persistentvolumeclaims"): ("create",),
+    ("apps", "deployments"): ("get", "list", "watch", "create", "patch", "delete"),
+    ("", "services"): ("get", "list", "create", "delete"),
+    ("autoscaling", "horizontalpodautoscalers"): ("list", "create", "patch", "delete"),
 }
+#: The same where Seldon Core's operator makes the servers.
+SELDON: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("machinelearning.seldon.io", "seldondeployments"): (
+        "get", "list", "watch", "create", "patch", "delete",
+    ),
+}  # fmt: skip
