@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.cluster.target import Cluster
 from tests.helm.charts import helm, write
+from tests.support.waiting import until
 
 NAME = "nablahub"
 #: Long enough for images that have to be loaded first.
@@ -113,10 +114,14 @@ class Release:
 
     def token_of(self, user: str) -> str:
         """Make a user, if there is none, and a token of theirs."""
-        self.ask(f"/hub/api/users/{user}", method="POST", token=self.admin_token)
-        status, made = self.ask(
-            f"/hub/api/users/{user}/tokens", method="POST", token=self.admin_token, body={}
-        )
+        path = f"/hub/api/users/{user}"
+
+        def known() -> bool:
+            # A hub that is ready may not have its route yet.
+            return self.ask(path, method="POST", token=self.admin_token)[0] in (201, 409)
+
+        until(known, f"the hub knows {user}", seconds=60)
+        status, made = self.ask(f"{path}/tokens", method="POST", token=self.admin_token, body={})
         assert status == 201, made
         return str(made["token"])
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +26,8 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 
 NOBODY = 65534
+#: Ends the server when the tests that hold the other end of the pipe have ended, however they did.
+WATCHED = '"$@" < /dev/null & cat > /dev/null; kill -INT $!; wait $!'
 USER = "nablahub"
 
 
@@ -91,9 +92,9 @@ class Server:
 
     def halt(self) -> None:
         """End it."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)  # without waiting for those connected
-            self.process.wait(30)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(30)
 
     def stop(self) -> None:
         """End it and remove its data."""
@@ -123,9 +124,11 @@ def start() -> Server:
             check=True, stdout=log, stderr=log, cwd=folder, **who,
         )  # fmt: skip
         words = ["-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"]
+        words += ["-c", "max_connections=200"]
         process = subprocess.Popen(
-            [programs() / "postgres", *words, "-c", "max_connections=200"],
-            stdout=log, stderr=log, cwd=folder, start_new_session=True, **who,
+            ["sh", "-c", WATCHED, "sh", programs() / "postgres", *words],
+            stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder,
+            start_new_session=True, **who,
         )  # fmt: skip
     server = Server(folder, port, process)
 
