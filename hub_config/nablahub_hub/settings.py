@@ -25,11 +25,11 @@ from traitlets.config.loader import LazyConfigValue
 from nablahub.core.engines import BadDatabase, parse
 from nablahub.core.errors import NablaError
 from nablahub.core.instances import DEFAULT_INSTANCE
-from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.core.kubernetes import KubernetesSettings, beside
 from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir, default_state_dir
 from nablahub.core.storesettings import ObjectStoreSettings
-from nablahub_hub.local.config import LocalConfig
+from nablahub_hub.local.config import HOST, LocalConfig
 from nablahub_hub.traits import of_service
 
 #: Settings that are dictionaries, and what each may hold.
@@ -99,6 +99,15 @@ class NablaHub(Configurable):
         with it. The hub then believes the ``X-Forwarded-`` headers that come from this machine.
 
         Default: ``c.JupyterHub.public_url``, else ``http://127.0.0.1:<port>``.
+        """
+    ).tag(config=True)
+
+    advertise = Unicode(
+        help="""
+        IPv4 address of this machine at which a cluster's pods reach it. Hub and service then listen
+        there and nowhere else, and before ``nablahub up`` starts anything it checks that both sides
+        reach each other. ``nablahub up --advertise`` wins over it. Empty: hub and service are for
+        this machine only.
         """
     ).tag(config=True)
 
@@ -249,6 +258,20 @@ class NablaHub(Configurable):
                 f"not {proposal['value']!r}"
             ) from error
 
+    @validate("advertise")
+    def _check_advertise(self, proposal: Any) -> str:
+        value = str(proposal["value"])
+        try:
+            known = IPv4Address(value) if value else None
+        except AddressValueError:
+            known = IPv4Address(0)
+        if known is not None and (known.is_loopback or known.is_unspecified):
+            raise TraitError(
+                "The 'advertise' trait of a NablaHub instance is an IPv4 address of this machine "
+                f"that pods reach, not {value!r}"
+            )
+        return value
+
     @validate("environments_dir", "instance_types_file", "database_password_file")
     def _check_path(self, proposal: Any) -> str:
         if not proposal["value"]:
@@ -292,6 +315,22 @@ class NablaHub(Configurable):
         """The state directory."""
         return StateDir(Path(self.state_dir).expanduser().absolute())
 
+    @property
+    def hub_address(self) -> str:
+        """Where the hub listens."""
+        return self.advertise or HOST
+
+    @property
+    def service_address(self) -> str:
+        """Where the service listens: what was set for it alone comes first."""
+        return self.advertise if self.service_host == HOST and self.advertise else self.service_host
+
+    @property
+    def cluster(self) -> KubernetesSettings:
+        """How jobs run on a cluster; from beside it, as kubectl would find it."""
+        given = dict(self.kubernetes)
+        return beside(given) if self.advertise else KubernetesSettings.model_validate(given)
+
     def public(self, local: LocalConfig) -> str:
         """Return what people type, given the ports of this machine."""
         return self.public_url or local.proxy_url
@@ -311,7 +350,9 @@ class NablaHub(Configurable):
                 "public_url": self.public(local),
                 "proxy_url": local.proxy_url if self.proxy == "traefik" else "",
                 "hub_api_url": f"{local.hub_url}/hub/api",
+                "service_host": local.service_host,
                 "service_port": local.service_port,
+                "kubernetes": self.cluster,
             }
         )
 

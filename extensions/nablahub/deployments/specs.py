@@ -35,7 +35,7 @@ LATER: Final = {
     "integrations": "Put the files into the model's version.",
     "healthChecks": "Remove it; give a `sample` to be tried instead.",
     "models": "Write `model: <id or name>[:version]`.",
-    "resources": "Write `replicas` and `instance_type` at the top level.",
+    "resources": "Write `replicas`, `instance_type` and `autoscaling` at the top level.",
     "apiVersion": "Remove it; there is one version of this form.",
     "region": "Remove it; it runs where the hub runs.",
 }

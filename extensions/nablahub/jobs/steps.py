@@ -28,7 +28,14 @@ from nablahub.jobs.data import Committer
 from nablahub.jobs.grounds import Ground
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.rules import Change, objection
-from nablahub.jobs.runners.contract import Runner, TaskName, TaskRefused, TaskSpec, TaskStatus
+from nablahub.jobs.runners.contract import (
+    Runner,
+    RunnerAway,
+    TaskName,
+    TaskRefused,
+    TaskSpec,
+    TaskStatus,
+)
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.tasks import Tasks, instance_of, spec_of
 from nablahub.jobs.types import State
@@ -181,6 +188,9 @@ class Steps:
         except TaskRefused as error:
             await self._finish(job, Ending("Error", "start", str(error)))
             return False
+        except RunnerAway as error:
+            await self._say(job, str(error))
+            raise  # Tried again later, with more patience each time.
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise  # Tried again later, with more patience each time.
@@ -236,18 +246,15 @@ class Steps:
         if status.started_at is None and job.state == "Provisioned":
             await self._say(job, status.message)
             return
-        known = (job.state, job.ready, job.address)
-        if known == ("Running", status.ready, status.address):
-            if job.kind == "serve":
-                await self._say(job, status.message)
+        known = (job.state, job.ready, job.address, job.message)
+        if known == ("Running", status.ready, status.address, status.message):
             return
 
         change = Change("Running")
         fields = {
-            "started_at": status.started_at, "ready": status.ready, "address": status.address
+            "started_at": status.started_at, "ready": status.ready, "address": status.address,
+            "message": status.message,
         }  # fmt: skip
-        if job.kind == "serve":
-            fields["message"] = status.message
         if objection(job, change) is None and await self._store(job, change, fields) is None:
             return
         self._m.started.discard(job.id)

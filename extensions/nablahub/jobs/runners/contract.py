@@ -253,6 +253,10 @@ class TaskRefused(Exception):
     """The task cannot be started here; trying again would not help. The text is for people."""
 
 
+class RunnerAway(Exception):
+    """What runs tasks does not answer now: try again later. The text is for people."""
+
+
 class TaskRuns(Exception):
     """A task that still runs cannot be forgotten: cancel it first."""
 

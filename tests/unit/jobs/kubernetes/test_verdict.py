@@ -101,3 +101,15 @@ def test_how_far_a_pod_has_come(status: Any, phase: str, words: str) -> None:
     found = see(status)
     assert found.phase == phase
     assert words in found.message
+
+
+def test_a_silent_node_is_told_while_its_pod_seems_to_run() -> None:
+    main = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    silent = [{"type": "Ready", "status": "False"}]
+    made = pod(main, {"running": {}}, conditions=silent)
+    for container in made["status"]["containerStatuses"]:
+        container["ready"] = True
+    assert see(made).message == "Its node does not answer; it may still run there."
+    # A server whose own probe fails is not ready for a reason of its own.
+    made["status"]["containerStatuses"][0]["ready"] = False
+    assert see(made).message == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nablahub.jobs.runners.kubernetes.watching import see_servers
+from nablahub.jobs.runners.kubernetes.watching import no_pods, see_servers
 
 BEGUN = "2026-05-01T10:00:00Z"
 
@@ -51,3 +51,14 @@ def test_an_image_that_is_not_there_is_hopeless() -> None:
     seen = see_servers([pod(state=waiting)])
     assert "is not on the node" in seen.hopeless
     assert seen.message == seen.hopeless
+
+
+def test_why_there_are_no_pods() -> None:
+    failed = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: few"}
+    made = {"kind": "Deployment", "status": {"conditions": [failed]}}
+    assert no_pods(made) == "The cluster makes no pod for it: exceeded quota: few"
+    assert no_pods({"kind": "Deployment", "status": {}}) == ""
+    assert no_pods(None) == ""
+    seldon = {"kind": "SeldonDeployment", "status": {"description": "invalid graph"}}
+    assert no_pods(seldon) == "Waiting for Seldon Core to make its pods: invalid graph"
+    assert "has not said anything" in no_pods({"kind": "SeldonDeployment"})

@@ -15,6 +15,7 @@ import aiohttp
 from kubernetes_asyncio import client, config
 
 from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.jobs.runners.kubernetes.events import PodEvents
 
 type Object = dict[str, Any]
 
@@ -78,6 +79,8 @@ class Api:
     def __init__(self, settings: KubernetesSettings) -> None:
         self._settings = settings
         self._client: client.ApiClient | None = None
+        #: What the cluster tells of pods.
+        self.events = PodEvents(self)
 
     async def connect(self) -> None:
         """Read how to reach the cluster; nothing is sent yet."""
@@ -93,6 +96,7 @@ class Api:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self.events.close()
         if self._client is not None:
             await self._client.close()
             self._client = None
@@ -158,6 +162,27 @@ class Api:
             if error.status != 404:
                 raise
 
+    async def version(self) -> str:
+        """Return the cluster's version, such as v1.34.4."""
+        return str((await self._ask_at("GET", "/version"))["gitVersion"])
+
+    async def may(self, verb: str, group: str, resource: str) -> bool:
+        """Whether we may do something in the namespace.
+
+        https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
+        """
+        asked = {
+            "namespace": self._settings.namespace, "verb": verb, "group": group,
+            "resource": resource,
+        }  # fmt: skip
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return bool((await self._ask_at("POST", path, body=review))["status"]["allowed"])
+
     async def watch(
         self, kind: str, selector: str, version: str, *, fields: str = ""
     ) -> AsyncGenerator[tuple[str, Object]]:
@@ -211,6 +236,17 @@ class Api:
         content: str = "application/json",
     ) -> Object:
         path = self._path(kind, name)
+        return await self._ask_at(method, path, body=body, query=query, content=content)
+
+    async def _ask_at(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: dict[str, str] | None = None,
+        content: str = "application/json",
+    ) -> Object:
         answer = await self._send(method, path, body=body, query=query, content=content)
         async with answer:
             text = await answer.text()

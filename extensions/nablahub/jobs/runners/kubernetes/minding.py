@@ -121,12 +121,14 @@ class Minder:
             return await self._end(found)
         if wish is not None:
             await self._enforce(pod, seen, wish)
-        elif seen.phase == "leaving":
-            await self._hurry(self._settings.stuck_seconds)
+        elif seen.phase == "leaving" or seen.deleted:
+            # Deleted, but still there: its node does not do it, and may never answer again.
+            await self._hurry(self._grace(pod) + self._settings.stuck_seconds)
         return False
 
     async def _without_pod(self, wish: Object | None) -> bool:
-        job = await self._api.get("Job", self._object)
+        # Only one that is not known needs asking for: of each that vanishes the watch tells.
+        job = self._watcher.job(self._name) or await self._api.get("Job", self._object)
         if job is None:
             found = verdict(None, wish)
             found["message"] = found["message"] if wish else _LOST_BEFORE
@@ -138,6 +140,11 @@ class Minder:
         if any(c["type"] == "Failed" and c["status"] == "True" for c in conditions):
             return await self._end(verdict(None, None))
         return False
+
+    @staticmethod
+    def _grace(pod: Object) -> float:
+        """Seconds that a pod which is being deleted gets to end in."""
+        return float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
 
     async def _enforce(self, pod: Object, seen: Seen, wish: Object) -> None:
         """See that a task that shall end does."""

@@ -40,7 +40,7 @@ _COMMIT_RESOURCES = {
     "limits": {"memory": "128Mi"},
 }
 _OWN = {"work": WORK, "home": HOME, "tmp": "/tmp", "artifacts": ARTIFACTS, "outputs": OUTPUTS}
-_SAFE: Final = {
+SAFE: Final = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
@@ -166,7 +166,7 @@ def _container(name: str, module: str, settings: KubernetesSettings, image: str)
         "command": ["python3", "-P", "-s", "-m", f"{_INSIDE}.{module}"],
         "env": [{"name": "PYTHONPATH", "value": LIBRARY}],
         "workingDir": "/",
-        "securityContext": _SAFE,
+        "securityContext": SAFE,
     }
 
 

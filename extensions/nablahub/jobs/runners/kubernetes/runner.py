@@ -14,6 +14,7 @@ from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import (
     Listener,
     Mount,
+    RunnerAway,
     TaskName,
     TaskRefused,
     TaskRuns,
@@ -22,7 +23,7 @@ from nablahub.jobs.runners.contract import (
 )
 from nablahub.jobs.runners.following import Following
 from nablahub.jobs.runners.kubernetes import objects, servers, serving
-from nablahub.jobs.runners.kubernetes.api import Api, ApiError
+from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away
 from nablahub.jobs.runners.kubernetes.leavings import Leavings
 from nablahub.jobs.runners.kubernetes.minding import Minder
 from nablahub.jobs.runners.kubernetes.names import object_name, selector
@@ -259,8 +260,10 @@ class KubernetesRunner:
                 await self._api.create(each)
         except ApiError as error:
             if error.status not in _REFUSED:
-                raise
+                raise RunnerAway(f"The cluster does not take it now: {error.message}") from error
             raise TaskRefused(f"The cluster refuses it: {error.message}") from error
+        except Away as error:
+            raise RunnerAway("The cluster does not answer; it is asked again.") from error
 
     def _there(self, task: TaskSpec) -> bool:
         if task.kind == "serve":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from nablahub.jobs.runners.kubernetes.objects import Cluster
 from nablahub.jobs.runners.kubernetes.pod import PORT
 from nablahub.jobs.runners.kubernetes.verdict import verdict
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
-from nablahub.jobs.runners.kubernetes.watching import Servers, see_servers
+from nablahub.jobs.runners.kubernetes.watching import Servers, no_pods, see_servers
 
 type Object = dict[str, Any]
 
@@ -105,7 +106,13 @@ class ServerMinder:
         return f"http://[{ip}]:{PORT}" if ":" in ip else f"http://{ip}:{PORT}"
 
     def _see(self) -> Servers:
-        return see_servers(self._watcher.pods(self._name))
+        pods = self._watcher.pods(self._name)
+        seen = see_servers(pods)
+        if pods:
+            return seen
+        made = self._watcher.maker(self._kind, self._name)
+        words = no_pods(None if made is None else {"kind": self._kind, **made})
+        return replace(seen, message=words)
 
     def _state(self) -> Object:
         return files.read(self._folder, SERVING) or {"least": 1, "ready": False}

@@ -51,6 +51,20 @@ def see_servers(pods: Sequence[Object]) -> Servers:
     return Servers(ready, message, min(begun, default=None), hopeless, died)
 
 
+def no_pods(made: Object | None) -> str:
+    """Why what is to make a task's pods makes none, as far as it says so."""
+    if made is None:
+        return ""
+    status = made.get("status", {})
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return f"The cluster makes no pod for it: {condition.get('message', '')}"
+    if made.get("kind") == "SeldonDeployment":
+        said = status.get("description") or "its operator has not said anything yet."
+        return f"Waiting for Seldon Core to make its pods: {said}"
+    return ""
+
+
 def _is_ready(pod: Object) -> bool:
     conditions = pod.get("status", {}).get("conditions", ())
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
