@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
+from secrets import token_hex
 from typing import Final, Protocol, runtime_checkable
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -61,8 +63,9 @@ class Vault:
 
     def encrypt(self, text: str) -> str:
         """Return a text encrypted with the newest key, making one if there is none."""
+        first = not self._file.exists()
         if not self._keys():
-            self._write([Fernet.generate_key().decode()])
+            self._write([Fernet.generate_key().decode()], first=first)
         return self._fernet().encrypt(text.encode()).decode()
 
     def decrypt(self, token: str) -> str:
@@ -90,12 +93,19 @@ class Vault:
         """Keep the newest key alone; every secret must have been rotated."""
         self._write(self._keys()[:1])
 
-    def _write(self, keys: list[str]) -> None:
+    def _write(self, keys: list[str], *, first: bool = False) -> None:
+        """Write the file whole; as the first one only if no other process was faster."""
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # Pods that share the folder have the same process ids.
+        temporary = self._file.with_name(f".{self._file.name}.{token_hex(8)}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w") as file:  # noqa: PTH123 (it is a descriptor)
             file.write("\n".join(keys) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self._file)
+        if not first:
+            temporary.replace(self._file)
+            return
+        with contextlib.suppress(FileExistsError):
+            self._file.hardlink_to(temporary)
+        temporary.unlink()

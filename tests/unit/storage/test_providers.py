@@ -14,6 +14,7 @@ import botocore.exceptions
 import httpx
 import pytest
 from click.testing import CliRunner
+from cryptography.fernet import Fernet
 
 from nablahub.core import guard
 from nablahub.core.errors import Forbidden, Invalid, NotFound
@@ -189,6 +190,23 @@ def test_a_lost_key_file_is_said(tmp_path: Path) -> None:
     vault.encrypt("another")
     with pytest.raises(SecretLost, match="None of the keys"):
         vault.decrypt(kept)
+
+
+def test_processes_that_make_the_first_key_at_once_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, generate, faster = tmp_path / "keys", Fernet.generate_key, []
+
+    def overtaken() -> bytes:
+        """Between the look for a key and the writing of one, another process makes one."""
+        monkeypatch.setattr(Fernet, "generate_key", generate)
+        faster.append(Vault(file).encrypt("theirs"))
+        return generate()
+
+    monkeypatch.setattr(Fernet, "generate_key", overtaken)
+    kept = Vault(file).encrypt("ours")
+    assert [Vault(file).decrypt(each) for each in (*faster, kept)] == ["theirs", "ours"]
+    assert [path.name for path in tmp_path.iterdir()] == ["keys"]
 
 
 @pytest.mark.parametrize(
