@@ -28,7 +28,15 @@ ODD: dict[str, Any] = {
             "url": "postgresql://n@db.example.org:6432/n?sslmode=require",
             "existingSecret": "database", "passwordKey": "word",
         },
-        "settings": {"introspection_seconds": 0.5, "max_upload_bytes": 2**45},
+        "objectStore": {
+            "url": "s3://nablahub/data", "endpoint": "http://seaweedfs.storage:8333",
+            "publicEndpoint": "https://s3.example.org:9443", "region": "eu-1", "pathStyle": False,
+            "existingSecret": "s3", "accessKeyKey": "id", "secretKeyKey": "key",
+        },
+        "settings": {
+            "introspection_seconds": 0.5, "max_upload_bytes": 2**45,
+            "allow_private_addresses": True,
+        },
         "storage": {"existingClaim": "mine", "keep": False},
         "nodeSelector": {"disk": "fast"},
         "tolerations": [{"key": "a", "operator": "Exists"}],
@@ -60,6 +68,7 @@ ODD: dict[str, Any] = {
     "networkPolicy": {
         "publicFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
         "serviceEgress": [{"to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}]}],
+        "objectStoreTo": [{"podSelector": {"matchLabels": {"app": "seaweedfs"}}}],
     },
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
 }  # fmt: skip
@@ -301,6 +310,8 @@ def test_selectors_find_the_pods(objects: list[dict[str, Any]]) -> None:
     for item in ours(objects):
         if item["kind"] == "PodDisruptionBudget":
             wanted.append(item["spec"]["selector"]["matchLabels"])
+        elif item["metadata"]["name"] == "nablahub-servers":
+            continue  # The hub makes their pods.
         elif item["kind"] == "NetworkPolicy" and "namespace" not in item["metadata"]:
             wanted.append(item["spec"]["podSelector"]["matchLabels"])
     assert len(wanted) >= 4
@@ -320,6 +331,7 @@ def test_what_is_off_by_default_is_made_when_asked_for(
         ("PodDisruptionBudget", "nablahub-traefik"),
         ("ConfigMap", "nablahub-migrations"),
         ("Job", "nablahub-migrations"),
+        ("NetworkPolicy", "nablahub-servers"),
         ("Service", "nablahub-service-metrics"),
         ("Service", "nablahub-traefik-metrics"),
         ("ServiceMonitor", "nablahub-service"),
@@ -352,6 +364,8 @@ def test_only_traefik_is_public(production: list[dict[str, Any]]) -> None:
             "put ReadWriteMany into service.storage.accessModes",
         ),
         ("service.database.existingSecret=x", "service.database.url no database"),
+        ("service.objectStore.url=s3://nablahub", "nothing has the keys to it"),
+        ("service.objectStore.existingSecret=x", "service.objectStore.url names no bucket"),
         ("jupyterhub.hub.baseUrl=/jupyter", "give it a host name of its own"),
         ("publicUrl=https://hub.example.org/", "leave out the slash"),
     ],

@@ -88,6 +88,7 @@ def test_settings_of_the_service_are_its_own_with_their_defaults() -> None:
         ("replicas=2", "replicas"),
         ("service.copies=2", "copies"),
         ("service.settings.unsandboxed=true", "unsandboxed"),
+        ("service.objectStore.secretKey=x", "secretKey"),
         ("traefik.image.repository=x", "repository"),
         ("traefik.service.ports=1", "ports"),
         ("ingress.host=x", "host"),
@@ -109,6 +110,9 @@ def test_an_unknown_key_is_refused_by_its_name(chart: Path, option: str, named: 
         ("service.storage.accessModes=null", "/service/storage"),
         ("service.database.url=postgresql://n:secret@db/n", "/service/database/url"),
         ("service.database.url=mysql://n@db/n", "/service/database/url"),
+        ("service.objectStore.url=https://s3.example.org/b", "/service/objectStore/url"),
+        ("service.objectStore.endpoint=http://key:word@s3", "/service/objectStore/endpoint"),
+        ("service.objectStore.endpoint=s3.example.org", "/service/objectStore/endpoint"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_place(chart: Path, option: str, place: str) -> None:

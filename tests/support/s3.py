@@ -27,12 +27,21 @@ REGION = "eu-test-1"
 
 
 class SeaweedFS:
-    """One server with one account, that may be killed and started again."""
+    """One server with one account, that may be killed and started again.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where its data lie.
+    host : str
+        This machine's address that its S3 listens at.
+    """
+
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self.folder = folder
+        self._host = host
         self._ports = free_ports(8)
-        self.endpoint = f"http://127.0.0.1:{self._ports[0]}"
+        self.endpoint = f"http://{host}:{self._ports[0]}"
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Any = None
 
@@ -48,7 +57,8 @@ class SeaweedFS:
         command = [
             str(Path(sys.executable).with_name("weed")), "server", f"-dir={self.folder}/data",
             "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3",
-            f"-s3.config={self.folder}/s3.json", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}",
+            f"-s3.config={self.folder}/s3.json", f"-s3.ip.bind={self._host}",
+            f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}",
             "-s3.port.iceberg=0", "-s3.port.lance=0", f"-master.port={master}",
             f"-master.port.grpc={master_grpc}", f"-volume.port={volume}",
             f"-volume.port.grpc={volume_grpc}", f"-filer.port={filer}",
@@ -129,11 +139,11 @@ class SeaweedFS:
 
 
 @contextmanager
-def seaweedfs() -> Iterator[SeaweedFS]:
+def seaweedfs(host: str = "127.0.0.1") -> Iterator[SeaweedFS]:
     """Run a server for the length of a ``with``; nothing is left of it."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp("", "nablahub-s3-", memory if memory.is_dir() else None))
-    server = SeaweedFS(folder)
+    server = SeaweedFS(folder, host)
     try:
         server.start()
         yield server

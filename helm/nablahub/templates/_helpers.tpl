@@ -106,7 +106,7 @@ capabilities:
 {{- /* Whole numbers reach templates as floating point. */}}
 {{- $settings := dict }}
 {{- range $name, $value := .Values.service.settings }}
-{{- $_ := set $settings $name (ternary $value (int64 $value) (eq $name "introspection_seconds")) }}
+{{- $_ := set $settings $name (ternary $value (int64 $value) (or (kindIs "bool" $value) (eq $name "introspection_seconds"))) }}
 {{- end }}
 {{- $_ := set $settings "state_dir" "/srv/nablahub/state" }}
 {{- $_ := set $settings "public_url" .Values.publicUrl }}
@@ -145,6 +145,20 @@ capabilities:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with .Values.service.objectStore }}
+{{- if .url }}
+{{- $_ := set $settings "object_store" (dict
+  "url" .url
+  "endpoint" .endpoint
+  "public_endpoint" .publicEndpoint
+  "region" .region
+  "path_style" .pathStyle
+  "direct" .direct
+  "access_key_file" "/etc/nablahub/object-store/access-key"
+  "secret_key_file" "/etc/nablahub/object-store/secret-key"
+) }}
+{{- end }}
+{{- end }}
 {{- $_ := set $settings "metrics_port" 9000 }}
 {{ $settings | toPrettyJson }}
 {{- end }}
@@ -167,5 +181,49 @@ capabilities:
 {{- with .Values.service.database.url }}
 - ports:
     - port: {{ regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default "5432" }}
+{{- end }}
+{{- end }}
+
+{{- /* What the keys to the S3 are read from, as a source of a projected volume. */}}
+{{- define "nablahub.storeSource" -}}
+{{- with .Values.service.objectStore }}
+{{- if .url }}
+- secret:
+    name: {{ .existingSecret | quote }}
+    items:
+      - key: {{ .accessKeyKey | quote }}
+        path: object-store/access-key
+      - key: {{ .secretKeyKey | quote }}
+        path: object-store/secret-key
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The port of a URL: give `https://host:port`; empty is Amazon's own. */}}
+{{- define "nablahub.port" -}}
+{{- $url := urlParse (. | default "https://amazonaws.com") -}}
+{{ regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) }}
+{{- end }}
+
+{{- /* The service's way to the S3, as `egress` of a NetworkPolicy. */}}
+{{- define "nablahub.storeEgress" -}}
+{{- if .Values.service.objectStore.url }}
+- ports:
+    - port: {{ include "nablahub.port" .Values.service.objectStore.endpoint }}
+  {{- with .Values.networkPolicy.objectStoreTo }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The way of servers and jobs to it, inside the cluster: only where you say that it is. */}}
+{{- define "nablahub.clientsStoreEgress" -}}
+{{- $store := .Values.service.objectStore }}
+{{- if and $store.url $store.direct .Values.networkPolicy.objectStoreTo }}
+- ports:
+    - port: {{ include "nablahub.port" ($store.publicEndpoint | default $store.endpoint) }}
+  to:
+    {{- toYaml .Values.networkPolicy.objectStoreTo | nindent 4 }}
 {{- end }}
 {{- end }}
