@@ -65,12 +65,12 @@ def test_values_and_settings_have_the_same_fields_and_defaults() -> None:
     given = load(CHART / "values.yaml")["service"]["objectStore"]
     fields = ObjectStoreSettings.model_fields
     names = {"publicEndpoint": "public_endpoint", "pathStyle": "path_style"}
-    ours = {names.get(name, name): value for name, value in given.items()}
+    named = {names.get(name, name): value for name, value in given.items()}
     secret = {"existingSecret", "accessKeyKey", "secretKeyKey"}
     files = {"access_key_file", "secret_key_file"}
-    assert set(ours) - secret == set(fields) - files
-    assert {name: fields[name].default for name in set(ours) - secret} == {
-        name: value for name, value in ours.items() if name not in secret
+    assert set(named) - secret == set(fields) - files
+    assert {name: fields[name].default for name in set(named) - secret} == {
+        name: value for name, value in named.items() if name not in secret
     }
 
 
