@@ -22,8 +22,9 @@ class KubernetesSettings(BaseModel):
     )
     namespace: str = Field(default="default", description="Where the pods of jobs are made")
     hub: str = Field(
-        default="hub",
-        description="Label of this hub's objects: hubs of one namespace need different ones",
+        default="nablahub",
+        description="Label of this hub's objects, and part of the names of its claims: hubs of one "
+        "namespace need different ones",
         pattern=r"^[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?$",
     )
     service_url: str | None = Field(

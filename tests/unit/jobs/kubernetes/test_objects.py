@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nablahub.core import kubenames
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.contract import Mount, Resources, TaskName, TaskRefused, TaskSpec
 from nablahub.jobs.runners.kubernetes.names import claim_name, object_name
@@ -184,7 +185,7 @@ def test_names_are_valid_and_each_its_own(pairs: list[tuple[str, str]]) -> None:
     names = [object_name(hub, TaskName(name)) for hub, name in pairs]
     assert len(set(names)) == len(pairs)
     for name in names:
-        assert len(name) <= 52
+        assert len(name) <= 52  # Kubernetes adds to the name of a Job
         assert name.strip("-") == name
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
@@ -192,6 +193,11 @@ def test_names_are_valid_and_each_its_own(pairs: list[tuple[str, str]]) -> None:
 def test_a_volume_and_a_storage_of_one_name_are_two() -> None:
     kinds = [Mount(path="/a", kind=kind, ref="x") for kind in ("volume", "storage")]
     assert len({claim_name("lab", mount) for mount in kinds}) == 2
+
+
+def test_servers_see_the_storage_of_jobs() -> None:
+    mount = Mount(path="/storage", kind="storage", ref="te1234567", mode="rw")
+    assert claim_name("lab", mount) == kubenames.storage("lab", "te1234567")
 
 
 def test_what_cannot_be_made_is_refused() -> None:
