@@ -36,8 +36,10 @@ class Receiver:
 
         async def log(request: web.Request) -> web.Response:
             chunks = request.content.iter_any()
-            offset = int(request.query["offset"])
-            size = await receiving.log(TaskName(request.match_info["job"]), offset, chunks)
+            offset, node = int(request.query["offset"]), request.query.get("node")
+            name = TaskName(request.match_info["job"])
+            number = None if node is None else int(node)
+            size = await receiving.log(name, offset, chunks, node=number)
             return web.json_response({"size": size})
 
         async def tree(request: web.Request) -> web.Response:

@@ -150,6 +150,11 @@ class Watcher:
     def _hear(self, name: TaskName) -> None:
         self._changed.set()
 
+    async def changed(self) -> None:
+        """Return at the next change."""
+        await self._changed.wait()
+        self._changed.clear()
+
     async def until_ended(self, task: TaskSpec) -> TaskStatus:
         while True:
             self._changed.clear()

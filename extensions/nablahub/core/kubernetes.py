@@ -66,6 +66,11 @@ class KubernetesSettings(BaseModel):
         le=1,
         description="Share of a job's CPUs that is kept free for it; below 1, nodes are overbooked",
     )
+    network_policies: bool = Field(
+        default=False,
+        description="Whether NetworkPolicies keep the pods of jobs apart; then those of one job of "
+        "several nodes get one that lets them reach each other",
+    )
     stuck_seconds: float = Field(
         default=120, gt=0, description="How long a pod may fail to end once its command has ended"
     )

@@ -14,7 +14,7 @@ from nablahub.jobs.errors import NoSuchJob
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.receiving import Part, Receiving
 from nablahub.jobs.service import JobService
-from nablahub.jobs.types import LONGEST_LOG
+from nablahub.jobs.types import LONGEST_LOG, MOST_NODES
 
 PARTS = ("artifacts", "outputs")
 
@@ -31,21 +31,25 @@ class TaskLogQuery(Body):
     offset: int = Field(
         ge=0, le=LONGEST_LOG, description="The byte of the log that the body begins with"
     )
+    node: int | None = Field(
+        default=None, ge=0, lt=MOST_NODES, description="Which of a job's several nodes wrote it"
+    )
 
 
 @stream(
-    "PUT", "/jobs/{job}/task/log", scope="jobs:write", query=TaskLogQuery,
+    "PUT", "/jobs/{job}/task/log", scope="jobs:deliver", query=TaskLogQuery,
     consumes="application/octet-stream",
 )  # fmt: skip
 async def put_log(call: StreamCall) -> TakenLog:
     """Take a part of a job's log, from its own pod; what came before is passed over."""
     receiving = _receiving(call)
-    size = await receiving.log(_own(call), call.query.offset, call.chunks())
+    query = call.query
+    size = await receiving.log(_own(call), query.offset, call.chunks(), node=query.node)
     return TakenLog(size=size)
 
 
 @stream(
-    "PUT", "/jobs/{job}/task/files/{part}", scope="jobs:write", status=204,
+    "PUT", "/jobs/{job}/task/files/{part}", scope="jobs:deliver", status=204,
     consumes="application/x-tar",
 )  # fmt: skip
 async def put_files(call: StreamCall) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nablahub.core.instances import duration
 from nablahub.jobs.runners.contract import TaskStatus
@@ -30,6 +30,13 @@ def ending(job: JobRow, status: TaskStatus) -> Ending:
     Failed is the work's own fault, Error is ours or the machine's, Stopped came with the hub's
     shutdown. Nothing but exit code 0 is a success.
     """
+    found = _ending(job, status)
+    if status.node is None or not found.message:
+        return found
+    return replace(found, message=f"Node {status.node}: {found.message}")
+
+
+def _ending(job: JobRow, status: TaskStatus) -> Ending:
     words = status.last_words[:_LONGEST]
     match status.verdict:
         case "code" if status.exit_code == 0:

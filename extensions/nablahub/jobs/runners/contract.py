@@ -141,6 +141,12 @@ class TaskSpec(_Wire):
         Name of its Python environment, seen at `/opt/nablahub/environment`; None: the system's.
     tools
         More environments, each seen at `/opt/nablahub/tools/<name>`.
+    nodes
+        How many machines run the command at once, each with all of the resources and mounts; what
+        the first leaves in `/outputs` and `/artifacts` is kept.
+    delivery_token
+        By which a runner on other machines brings out what the task leaves; the command does not
+        see it.
     env
         Variables.
     mounts
@@ -158,6 +164,8 @@ class TaskSpec(_Wire):
     command: tuple[str, ...] = Field(min_length=1)
     environment: str | None = None
     tools: tuple[str, ...] = ()
+    nodes: int = Field(default=1, ge=1)
+    delivery_token: str = ""
     env: Mapping[str, str] = Field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     files: Mapping[str, str] = Field(default_factory=dict)
@@ -190,7 +198,10 @@ class TaskStatus:
     ready
         Whether a `serve` task answered its probe.
     peak_memory_bytes
-        The most it used, if known.
+        The most it used, if known; of several nodes, the most that one of them did.
+    node
+        Of a task of several nodes that failed: whose failure was the first, from 0; the others were
+        ended then.
     """
 
     phase: Phase
@@ -203,6 +214,7 @@ class TaskStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     peak_memory_bytes: int | None = None
+    node: int | None = None
 
 
 class TaskRefused(Exception):

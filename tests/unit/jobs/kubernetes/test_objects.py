@@ -14,7 +14,14 @@ from nablahub.core import kubenames
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.contract import Mount, Resources, TaskName, TaskRefused, TaskSpec
 from nablahub.jobs.runners.kubernetes.names import claim_name, object_name
-from nablahub.jobs.runners.kubernetes.objects import Cluster, check, claims, job, secret
+from nablahub.jobs.runners.kubernetes.objects import (
+    Cluster,
+    check,
+    claims,
+    job,
+    neighbourhood,
+    secret,
+)
 
 SETTINGS = KubernetesSettings(hub="lab", image="runner:1", namespace="work")
 CLUSTER = Cluster(SETTINGS, "http://hub:8081/services/nablahub")
@@ -28,7 +35,10 @@ SAFE = {
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
 }
-TASK_FILE = {"name": "task", "mountPath": "/run/nablahub-task/task.json", "subPath": "task.json"}
+TASK_FILE, DELIVERY_FILE = (
+    {"name": "task", "mountPath": f"/run/nablahub-task/{name}.json", "subPath": f"{name}.json"}
+    for name in ("task", "delivery")
+)
 INSIDE = "nablahub.jobs.runners.kubernetes.inside"
 
 
@@ -74,7 +84,7 @@ def test_the_job_of_a_plain_task_whole() -> None:
             {"name": "artifacts", "mountPath": "/artifacts", "readOnly": True},
             {"name": "outputs", "mountPath": "/outputs", "readOnly": True},
             {"name": "shared", "mountPath": "/run/nablahub"},
-            TASK_FILE,
+            DELIVERY_FILE,
         ],
         {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
     )  # fmt: skip
@@ -158,8 +168,45 @@ def test_each_claim_is_one_volume_of_the_pod_and_is_made_once() -> None:
 def test_without_a_claim_versions_are_fetched_first() -> None:
     pod = job(MANY, CLUSTER)["spec"]["template"]["spec"]
     assert [each["name"] for each in pod["initContainers"]] == ["fetch"]
-    content = json.loads(secret(MANY, CLUSTER)["stringData"]["task.json"])
+    content = json.loads(secret(MANY, CLUSTER)["stringData"]["delivery.json"])
     assert content["fetch"] == [{"kind": "dataset", "ref": "ds1:abc", "to": "3"}]
+
+
+SEVERAL = task(nodes=3, delivery_token="of the machinery", env={"NABLAHUB_TOKEN": "of the command"})
+
+
+def test_several_nodes_are_a_job_of_numbered_pods_with_names() -> None:
+    made = job(SEVERAL, CLUSTER)
+    name = made["metadata"]["name"]
+    spec = made["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
+    assert spec["template"]["spec"]["subdomain"] == name
+    (service,) = neighbourhood(SEVERAL, CLUSTER, "uid-of-the-job")
+    assert service["metadata"]["name"] == name
+    assert service["metadata"]["ownerReferences"][0]["uid"] == "uid-of-the-job"
+    assert service["spec"] == {
+        "clusterIP": "None", "publishNotReadyAddresses": True,
+        "selector": {"batch.kubernetes.io/job-name": name},
+    }  # fmt: skip
+    content = json.loads(secret(SEVERAL, CLUSTER)["stringData"]["task.json"])
+    assert content["nodes"] == [f"{name}-{n}.{name}" for n in range(3)]
+    assert neighbourhood(task(), CLUSTER, "uid") == []
+    strict = Cluster(SETTINGS.model_copy(update={"network_policies": True}), "http://hub")
+    for each in (made, *neighbourhood(SEVERAL, strict, "uid")):
+        kubernetes_validate.validate(each, "1.31", strict=True)
+    assert len(neighbourhood(SEVERAL, strict, "uid")) == 2
+
+
+def test_the_command_sees_no_token_but_its_own() -> None:
+    data = secret(SEVERAL, CLUSTER)["stringData"]
+    assert "of the machinery" not in data["task.json"]
+    assert "of the command" not in data["delivery.json"]
+    pod = job(SEVERAL, CLUSTER)["spec"]["template"]["spec"]
+    shown = {
+        container["name"]: {m["subPath"] for m in container["volumeMounts"] if m["name"] == "task"}
+        for container in pod["containers"]
+    }
+    assert shown == {"main": {"task.json"}, "commit": {"delivery.json"}}
 
 
 def test_an_instance_type_says_on_which_nodes() -> None:

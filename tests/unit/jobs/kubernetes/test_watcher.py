@@ -17,6 +17,7 @@ from aiohttp import web
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api
+from nablahub.jobs.runners.kubernetes.together import Node
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
 
 
@@ -111,9 +112,10 @@ async def test_what_expired_is_listed_anew(known: Known, expiry: Any) -> None:
     known.fake.watches = [expiry]
     known.watcher.start()
     await told(known, "a", "b")
-    assert known.watcher.pod(TaskName("a")) is None
-    assert known.watcher.gone(TaskName("a")) == pod("a", 1)
-    assert known.watcher.pod(TaskName("b")) == pod("b", 2)
+    assert known.watcher.nodes(TaskName("a")) == {0: Node(pod("a", 1), gone=True)}
+    assert known.watcher.nodes(TaskName("b")) == {0: Node(pod("b", 2))}
+    known.watcher.forget(TaskName("a"))
+    assert known.watcher.nodes(TaskName("a")) == {}
 
 
 async def test_a_watch_that_ended_goes_on_where_it_was(known: Known) -> None:
@@ -126,8 +128,7 @@ async def test_a_watch_that_ended_goes_on_where_it_was(known: Known) -> None:
     known.watcher.start()
     await told(known, "a")
     await told(known, "a")
-    assert known.watcher.pod(TaskName("a")) is None
-    assert known.watcher.gone(TaskName("a")) == pod("a", 108)
+    assert known.watcher.nodes(TaskName("a")) == {0: Node(pod("a", 108), gone=True)}
     assert known.fake.versions[:2] == ["100", "107"]
 
 
@@ -137,4 +138,4 @@ async def test_a_cluster_that_fails_is_asked_again(known: Known) -> None:
     known.watcher.start()
     await told(known, "a")
     await told(known, "a")
-    assert known.watcher.pod(TaskName("a")) == pod("a", 2)
+    assert known.watcher.nodes(TaskName("a")) == {0: Node(pod("a", 2))}

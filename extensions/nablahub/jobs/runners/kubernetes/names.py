@@ -15,6 +15,10 @@ TASK: Final = "nablahub.org/task"
 CANCEL: Final = "nablahub.org/cancel"
 
 
+#: That all nodes of a task are there.
+BEGIN: Final = "nablahub.org/begin"
+
+
 def object_name(hub: str, task: TaskName) -> str:
     """The name of all objects of a task."""
     return kubenames.task(hub, task)

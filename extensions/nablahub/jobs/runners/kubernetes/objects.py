@@ -13,6 +13,7 @@ from nablahub.jobs.runners.contract import (
     TaskRefused,
     TaskSpec,
 )
+from nablahub.jobs.runners.kubernetes.inside import nodes
 from nablahub.jobs.runners.kubernetes.names import TASK, claim_name, labels, object_name
 from nablahub.jobs.runners.kubernetes.pod import PORT, fetched, pod_template
 from nablahub.jobs.runners.variables import variables
@@ -78,6 +79,7 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
     TaskRefused
         It is too long for a Secret.
     """
+    name = object_name(cluster.settings.hub, task.name)
     content = {
         "command": list(task.command),
         "env": environment(task),
@@ -85,15 +87,22 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
         "timeout": task.timeout_seconds,
         "grace": task.grace_seconds,
         "memory": task.resources.memory_bytes,
-        "service": {"url": cluster.service_url, "token": task.env.get("NABLAHUB_TOKEN", "")},
+        "nodes": nodes.hosts(name, task.nodes) if task.nodes > 1 else [],
+    }
+    delivery = {
+        "service": {"url": cluster.service_url, "token": task.delivery_token},
         "path": f"/api/v1/jobs/{task.name}/task",
+        "nodes": task.nodes,
         "outputs": any(mount.kind == "output" for mount in task.mounts),
         "fetch": [
             {"kind": mount.kind, "ref": mount.ref, "to": to}
             for to, mount in fetched(task, cluster.settings)
         ],
     }
-    data = {"task.json": json.dumps(content, ensure_ascii=False)}
+    data = {
+        "task.json": json.dumps(content, ensure_ascii=False),
+        "delivery.json": json.dumps(delivery, ensure_ascii=False),
+    }
     data |= {f"string-{n}": m.ref for n, m in enumerate(task.mounts) if m.kind == "string"}
     if sum(len(text.encode()) for text in data.values()) > _LARGEST:
         raise TaskRefused(
@@ -110,8 +119,9 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
 
 
 def job(task: TaskSpec, cluster: Cluster) -> Object:
-    """The Job of a task: one pod, never a second one in its place.
+    """The Job of a task: a pod for each node, never a second one in its place.
 
+    The first pod that fails ends the others:
     https://kubernetes.io/docs/concepts/workloads/controllers/job/
     """
     template = pod_template(task, cluster.settings, image_of(task, cluster.settings))
@@ -127,11 +137,58 @@ def job(task: TaskSpec, cluster: Cluster) -> Object:
         "metadata": meta,
         "spec": {
             "backoffLimit": 0,
-            "completions": 1,
-            "parallelism": 1,
+            "completions": task.nodes,
+            "parallelism": task.nodes,
+            **({"completionMode": "Indexed"} if task.nodes > 1 else {}),
             "template": template,
         },
     }
+
+
+def neighbourhood(task: TaskSpec, cluster: Cluster, uid: str) -> list[Object]:
+    """What the nodes of a task need to find and reach each other; goes with its Job.
+
+    Parameters
+    ----------
+    uid
+        The Job's.
+    """
+    if task.nodes == 1:
+        return []
+    meta = _metadata(task, cluster)
+    meta["ownerReferences"] = [
+        {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": uid}
+    ]
+    nodes_of_it = {"batch.kubernetes.io/job-name": meta["name"]}
+    found: list[Object] = [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": meta,
+            # https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/
+            "spec": {
+                "clusterIP": "None",
+                "publishNotReadyAddresses": True,
+                "selector": nodes_of_it,
+            },
+        }
+    ]
+    if cluster.settings.network_policies:
+        peers = [{"podSelector": {"matchLabels": nodes_of_it}}]
+        found.append(
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "metadata": meta,
+                "spec": {
+                    "podSelector": {"matchLabels": nodes_of_it},
+                    "policyTypes": ["Ingress", "Egress"],
+                    "ingress": [{"from": peers}],
+                    "egress": [{"to": peers}],
+                },
+            }
+        )
+    return found
 
 
 def claims(task: TaskSpec, cluster: Cluster) -> list[Object]:

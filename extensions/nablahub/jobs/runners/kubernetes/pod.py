@@ -20,7 +20,7 @@ from nablahub.jobs.runners.contract import (
     TaskSpec,
     Toleration,
 )
-from nablahub.jobs.runners.kubernetes.names import CANCEL, object_name
+from nablahub.jobs.runners.kubernetes.names import BEGIN, CANCEL, object_name
 
 type Object = dict[str, Any]
 
@@ -65,6 +65,9 @@ def pod_template(task: TaskSpec, settings: KubernetesSettings, image: str) -> Ob
         "containers": [_main(task, settings, image), _commit(settings)],
         "volumes": _volumes(task, settings),
     }
+    if task.nodes > 1:
+        # With the name that a Job of numbered pods gives each, this makes it known in DNS.
+        spec["subdomain"] = object_name(settings.hub, task.name)
     if fetched(task, settings):
         spec["initContainers"] = [_fetch(settings)]
     if settings.service_account is not None:
@@ -95,7 +98,7 @@ def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
         {"name": name, "mountPath": path} for name, path in _OWN.items()
     ] + [
         {"name": "shared", "mountPath": CONTROL},
-        {"name": "task", "mountPath": f"{_TASK}/task.json", "subPath": "task.json"},
+        _file("task.json"),
         {"name": "wishes", "mountPath": _WISHES},
     ]
     for number, mount in enumerate(task.mounts):
@@ -145,7 +148,7 @@ def _fetch(settings: KubernetesSettings) -> Object:
     container["volumeMounts"] = [
         {"name": "fetched", "mountPath": "/fetched"},
         {"name": "tmp", "mountPath": "/tmp"},
-        {"name": "task", "mountPath": f"{_TASK}/task.json", "subPath": "task.json"},
+        _file("delivery.json"),
     ]
     return container
 
@@ -158,9 +161,14 @@ def _commit(settings: KubernetesSettings) -> Object:
         {"name": "artifacts", "mountPath": ARTIFACTS, "readOnly": True},
         {"name": "outputs", "mountPath": OUTPUTS, "readOnly": True},
         {"name": "shared", "mountPath": CONTROL},
-        {"name": "task", "mountPath": f"{_TASK}/task.json", "subPath": "task.json"},
+        _file("delivery.json"),
     ]
     return container
+
+
+def _file(name: str) -> Object:
+    """Where a container sees one of the files of the task's Secret, and none of the others."""
+    return {"name": "task", "mountPath": f"{_TASK}/{name}", "subPath": name}
 
 
 def _container(name: str, module: str, settings: KubernetesSettings, image: str) -> Object:
@@ -200,7 +208,11 @@ def _volumes(task: TaskSpec, settings: KubernetesSettings) -> list[Object]:
         volumes.append({"name": "own", "emptyDir": {}})
     if fetched(task, settings):
         volumes.append({"name": "fetched", "emptyDir": {}})
-    wish = {"fieldPath": f"metadata.annotations['{CANCEL}']"}
+    wishes = {"cancel": CANCEL} | ({"begin": BEGIN} if task.nodes > 1 else {})
+    items = [
+        {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}
+        for path, name in wishes.items()
+    ]
     return [
         *volumes,
         {
@@ -209,6 +221,6 @@ def _volumes(task: TaskSpec, settings: KubernetesSettings) -> list[Object]:
         },
         {
             "name": "wishes",
-            "downwardAPI": {"items": [{"path": "cancel", "fieldRef": wish}]},
+            "downwardAPI": {"items": items},
         },
     ]

@@ -21,14 +21,15 @@ from nablahub.jobs.runners.contract import (
     TaskStatus,
 )
 from nablahub.jobs.runners.following import Following
+from nablahub.jobs.runners.joining import last_line
 from nablahub.jobs.runners.kubernetes import objects
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError
 from nablahub.jobs.runners.kubernetes.minding import Minder
 from nablahub.jobs.runners.kubernetes.names import TASK, object_name, selector
 from nablahub.jobs.runners.kubernetes.pod import PORT
-from nablahub.jobs.runners.kubernetes.verdict import see
+from nablahub.jobs.runners.kubernetes.together import see_all
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
-from nablahub.jobs.runners.reading import last_words, moment, read_log
+from nablahub.jobs.runners.reading import last_words, log_end, moment, read_log
 from nablahub.jobs.runners.receiving import Receiving
 from nablahub.jobs.runners.remove import remove_tree
 
@@ -75,7 +76,9 @@ class KubernetesRunner:
         self._cache = cache
         self._api = Api(settings)
         self._selector = selector(settings.hub)
-        self._watcher = Watcher(self._api, self._selector, self._seen)
+        self._watcher = Watcher(
+            self._api, self._selector, self._seen, minded=lambda name: name in self._minders
+        )
         self._following = Following()
         self._listeners: list[Listener] = []
         self._minders: dict[TaskName, Minder] = {}
@@ -106,7 +109,8 @@ class KubernetesRunner:
                 await asyncio.to_thread(_end_before, folder, wish)
                 return
             await self._make(task, cluster)
-            await asyncio.to_thread(files.write, folder, files.STARTED, {"at": time.time()})
+            mark = {"at": time.time(), "nodes": task.nodes}
+            await asyncio.to_thread(files.write, folder, files.STARTED, mark)
         self._mind(task.name)
 
     async def look(self, task: TaskSpec) -> TaskStatus:
@@ -122,10 +126,10 @@ class KubernetesRunner:
         if mark is None and self._watcher.job(task.name) is None:
             return TaskStatus("absent")
         self._mind(task.name)
-        pod = self._watcher.pod(task.name)
-        if pod is None:
+        nodes = self._watcher.nodes(task.name)
+        if not nodes:
             return TaskStatus("running")
-        seen = see(pod)
+        seen = see_all(nodes, task.nodes, over=False)
         address = None
         if task.kind == "serve" and seen.ip is not None:
             address = f"http://{seen.ip}:{PORT}"
@@ -238,8 +242,14 @@ class KubernetesRunner:
         """Make the task's objects, the Job last: it is what begins."""
         made = [*objects.claims(task, cluster), objects.secret(task, cluster)]
         try:
-            for each in (*made, objects.job(task, cluster)):
+            job = objects.job(task, cluster)
+            for each in (*made, job):
                 await self._api.create(each)
+            if task.nodes > 1:
+                there = await self._api.get("Job", job["metadata"]["name"])
+                uid = there["metadata"]["uid"] if there else ""
+                for each in objects.neighbourhood(task, cluster, uid):
+                    await self._api.create(each)
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise
@@ -301,12 +311,16 @@ def _read_status(folder: Path) -> TaskStatus | None:
     status = files.read(folder, files.STATUS)
     if status is None:
         return None
+    node, words = status.get("node"), status["said"]
+    if node is not None and not words:
+        words = last_line(log_end(folder), node)
     return TaskStatus(
         "ended",
+        node=node,
         verdict=status["verdict"],
         exit_code=status["exit_code"],
         message=status["message"],
-        last_words=last_words(folder, status["said"], status["exit_code"]),
+        last_words=last_words(folder, words, status["exit_code"]),
         started_at=moment(status["started_at"]),
         finished_at=moment(status["finished_at"]),
         peak_memory_bytes=status["peak_memory"],

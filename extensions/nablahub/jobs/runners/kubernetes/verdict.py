@@ -168,7 +168,7 @@ def verdict(pod: Object | None, wish: Object | None) -> Object:
             found |= {"verdict": "cancelled", "message": wish["message"]}
         elif status.get("reason") == "DeadlineExceeded":
             found |= {"verdict": "timeout", "message": "It ran longer than its pod may."}
-        elif why := _disruption(status):
+        elif why := disruption(status):
             found["message"] = f"Its pod was killed: {why}."
     return found
 
@@ -184,7 +184,7 @@ def _report(ended: Object) -> Object:
     return report if isinstance(report, dict) and "verdict" in report else {}
 
 
-def _disruption(status: Object) -> str:
+def disruption(status: Object) -> str:
     """Why the cluster ended a pod, if it did.
 
     https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions

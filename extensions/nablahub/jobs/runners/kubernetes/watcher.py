@@ -10,11 +10,14 @@ from typing import Any
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away, Expired
 from nablahub.jobs.runners.kubernetes.names import TASK
+from nablahub.jobs.runners.kubernetes.together import Node
 
 type Object = dict[str, Any]
 
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
+#: https://kubernetes.io/docs/reference/labels-annotations-taints/
+_INDEX = "batch.kubernetes.io/job-completion-index"
 log = logging.getLogger(__name__)
 
 
@@ -29,16 +32,28 @@ class Watcher:
         Labels of the hub's objects.
     tell
         Called on the event loop with the name of each task of which something changed.
+    minded
+        Whether somebody waits for a task's end: of others, what has vanished is forgotten.
     """
 
-    def __init__(self, api: Api, selector: str, tell: Callable[[TaskName], None]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        selector: str,
+        tell: Callable[[TaskName], None],
+        minded: Callable[[TaskName], bool] = lambda _: True,
+    ) -> None:
         self._api = api
         self._selector = selector
         self._tell = tell
-        self._seen: dict[str, dict[str, Object]] = {"Job": {}, "Pod": {}}
+        self._minded = minded
+        #: By kind, then by the task's name, then by the object's.
+        self._seen: dict[str, dict[TaskName, dict[str, Object]]] = {"Job": {}, "Pod": {}}
         self._synced = {"Job": asyncio.Event(), "Pod": asyncio.Event()}
         #: Pods as they were when they vanished, for as long as their task is minded.
-        self._gone: dict[TaskName, Object] = {}
+        self._gone: dict[TaskName, dict[int, Object]] = {}
+        #: Names of pods that are being deleted, in the order in which that was seen.
+        self._going: dict[TaskName, list[str]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -59,19 +74,26 @@ class Watcher:
 
     def job(self, name: TaskName) -> Object | None:
         """The task's Job."""
-        return next((o for o in self._seen["Job"].values() if _task(o) == name), None)
+        return next(iter(self._seen["Job"].get(name, {}).values()), None)
 
-    def pod(self, name: TaskName) -> Object | None:
-        """The task's pod."""
-        return next((o for o in self._seen["Pod"].values() if _task(o) == name), None)
+    def nodes(self, name: TaskName) -> dict[int, Node]:
+        """The task's pods by the number of their node; also those that vanished while watched."""
+        going = self._going.get(name, [])
 
-    def gone(self, name: TaskName) -> Object | None:
-        """The task's pod as it was when it vanished while it was watched."""
-        return self._gone.get(name)
+        def place(pod: Object) -> int:
+            known = pod["metadata"]["name"]
+            return going.index(known) if known in going else 0
+
+        gone = self._gone.get(name, {}).items()
+        found = {number: Node(pod, gone=True, place=place(pod)) for number, pod in gone}
+        for pod in self._seen["Pod"].get(name, {}).values():
+            found[_number(pod)] = Node(pod, place=place(pod))
+        return found
 
     def forget(self, name: TaskName) -> None:
-        """Forget how a pod was that has vanished."""
+        """Forget how pods were that have vanished."""
         self._gone.pop(name, None)
+        self._going.pop(name, None)
 
     async def _keep(self, kind: str) -> None:
         wait = _FIRST_WAIT
@@ -92,13 +114,17 @@ class Watcher:
 
     async def _list(self, kind: str) -> str:
         items, version = await self._api.list(kind, self._selector)
-        before, now = self._seen[kind], {o["metadata"]["name"]: o for o in items}
+        before: dict[TaskName, dict[str, Object]] = self._seen[kind]
+        now: dict[TaskName, dict[str, Object]] = {}
+        for found in items:
+            now.setdefault(_task(found), {})[found["metadata"]["name"]] = found
         self._seen[kind] = now
-        for name, found in before.items():
-            if name not in now:
-                self._vanished(kind, found)
-        for found in now.values():
-            self._tell(_task(found))
+        for task, known in before.items():
+            for name, found in known.items():
+                if name not in now.get(task, {}):
+                    self._vanished(kind, found)
+        for task in now:
+            self._tell(task)
         self._synced[kind].set()
         return version
 
@@ -107,20 +133,33 @@ class Watcher:
             version = found["metadata"]["resourceVersion"]
             if event == "BOOKMARK":
                 continue
-            name = found["metadata"]["name"]
+            name, task = found["metadata"]["name"], _task(found)
+            known = self._seen[kind].setdefault(task, {})
             if event == "DELETED":
-                self._seen[kind].pop(name, None)
+                known.pop(name, None)
+                if not known:
+                    del self._seen[kind][task]
                 self._vanished(kind, found)
             else:
-                self._seen[kind][name] = found
-                self._tell(_task(found))
+                known[name] = found
+                deleted = kind == "Pod" and "deletionTimestamp" in found["metadata"]
+                if deleted and self._minded(task):
+                    going = self._going.setdefault(task, [])
+                    if name not in going:
+                        going.append(name)
+                self._tell(task)
         return version
 
     def _vanished(self, kind: str, found: Object) -> None:
-        if kind == "Pod":
-            self._gone[_task(found)] = found
-        self._tell(_task(found))
+        task = _task(found)
+        if kind == "Pod" and self._minded(task):
+            self._gone.setdefault(task, {})[_number(found)] = found
+        self._tell(task)
 
 
 def _task(found: Object) -> TaskName:
     return TaskName(found["metadata"].get("annotations", {}).get(TASK, ""))
+
+
+def _number(pod: Object) -> int:
+    return int(pod["metadata"].get("annotations", {}).get(_INDEX, 0))

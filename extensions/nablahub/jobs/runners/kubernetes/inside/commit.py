@@ -27,6 +27,8 @@ from urllib.parse import urlsplit
 from nablahub.jobs.runners.kubernetes.inside import places
 
 _PART = 4 << 20
+#: Of one of several nodes, a line that is not finished is held back, up to so many bytes.
+_LINE = 64 << 10
 _LONGEST_WAIT = 5.0
 _TIMEOUT = 60.0
 _REFUSALS = (400, 401, 403, 404, 409, 413, 422)
@@ -44,17 +46,22 @@ class Service:
     url
         The task's own address, such as `http://hub:8081/services/nablahub/api/v1/jobs/j1/task`.
     token
-        The run's token.
+        The token by which the job's log and files are delivered.
+    node
+        Which of the task's several nodes this is; None when there is one.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, node: int | None) -> None:
         self._url = urlsplit(url)
         self._token = token
+        self.node = node
         self._connection: http.client.HTTPConnection | None = None
 
     def log(self, offset: int, part: bytes) -> int:
         """Send a part of the log and return how many bytes of it the service has now."""
         path = f"{self._url.path}/log?offset={offset}"
+        if self.node is not None:
+            path += f"&node={self.node}"
 
         def ask(connection: http.client.HTTPConnection) -> None:
             connection.request("PUT", path, body=part, headers=self._headers())
@@ -154,7 +161,7 @@ def send_log(service: Service, ended: int) -> None:
     offset = freed = 0
     while True:
         last = bool(select.select([ended], [], [], 0)[0])
-        while part := os.pread(log, _PART, offset):
+        while part := _next_part(log, offset, lines=service.node is not None and not last):
             offset = service.log(offset, part)
             if offset - freed >= _PART:
                 places.free(log, offset)
@@ -163,6 +170,14 @@ def send_log(service: Service, ended: int) -> None:
             return
         select.select([grown, ended], [], [])
         places.drain(grown)
+
+
+def _next_part(log: int, offset: int, *, lines: bool) -> bytes:
+    part = os.pread(log, _PART, offset)
+    if not lines:
+        return part
+    whole = part[: part.rfind(b"\n") + 1]
+    return part if not whole and len(part) >= _LINE else whole
 
 
 def _wait_for_end(tell: int) -> None:
@@ -176,16 +191,20 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         # The pod is being deleted: what there is still goes out, within the pod's grace.
         signal.signal(number, lambda *_: None)
-    task = json.loads(places.TASK.read_text(encoding="utf-8"))
+    task = json.loads(places.DELIVERY.read_text(encoding="utf-8"))
+    node = places.node()
     begun = places.watch(places.SHARED)
     while not places.BEGUN.exists():
         select.select([begun], [], [])
         places.drain(begun)
     ended, tell = os.pipe()
     threading.Thread(target=_wait_for_end, args=(tell,), daemon=True).start()
-    service = Service(task["service"]["url"] + task["path"], task["service"]["token"])
+    url = task["service"]["url"] + task["path"]
+    service = Service(url, task["service"]["token"], node if task["nodes"] > 1 else None)
     try:
         send_log(service, ended)
+        if node > 0:
+            return 0  # What the first node leaves is kept.
         service.tree("artifacts", Path("/artifacts"))
         if task["outputs"] and _succeeded():
             service.tree("outputs", Path("/outputs"))

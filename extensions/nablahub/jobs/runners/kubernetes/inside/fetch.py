@@ -20,7 +20,7 @@ FETCHED = Path("/fetched")
 
 def main() -> int:
     """Download everything and return 0; 1 with a sentence when that cannot be."""
-    task = json.loads(places.TASK.read_text(encoding="utf-8"))
+    task = json.loads(places.DELIVERY.read_text(encoding="utf-8"))
     service = task["service"]
     hub = Transport(service["url"], service["token"])
     try:
