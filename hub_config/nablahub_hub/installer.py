@@ -170,6 +170,7 @@ def _share_storage(c: Config, jobs: KubernetesSettings) -> None:
         "team_storage_class": jobs.storage_class,
         "team_storage_access_modes": [jobs.access_mode],
         "dataset_cache_claim": jobs.cache_claim or "",
+        "dataset_cache_capacity": jobs.cache_size,
     }
     for name, value in wanted.items():
         if not given(c.NablaKubeSpawner, name) and not given(c.KubeSpawner, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ print("the sum is", total)
 """
 
 
-def several(script: str, *words: str, nodes: int = 3, **more: object) -> TaskSpec:
+def several(script: str, *words: str, nodes: int = 3, **more: Any) -> TaskSpec:
     return shell(script, *words, nodes=nodes, resources=Resources(cpus=1), **more)
 
 

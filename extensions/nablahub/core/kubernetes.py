@@ -57,8 +57,11 @@ class KubernetesSettings(BaseModel):
     storage_size: str = Field(default="50Gi", description="Of a team's storage")
     cache_claim: str | None = Field(
         default=None,
-        description="A claim that holds the hub's cache folder, from which dataset versions are "
-        "shown; without it each pod downloads what it reads",
+        description="A claim in which jobs lay the dataset and model versions that they read, once "
+        "for all; pods see them read-only. Without it each pod downloads what it reads",
+    )
+    cache_size: str = Field(
+        default="100Gi", description="Of that claim, which is made when there is none of its name"
     )
     cpu_request: float = Field(
         default=1.0,

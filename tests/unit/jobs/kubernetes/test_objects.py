@@ -24,7 +24,7 @@ from nablahub.jobs.runners.kubernetes.objects import (
 )
 
 SETTINGS = KubernetesSettings(hub="lab", image="runner:1", namespace="work")
-CLUSTER = Cluster(SETTINGS, "http://hub:8081/services/nablahub")
+CLUSTER = Cluster(SETTINGS, "http://hub:8081/services/nablahub", {"/inputs/d": "team/d"})
 META = {
     "name": "nabla-jone-NAME",
     "labels": {"app": "nablahub", "nablahub.org/hub": "lab", "component": "job"},
@@ -139,7 +139,7 @@ MANY = task(
     },
 )  # fmt: skip
 CACHED = Cluster(
-    SETTINGS.model_copy(update={"cache_claim": "cache", "storage_class": "nfs",
+    SETTINGS.model_copy(update={"cache_claim": "versions.of-all", "storage_class": "nfs",
                                 "service_account": "jobs", "pull_secrets": ("key",)}),
     "http://hub", {"/inputs/d": "team/version"},
 )  # fmt: skip
@@ -161,15 +161,21 @@ def test_each_claim_is_one_volume_of_the_pod_and_is_made_once() -> None:
     assert shown["/inputs/d"]["readOnly"] is True
     assert shown["/inputs/v"]["name"] == shown["/outputs/v"]["name"]
     assert (shown["/inputs/v"]["readOnly"], shown["/outputs/v"]["readOnly"]) == (True, False)
-    assert len(claims(MANY, CACHED)) == 2
-    assert "initContainers" not in pod
+    assert len(claims(MANY, CACHED)) == 3
+    # What fills the claim writes into it; the command does not.
+    (fetch,) = pod["initContainers"]
+    assert {m["name"] for m in fetch["volumeMounts"]} == {"cache", "tmp", "task"}
+    assert {v["name"]: v for v in pod["volumes"]}["cache"] == {
+        "name": "cache", "persistentVolumeClaim": {"claimName": "versions.of-all"},
+    }  # fmt: skip
 
 
 def test_without_a_claim_versions_are_fetched_first() -> None:
     pod = job(MANY, CLUSTER)["spec"]["template"]["spec"]
     assert [each["name"] for each in pod["initContainers"]] == ["fetch"]
     content = json.loads(secret(MANY, CLUSTER)["stringData"]["delivery.json"])
-    assert content["fetch"] == [{"kind": "dataset", "ref": "ds1:abc", "to": "3"}]
+    assert content["fetch"] == [{"kind": "dataset", "ref": "ds1:abc", "to": "team/d"}]
+    assert content["cached"] is False
 
 
 SEVERAL = task(nodes=3, delivery_token="of the machinery", env={"NABLAHUB_TOKEN": "of the command"})

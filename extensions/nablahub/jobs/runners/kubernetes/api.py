@@ -75,18 +75,20 @@ class Api:
     def __init__(self, settings: KubernetesSettings) -> None:
         self._settings = settings
         self._client: client.ApiClient | None = None
+        self._connecting = asyncio.Lock()
 
     async def connect(self) -> None:
         """Read how to reach the cluster; nothing is sent yet."""
-        if self._client is not None:
-            return
-        found = client.Configuration()
-        if self._settings.kubeconfig is not None:
-            path = str(self._settings.kubeconfig)
-            await config.load_kube_config(path, client_configuration=found)
-        else:
-            config.load_incluster_config(client_configuration=found)
-        self._client = client.ApiClient(found)
+        async with self._connecting:
+            if self._client is not None:
+                return
+            found = client.Configuration()
+            if self._settings.kubeconfig is not None:
+                path = str(self._settings.kubeconfig)
+                await config.load_kube_config(path, client_configuration=found)
+            else:
+                config.load_incluster_config(client_configuration=found)
+            self._client = client.ApiClient(found)
 
     async def close(self) -> None:
         """Close all connections."""

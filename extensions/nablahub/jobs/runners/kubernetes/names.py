@@ -11,6 +11,8 @@ APP: Final = "nablahub"
 HUB_LABEL: Final = "nablahub.org/hub"
 #: The task's own name, which need not be a valid label.
 TASK: Final = "nablahub.org/task"
+#: Of a claim: the volume or the team that it is of.
+REF: Final = "nablahub.org/ref"
 #: The wish that a task ends, as the supervisor reads it.
 CANCEL: Final = "nablahub.org/cancel"
 

@@ -14,8 +14,8 @@ from nablahub.jobs.runners.contract import (
     TaskSpec,
 )
 from nablahub.jobs.runners.kubernetes.inside import nodes
-from nablahub.jobs.runners.kubernetes.names import TASK, claim_name, labels, object_name
-from nablahub.jobs.runners.kubernetes.pod import PORT, fetched, pod_template
+from nablahub.jobs.runners.kubernetes.names import REF, TASK, claim_name, labels, object_name
+from nablahub.jobs.runners.kubernetes.pod import CACHE, PORT, READ, pod_template
 from nablahub.jobs.runners.variables import variables
 
 type Object = dict[str, Any]
@@ -35,7 +35,7 @@ class Cluster:
     service_url
         How pods reach the service.
     sub_paths
-        Where in the cache's claim the versions lie that a task reads, by the mount's path.
+        Where in a cache the versions lie that a task reads, by the mount's path.
     """
 
     settings: KubernetesSettings
@@ -95,9 +95,11 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
         "nodes": task.nodes,
         "outputs": any(mount.kind == "output" for mount in task.mounts),
         "fetch": [
-            {"kind": mount.kind, "ref": mount.ref, "to": to}
-            for to, mount in fetched(task, cluster.settings)
+            {"kind": mount.kind, "ref": mount.ref, "to": cluster.sub_paths.get(mount.path, str(n))}
+            for n, mount in enumerate(task.mounts)
+            if mount.kind in READ
         ],
+        "cached": cluster.settings.cache_claim is not None,
     }
     data = {
         "task.json": json.dumps(content, ensure_ascii=False),
@@ -124,7 +126,8 @@ def job(task: TaskSpec, cluster: Cluster) -> Object:
     The first pod that fails ends the others:
     https://kubernetes.io/docs/concepts/workloads/controllers/job/
     """
-    template = pod_template(task, cluster.settings, image_of(task, cluster.settings))
+    image = image_of(task, cluster.settings)
+    template = pod_template(task, cluster.settings, image, cluster.sub_paths)
     for volume, mount in _claims(task, cluster):
         if volume not in template["spec"]["volumes"]:
             template["spec"]["volumes"].append(volume)
@@ -192,14 +195,18 @@ def neighbourhood(task: TaskSpec, cluster: Cluster, uid: str) -> list[Object]:
 
 
 def claims(task: TaskSpec, cluster: Cluster) -> list[Object]:
-    """The claims behind a task's volumes and storage, made when they are not there."""
+    """The claims behind what a task sees, made when they are not there."""
     settings = cluster.settings
     found: dict[str, Object] = {}
+    sizes = {
+        "storage": settings.storage_size, "volume": settings.volume_size, CACHE: settings.cache_size
+    }  # fmt: skip
     for mount in task.mounts:
-        if mount.kind not in ("volume", "storage"):
+        name, _ = _claim_of(mount, cluster)
+        if name is None:
             continue
-        name = claim_name(settings.hub, mount)
-        size = settings.storage_size if mount.kind == "storage" else settings.volume_size
+        kind = CACHE if mount.kind in READ else mount.kind
+        size = sizes[kind]
         spec: Object = {
             "accessModes": [settings.access_mode],
             "resources": {"requests": {"storage": size}},
@@ -211,8 +218,8 @@ def claims(task: TaskSpec, cluster: Cluster) -> list[Object]:
             "kind": "PersistentVolumeClaim",
             "metadata": {
                 "name": name,
-                "labels": {**labels(settings.hub), "component": mount.kind},
-                "annotations": {"nablahub.org/ref": mount.ref},
+                "labels": {**labels(settings.hub), "component": kind},
+                "annotations": {} if kind == CACHE else {REF: mount.ref},
             },
             "spec": spec,
         }
@@ -232,10 +239,12 @@ def _claims(task: TaskSpec, cluster: Cluster) -> list[tuple[Object, Object]]:
         claim, sub_path = _claim_of(mount, cluster)
         if claim is None:
             continue
-        shown: Object = {"name": claim, "mountPath": mount.path, "readOnly": mount.mode == "ro"}
+        # A claim that an administrator made may be called what a volume may not.
+        name = CACHE if mount.kind in READ else claim
+        shown: Object = {"name": name, "mountPath": mount.path, "readOnly": mount.mode == "ro"}
         if sub_path is not None:
             shown["subPath"] = sub_path
-        volume: Object = {"name": claim, "persistentVolumeClaim": {"claimName": claim}}
+        volume: Object = {"name": name, "persistentVolumeClaim": {"claimName": claim}}
         found.append((volume, shown))
     return found
 
@@ -243,8 +252,8 @@ def _claims(task: TaskSpec, cluster: Cluster) -> list[tuple[Object, Object]]:
 def _claim_of(mount: Mount, cluster: Cluster) -> tuple[str | None, str | None]:
     if mount.kind in ("volume", "storage"):
         return claim_name(cluster.settings.hub, mount), None
-    if mount.path in cluster.sub_paths:
-        return cluster.settings.cache_claim, cluster.sub_paths[mount.path]
+    if mount.kind in READ:
+        return cluster.settings.cache_claim, cluster.sub_paths.get(mount.path)
     return None, None
 
 

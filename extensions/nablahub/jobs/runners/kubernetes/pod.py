@@ -6,6 +6,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from nablahub.core.kubernetes import KubernetesSettings
@@ -16,7 +17,6 @@ from nablahub.jobs.runners.contract import (
     LIBRARY,
     OUTPUTS,
     WORK,
-    Mount,
     TaskSpec,
     Toleration,
 )
@@ -38,6 +38,10 @@ _COMMIT_RESOURCES = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
     "limits": {"memory": "128Mi"},
 }
+#: What is read by version.
+READ: Final = ("dataset", "model")
+#: The volume that they lie in.
+CACHE: Final = "cache"
 _OWN = {"work": WORK, "home": HOME, "tmp": "/tmp", "artifacts": ARTIFACTS, "outputs": OUTPUTS}
 _SAFE: Final = {
     "allowPrivilegeEscalation": False,
@@ -46,8 +50,16 @@ _SAFE: Final = {
 }
 
 
-def pod_template(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
-    """The pod of a task without the claims it mounts and without its metadata."""
+def pod_template(
+    task: TaskSpec, settings: KubernetesSettings, image: str, sub_paths: Mapping[str, str]
+) -> Object:
+    """The pod of a task without the claims it mounts and without its metadata.
+
+    Parameters
+    ----------
+    sub_paths
+        Where the versions lie that it reads, below the folder that holds them.
+    """
     spec: Object = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -62,13 +74,13 @@ def pod_template(task: TaskSpec, settings: KubernetesSettings, image: str) -> Ob
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_main(task, settings, image), _commit(settings)],
+        "containers": [_main(task, settings, image, sub_paths), _commit(settings)],
         "volumes": _volumes(task, settings),
     }
     if task.nodes > 1:
         # With the name that a Job of numbered pods gives each, this makes it known in DNS.
         spec["subdomain"] = object_name(settings.hub, task.name)
-    if fetched(task, settings):
+    if reads(task):
         spec["initContainers"] = [_fetch(settings)]
     if settings.service_account is not None:
         spec["serviceAccountName"] = settings.service_account
@@ -91,7 +103,9 @@ def _toleration(given: Toleration) -> Object:
     return found
 
 
-def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
+def _main(
+    task: TaskSpec, settings: KubernetesSettings, image: str, sub_paths: Mapping[str, str]
+) -> Object:
     container = _container(MAIN, "supervisor", settings, image)
     container["resources"] = _resources(task, settings)
     container["volumeMounts"] = [
@@ -114,10 +128,11 @@ def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
             container["volumeMounts"].append(
                 {"name": "outputs", "mountPath": mount.path, "subPath": mount.ref}
             )
-    for to, mount in fetched(task, settings):
-        container["volumeMounts"].append(
-            {"name": "fetched", "mountPath": mount.path, "subPath": to, "readOnly": True}
-        )
+        elif mount.kind in READ and settings.cache_claim is None:
+            where = sub_paths.get(mount.path, str(number))
+            container["volumeMounts"].append(
+                {"name": CACHE, "mountPath": mount.path, "subPath": where, "readOnly": True}
+            )
     if task.kind == "serve":
         container["ports"] = [{"containerPort": PORT}]
         container["readinessProbe"] = {
@@ -128,13 +143,9 @@ def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
     return container
 
 
-def fetched(task: TaskSpec, settings: KubernetesSettings) -> list[tuple[str, Mount]]:
-    """What is downloaded before a task begins, and under which name."""
-    if settings.cache_claim is not None:
-        return []
-    return [
-        (str(n), mount) for n, mount in enumerate(task.mounts) if mount.kind in ("dataset", "model")
-    ]
+def reads(task: TaskSpec) -> bool:
+    """Whether versions have to be there before a task begins."""
+    return any(mount.kind in READ for mount in task.mounts)
 
 
 def _fetch(settings: KubernetesSettings) -> Object:
@@ -146,7 +157,7 @@ def _fetch(settings: KubernetesSettings) -> Object:
         "limits": {"memory": "512Mi"},
     }
     container["volumeMounts"] = [
-        {"name": "fetched", "mountPath": "/fetched"},
+        {"name": CACHE, "mountPath": "/fetched"},
         {"name": "tmp", "mountPath": "/tmp"},
         _file("delivery.json"),
     ]
@@ -206,8 +217,8 @@ def _volumes(task: TaskSpec, settings: KubernetesSettings) -> list[Object]:
     volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in (*_OWN, "shared")]
     if any(mount.kind == "own" for mount in task.mounts):
         volumes.append({"name": "own", "emptyDir": {}})
-    if fetched(task, settings):
-        volumes.append({"name": "fetched", "emptyDir": {}})
+    if reads(task) and settings.cache_claim is None:
+        volumes.append({"name": CACHE, "emptyDir": {}})
     wishes = {"cancel": CANCEL} | ({"begin": BEGIN} if task.nodes > 1 else {})
     items = [
         {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}

@@ -24,6 +24,7 @@ from nablahub.jobs.runners.following import Following
 from nablahub.jobs.runners.joining import last_line
 from nablahub.jobs.runners.kubernetes import objects
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError
+from nablahub.jobs.runners.kubernetes.claims import ClaimVolumes
 from nablahub.jobs.runners.kubernetes.minding import Minder
 from nablahub.jobs.runners.kubernetes.names import TASK, object_name, selector
 from nablahub.jobs.runners.kubernetes.pod import PORT
@@ -38,10 +39,10 @@ _REFUSED = (400, 403, 413, 422)
 
 
 class Layout(Protocol):
-    """Knows where on this machine things lie; called in a thread, may block."""
+    """Knows what tasks read; called in a thread, may block."""
 
-    def source(self, task: TaskSpec, mount: Mount) -> Path:
-        """The folder of a dataset's or model's version; TaskRefused when there is none."""
+    def cached_at(self, mount: Mount) -> str:
+        """Where in a cache a dataset's or model's version lies; TaskRefused when there is none."""
 
 
 class KubernetesRunner:
@@ -57,8 +58,6 @@ class KubernetesRunner:
         How pods reach the service.
     layout
         Who knows the versions that tasks read.
-    cache
-        The folder that the claim `cache_claim` holds.
     """
 
     def __init__(
@@ -67,13 +66,11 @@ class KubernetesRunner:
         settings: KubernetesSettings,
         service_url: str,
         layout: Layout,
-        cache: Path,
     ) -> None:
         self._jobs = jobs
         self._settings = settings
         self.service_url = service_url
         self._layout = layout
-        self._cache = cache
         self._api = Api(settings)
         self._selector = selector(settings.hub)
         self._watcher = Watcher(
@@ -86,6 +83,7 @@ class KubernetesRunner:
         self._connecting = asyncio.Lock()
         self._connected = False
         self.receiving = Receiving(jobs)
+        self.volumes = ClaimVolumes(self._api, settings)
 
     def listen(self, listener: Listener) -> None:
         """See `Runner.listen`."""
@@ -229,11 +227,7 @@ class KubernetesRunner:
         for mount in task.mounts:
             if mount.kind not in ("dataset", "model"):
                 continue
-            path = self._layout.source(task, mount)
-            if not path.exists():
-                raise TaskRefused(f"The {mount.kind} {mount.ref!r} for {mount.path} is not there.")
-            if self._settings.cache_claim is not None:
-                sub_paths[mount.path] = str(path.relative_to(self._cache))
+            sub_paths[mount.path] = self._layout.cached_at(mount)
         for name in ("", "artifacts", "outputs"):
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         return objects.Cluster(self._settings, self.service_url, sub_paths)

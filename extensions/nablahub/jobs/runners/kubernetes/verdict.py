@@ -133,6 +133,8 @@ def _why_it_waits(status: Object) -> str:
     for condition in status.get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"Waiting for a node with room for it: {condition.get('message', '')}"
+    if any("running" in c.get("state", {}) for c in status.get("initContainerStatuses", ())):
+        return "What it reads is being fetched."
     for container in status.get("containerStatuses", ()):
         waits = container.get("state", {}).get("waiting", {})
         if waits.get("reason") == "ErrImagePull":

@@ -1,41 +1,75 @@
-"""The first container of a pod that reads versions which no claim holds: downloads them.
+"""The first container of a pod that reads versions: sees that they are there.
 
+They come into a claim that all pods share, once, or, where there is none, into the pod's own
+folder.
 Runs in the runner image's own environment, with the client of our package.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import signal
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nablahub.core.errors import NablaError
+from nablahub.core.identity import CACHE
 from nablahub.core.transport import Transport
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.jobs.runners.kubernetes.inside import places
+from nablahub.jobs.runners.kubernetes.inside.filling import fill, name
 from nablahub.models.api import ModelsAPI
 
 FETCHED = Path("/fetched")
 
 
 def main() -> int:
-    """Download everything and return 0; 1 with a sentence when that cannot be."""
+    """Get everything and return 0; 1 with a sentence when that cannot be."""
+    # The first process of a container heeds no signal that it has no handler for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     task = json.loads(places.DELIVERY.read_text(encoding="utf-8"))
     service = task["service"]
     hub = Transport(service["url"], service["token"])
     try:
         for wanted in task["fetch"]:
-            # By a folder of its own: it is seen whole or not at all.
-            target = FETCHED / wanted["to"]
-            source = ModelsAPI(hub) if wanted["kind"] == "model" else DatasetsAPI(hub)
-            source.download(wanted["ref"], target)
-            target.mkdir(exist_ok=True)
+            download = _model if wanted["kind"] == "model" else _dataset
+            fill(FETCHED, wanted["to"], partial(download, hub, wanted))
     except NablaError as error:
-        places.TERMINATION.write_text(str(error)[: places.TERMINATION_BYTES // 4])
-        return 1
+        return _tell(str(error))
+    except OSError as error:
+        return _tell(_words(error, task))
     finally:
         hub.close()
     return 0
+
+
+def _model(hub: Transport, wanted: dict[str, str], folder: Path) -> None:
+    ModelsAPI(hub).download(wanted["ref"], folder)
+
+
+def _dataset(hub: Transport, wanted: dict[str, str], folder: Path) -> None:
+    version = DatasetsAPI(hub).download(wanted["ref"], folder)
+    team, _, own = wanted["to"].partition("/")
+    name(FETCHED, team, (version.dataset_name, version.version), f"{CACHE}/{own}")
+
+
+def _words(error: OSError, task: dict[str, Any]) -> str:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error}."
+    if task["cached"]:
+        return (
+            "The cache of dataset versions is full: an administrator enlarges the claim "
+            "`cache_claim`, or deletes versions in it that no job reads."
+        )
+    return "Its node has no room for them: read less, or ask an administrator for a larger disk."
+
+
+def _tell(words: str) -> int:
+    places.TERMINATION.write_text(words[: places.TERMINATION_BYTES // 4])
+    return 1
 
 
 if __name__ == "__main__":
