@@ -20,6 +20,7 @@ from nablahub.core.database import after_commit
 from nablahub.core.environments import resolve
 from nablahub.core.errors import NablaError
 from nablahub.core.times import now
+from nablahub.jobs import tokens
 from nablahub.jobs.capacity import Capacity
 from nablahub.jobs.changing import Changed, advance, announce
 from nablahub.jobs.collect import collect
