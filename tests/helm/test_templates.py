@@ -123,7 +123,7 @@ def test_only_the_service_has_rights_and_those_it_needs(objects: list[dict[str, 
         "pods": {"list", "watch", "patch", "delete"},
         "events": {"list", "watch"},
         "secrets": {"list", "create", "delete"},
-        "persistentvolumeclaims": {"create"},
+        "persistentvolumeclaims": {"get", "list", "create", "delete"},
     }
     account = one(objects, "ServiceAccount", "nablahub-service")
     assert account["automountServiceAccountToken"] is False

@@ -69,6 +69,11 @@ class KubernetesSettings(BaseModel):
         le=1,
         description="Share of a job's CPUs that is kept free for it; below 1, nodes are overbooked",
     )
+    scratch_size: str | None = Field(
+        default=None,
+        description="How much a job may write on its node's disk: everything that is neither "
+        "storage nor a volume. A job that takes more is ended",
+    )
     network_policies: bool = Field(
         default=False,
         description="Whether NetworkPolicies keep the pods of jobs apart; then those of one job of "

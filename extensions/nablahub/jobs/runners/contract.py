@@ -19,9 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 TaskName = NewType("TaskName", str)
 
 Phase = Literal["absent", "running", "ended"]
-Verdict = Literal["code", "oom", "timeout", "cancelled", "lost", "start"]
-"""Why a task ended: its command's own exit; more memory than it may; longer than it may; somebody
-wished it; its parent vanished without a word; it could not be started at all."""
+Verdict = Literal["code", "oom", "disk", "timeout", "cancelled", "lost", "start"]
+"""Why a task ended: its command's own exit; more memory than it may; more on its machine's disk
+than it may; longer than it may; somebody wished it; its parent vanished without a word; it could
+not be started at all."""
 
 INPUTS = "/inputs"
 OUTPUTS = "/outputs"

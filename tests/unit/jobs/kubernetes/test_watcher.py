@@ -38,7 +38,7 @@ class FakeCluster:
         self.versions: list[str] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        if request.path.endswith("jobs"):
+        if not request.path.endswith("pods"):
             return await self._hang(request) if "watch" in request.query else self._list([])
         if "watch" not in request.query:
             return self._list(self.lists.pop(0))

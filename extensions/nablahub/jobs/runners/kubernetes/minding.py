@@ -16,8 +16,8 @@ from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away
 from nablahub.jobs.runners.kubernetes.names import BEGIN, CANCEL, object_name
 from nablahub.jobs.runners.kubernetes.pulls import Pulls
-from nablahub.jobs.runners.kubernetes.together import Node, see_all, verdict_all
-from nablahub.jobs.runners.kubernetes.verdict import Seen, verdict
+from nablahub.jobs.runners.kubernetes.together import Node, see_all, verdict_all, with_refusal
+from nablahub.jobs.runners.kubernetes.verdict import Seen, undelivered, verdict
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
 from nablahub.jobs.runners.receiving import Receiving
 
@@ -108,6 +108,8 @@ class Minder:
             return await self._without_pod(wish)
         count = self._count()
         seen = see_all(nodes, count, over=self._over())
+        if seen.phase == "waiting" and len(nodes) < count:
+            seen = with_refusal(seen, self._watcher.refusal(self._name))
         if seen.phase == "running" and count > 1:
             await self._begin(nodes)
         self._announce(seen)
@@ -115,11 +117,7 @@ class Minder:
         if seen.phase == "ended":
             return await self._end(verdict_all(nodes, count, wish))
         if seen.phase == "hopeless":
-            await self._remove(_SOON)
-            found = verdict(None, wish)
-            if wish is None:
-                found |= {"verdict": "start", "message": seen.message}
-            return await self._end(found)
+            return await self._give_up(seen, wish)
         if wish is not None:
             if count > 1 and seen.phase == "waiting":
                 await self._remove(_SOON)
@@ -128,7 +126,17 @@ class Minder:
         elif seen.phase == "leaving":
             # Nodes that are ended because another one failed have their command's grace.
             await self._hurry(self._settings.stuck_seconds + (_grace(nodes) if count > 1 else 0))
+        elif seen.deleted:
+            # Its node may never again say that it has ended.
+            await self._hurry(_grace(nodes) + self._settings.stuck_seconds / 4)
         return False
+
+    async def _give_up(self, seen: Seen, wish: Object | None) -> bool:
+        await self._remove(_SOON)
+        found = verdict(None, wish)
+        if wish is None:
+            found |= {"verdict": "start", "message": seen.message}
+        return await self._end(found)
 
     def _count(self) -> int:
         """How many nodes the task has."""
@@ -161,6 +169,10 @@ class Minder:
             return await self._end(verdict(None, wish))
         if _finished(job):
             return await self._end(verdict(None, None))
+        seen = with_refusal(Seen("waiting"), self._watcher.refusal(self._name))
+        if seen.phase == "hopeless":
+            return await self._give_up(seen, wish)
+        self._announce(seen)
         return False
 
     async def _enforce(self, nodes: dict[int, Node], wish: Object) -> None:
@@ -199,13 +211,22 @@ class Minder:
                 await self._api.delete("Pod", name, grace_seconds=grace_seconds)
 
     async def _end(self, found: Object) -> bool:
+        mark = files.read(self._folder, files.STARTED) or {}
+        missing = mark.get("outputs", False) and not (self._folder / "outputs").is_dir()
+        if missing and found["verdict"] == "code" and found["exit_code"] == 0:
+            why = self._why_undelivered()
+            words = f"Its command succeeded, but what it left in /outputs did not arrive{why}."
+            found |= {"verdict": "lost", "exit_code": None, "message": words}
         found["finished_at"] = found["finished_at"] or datetime.now(UTC).timestamp()
-        mark = files.read(self._folder, files.STARTED)
         if found["started_at"] is None:
-            found["started_at"] = mark["at"] if mark else found["finished_at"]
+            found["started_at"] = mark.get("at", found["finished_at"])
         await asyncio.to_thread(files.write, self._folder, files.STATUS, found)
         self._watcher.forget(self._name)
         return True
+
+    def _why_undelivered(self) -> str:
+        nodes = self._watcher.nodes(self._name)
+        return undelivered(nodes[min(nodes)].pod) if nodes else ""
 
     async def _tell_pulls(self, nodes: dict[int, Node], count: int) -> None:
         """Follow what the cluster's nodes say of the pods' images, until their commands begin."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.contract import (
+    WORK,
     Mount,
     TaskRefused,
     TaskSpec,
@@ -87,6 +88,7 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
         "timeout": task.timeout_seconds,
         "grace": task.grace_seconds,
         "memory": task.resources.memory_bytes,
+        "places": sorted({WORK, *(m.path for m in task.mounts if m.mode == "rw")}),
         "nodes": nodes.hosts(name, task.nodes) if task.nodes > 1 else [],
     }
     delivery = {

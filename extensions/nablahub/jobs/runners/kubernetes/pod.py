@@ -206,6 +206,9 @@ def _resources(task: TaskSpec, settings: KubernetesSettings) -> Object:
         found["memory"] = str(wanted.memory_bytes)
     if wanted.gpus:
         found[task.placement.gpu_resource] = str(wanted.gpus)
+    if settings.scratch_size is not None:
+        # https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#local-ephemeral-storage
+        found["ephemeral-storage"] = settings.scratch_size
     requests, limits = dict(found), dict(found)
     if wanted.cpus is not None:
         limits["cpu"] = str(wanted.cpus)

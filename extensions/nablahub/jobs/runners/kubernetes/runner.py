@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners import folder as files
@@ -28,7 +28,9 @@ from nablahub.jobs.runners.kubernetes.claims import ClaimVolumes
 from nablahub.jobs.runners.kubernetes.minding import Minder
 from nablahub.jobs.runners.kubernetes.names import TASK, object_name, selector
 from nablahub.jobs.runners.kubernetes.pod import PORT
-from nablahub.jobs.runners.kubernetes.together import see_all
+from nablahub.jobs.runners.kubernetes.refusals import refusal
+from nablahub.jobs.runners.kubernetes.together import see_all, with_refusal
+from nablahub.jobs.runners.kubernetes.verdict import Seen
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
 from nablahub.jobs.runners.reading import last_words, log_end, moment, read_log
 from nablahub.jobs.runners.receiving import Receiving
@@ -107,7 +109,8 @@ class KubernetesRunner:
                 await asyncio.to_thread(_end_before, folder, wish)
                 return
             await self._make(task, cluster)
-            mark = {"at": time.time(), "nodes": task.nodes}
+            outputs = any(mount.kind == "output" and mount.ref for mount in task.mounts)
+            mark = {"at": time.time(), "nodes": task.nodes, "outputs": outputs}
             await asyncio.to_thread(files.write, folder, files.STARTED, mark)
         self._mind(task.name)
 
@@ -125,9 +128,9 @@ class KubernetesRunner:
             return TaskStatus("absent")
         self._mind(task.name)
         nodes = self._watcher.nodes(task.name)
-        if not nodes:
-            return TaskStatus("running")
-        seen = see_all(nodes, task.nodes, over=False)
+        seen = see_all(nodes, task.nodes, over=False) if nodes else Seen("waiting")
+        if seen.phase == "waiting" and len(nodes) < task.nodes:
+            seen = with_refusal(seen, self._watcher.refusal(task.name))
         address = None
         if task.kind == "serve" and seen.ip is not None:
             address = f"http://{seen.ip}:{PORT}"
@@ -228,7 +231,7 @@ class KubernetesRunner:
             if mount.kind not in ("dataset", "model"):
                 continue
             sub_paths[mount.path] = self._layout.cached_at(mount)
-        for name in ("", "artifacts", "outputs"):
+        for name in ("", "artifacts"):
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         return objects.Cluster(self._settings, self.service_url, sub_paths)
 
@@ -238,7 +241,7 @@ class KubernetesRunner:
         try:
             job = objects.job(task, cluster)
             for each in (*made, job):
-                await self._api.create(each)
+                await self._create(each)
             if task.nodes > 1:
                 there = await self._api.get("Job", job["metadata"]["name"])
                 uid = there["metadata"]["uid"] if there else ""
@@ -247,7 +250,19 @@ class KubernetesRunner:
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise
+            if "exceeded quota" in error.message:
+                raise TaskRefused(refusal(error.message).words) from error
             raise TaskRefused(f"The cluster refuses it: {error.message}") from error
+
+    async def _create(self, made: dict[str, Any]) -> None:
+        """Make an object unless there is one of its name."""
+        try:
+            await self._api.create(made)
+        except ApiError as error:
+            # A quota is looked at before names are: the claim may be there all the same.
+            claim = made["kind"] == "PersistentVolumeClaim" and error.status == 403
+            if not claim or await self._api.get(made["kind"], made["metadata"]["name"]) is None:
+                raise
 
     async def _remove_objects(self, name: TaskName) -> None:
         made = object_name(self._settings.hub, name)

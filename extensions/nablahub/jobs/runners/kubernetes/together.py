@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from nablahub.jobs.runners.kubernetes.names import BEGIN
+from nablahub.jobs.runners.kubernetes.refusals import Refusal
 from nablahub.jobs.runners.kubernetes.verdict import Seen, disruption, see, verdict
 
 type Object = dict[str, Any]
@@ -82,6 +83,14 @@ def see_all(nodes: Mapping[int, Node], count: int, *, over: bool) -> Seen:
     return Seen(
         "leaving" if leaving else "running", started_at=max(starts, default=None), deleted=deleted
     )
+
+
+def with_refusal(seen: Seen, refusal: Refusal | None) -> Seen:
+    """What a task that waits for pods waits for, when the cluster refused to make one."""
+    if refusal is None:
+        return seen
+    words = f"{seen.message} {refusal.words}".strip()
+    return replace(seen, phase="hopeless" if refusal.never else seen.phase, message=words)
 
 
 def verdict_all(nodes: Mapping[int, Node], count: int, wish: Object | None) -> Object:

@@ -170,11 +170,17 @@ def verdict(pod: Object | None, wish: Object | None) -> Object:
             found |= {"verdict": "cancelled", "message": wish["message"]}
         elif status.get("reason") == "DeadlineExceeded":
             found |= {"verdict": "timeout", "message": "It ran longer than its pod may."}
+        elif "exceed" in status.get("message", "") and status.get("reason") == "Evicted":
+            found |= {"verdict": "disk", "message": _DISK.format(status["message"].rstrip(". "))}
         elif why := disruption(status):
             found["message"] = f"Its pod was killed: {why}."
     return found
 
 
+_DISK = (
+    "It wrote more than it may have on its node's disk: {}. Write what is large into /storage or "
+    "an output that is a volume, or ask an administrator for more (scratch_size)."
+)
 _LOST = "Its pod vanished or was killed, and what it was doing ended with it."
 
 
@@ -184,6 +190,15 @@ def _report(ended: Object) -> Object:
     except ValueError:
         return {}
     return report if isinstance(report, dict) and "verdict" in report else {}
+
+
+def undelivered(pod: Object) -> str:
+    """Why what a command left did not arrive, as the end of a sentence; empty when nobody knows."""
+    commit = _container(pod.get("status", {}), COMMIT).get("state", {}).get("terminated", {})
+    said = " ".join((commit.get("message") or "").split()).rstrip(".")
+    if commit.get("reason") == "OOMKilled":
+        said = "what brings it out ran out of memory"
+    return f": {said}" if said else ""
 
 
 def disruption(status: Object) -> str:

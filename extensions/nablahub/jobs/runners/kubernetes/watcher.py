@@ -10,12 +10,15 @@ from typing import Any
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away, Expired
 from nablahub.jobs.runners.kubernetes.names import TASK
+from nablahub.jobs.runners.kubernetes.refusals import Refusal, refusal
 from nablahub.jobs.runners.kubernetes.together import Node
 
 type Object = dict[str, Any]
 
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
+#: The events by which the cluster tells that it made no pod for a Job.
+_NOT_MADE = "involvedObject.kind=Job,reason=FailedCreate"
 #: https://kubernetes.io/docs/reference/labels-annotations-taints/
 _INDEX = "batch.kubernetes.io/job-completion-index"
 log = logging.getLogger(__name__)
@@ -54,12 +57,14 @@ class Watcher:
         self._gone: dict[TaskName, dict[int, Object]] = {}
         #: Names of pods that are being deleted, in the order in which that was seen.
         self._going: dict[TaskName, list[str]] = {}
+        #: By a Job's name, what the cluster said when it made no pod for it.
+        self._refusals: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to watch."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._keep(kind)) for kind in self._seen]
+        self._tasks = [loop.create_task(self._keep(kind)) for kind in (*self._seen, "Event")]
 
     async def synced(self) -> None:
         """Return once everything that was there at the start is known."""
@@ -75,6 +80,12 @@ class Watcher:
     def job(self, name: TaskName) -> Object | None:
         """The task's Job."""
         return next(iter(self._seen["Job"].get(name, {}).values()), None)
+
+    def refusal(self, name: TaskName) -> Refusal | None:
+        """Why the cluster made no pod for a task when it tried last, if it did not."""
+        job = self.job(name)
+        said = self._refusals.get(job["metadata"]["name"]) if job is not None else None
+        return None if said is None else refusal(said)
 
     def nodes(self, name: TaskName) -> dict[int, Node]:
         """The task's pods by the number of their node; also those that vanished while watched."""
@@ -113,6 +124,11 @@ class Watcher:
             wait = min(wait * 2, _LONGEST_WAIT)
 
     async def _list(self, kind: str) -> str:
+        if kind == "Event":
+            items, version = await self._api.list(kind, "", fields=_NOT_MADE)
+            for found in sorted(items, key=lambda e: str(e.get("lastTimestamp"))):
+                self._hear(found)
+            return version
         items, version = await self._api.list(kind, self._selector)
         before: dict[TaskName, dict[str, Object]] = self._seen[kind]
         now: dict[TaskName, dict[str, Object]] = {}
@@ -129,9 +145,16 @@ class Watcher:
         return version
 
     async def _watch(self, kind: str, version: str) -> str:
-        async for event, found in self._api.watch(kind, self._selector, version):
+        about = kind == "Event"
+        watch = self._api.watch(
+            kind, "" if about else self._selector, version, fields=_NOT_MADE if about else ""
+        )
+        async for event, found in watch:
             version = found["metadata"]["resourceVersion"]
             if event == "BOOKMARK":
+                continue
+            if about:
+                self._hear(found, gone=event == "DELETED")
                 continue
             name, task = found["metadata"]["name"], _task(found)
             known = self._seen[kind].setdefault(task, {})
@@ -149,6 +172,17 @@ class Watcher:
                         going.append(name)
                 self._tell(task)
         return version
+
+    def _hear(self, event: Object, *, gone: bool = False) -> None:
+        """Keep why no pod was made for a Job, which may be another hub's."""
+        name = event["involvedObject"]["name"]
+        if gone:
+            self._refusals.pop(name, None)
+            return
+        self._refusals[name] = event.get("message", "")
+        for task, jobs in self._seen["Job"].items():
+            if name in jobs:
+                self._tell(task)
 
     def _vanished(self, kind: str, found: Object) -> None:
         task = _task(found)

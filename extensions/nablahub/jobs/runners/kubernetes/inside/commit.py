@@ -30,6 +30,10 @@ _PART = 4 << 20
 #: Of one of several nodes, a line that is not finished is held back, up to so many bytes.
 _LINE = 64 << 10
 _LONGEST_WAIT = 5.0
+#: Seconds between two looks at the artifacts of a command that runs, and the bytes up to which they
+#: are sent before its end.
+_LOOK = 3.0
+_SMALL = 64 << 20
 _TIMEOUT = 60.0
 _REFUSALS = (400, 401, 403, 404, 409, 413, 422)
 
@@ -68,8 +72,14 @@ class Service:
 
         return int(json.loads(self._patiently(ask))["size"])
 
-    def tree(self, part: str, root: Path) -> None:
-        """Send a folder as a tar archive, made while it is sent."""
+    def tree(self, part: str, root: Path, *, once: bool = False) -> None:
+        """Send a folder as a tar archive, made while it is sent.
+
+        Parameters
+        ----------
+        once
+            Whether it is not tried again when that fails: it is sent later anyway.
+        """
 
         def ask(connection: http.client.HTTPConnection) -> None:
             connection.putrequest("PUT", f"{self._url.path}/files/{part}")
@@ -81,7 +91,7 @@ class Service:
                 _add(archive, root)
             connection.send(b"0\r\n\r\n")
 
-        self._patiently(ask)
+        self._patiently(ask, once=once)
 
     def _headers(self) -> dict[str, str]:
         return {
@@ -89,7 +99,7 @@ class Service:
             "Content-Type": "application/octet-stream",
         }
 
-    def _patiently(self, ask: Any) -> bytes:
+    def _patiently(self, ask: Any, *, once: bool = False) -> bytes:
         """Ask until there is an answer: the service may be restarted or away for a while."""
         wait = 0.05
         while True:
@@ -106,6 +116,8 @@ class Service:
             except (OSError, http.client.HTTPException):
                 pass  # Tried again below, on a new connection.
             self._close()
+            if once:
+                return b""
             time.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
 
@@ -151,7 +163,50 @@ def _add(archive: tarfile.TarFile, root: Path) -> None:
                 continue  # Gone meanwhile.
 
 
-def send_log(service: Service, ended: int) -> None:
+class Artifacts:
+    """Sends a folder while it is written: now and then, when it has changed and is not large.
+
+    Parameters
+    ----------
+    service
+        Who gets it.
+    root
+        The folder.
+    """
+
+    def __init__(self, service: Service, root: Path) -> None:
+        self._service = service
+        self._root = root
+        self._sent: list[tuple[str, int, int]] = []
+        self.due = time.monotonic() + _LOOK
+
+    def look(self) -> None:
+        """Send the folder when it is time to, and note when it will be again."""
+        begun = time.monotonic()
+        if begun < self.due:
+            return
+        found = self._found()
+        if found != self._sent and sum(size for _, size, _ in found) <= _SMALL:
+            self._service.tree("artifacts", self._root, once=True)
+            self._sent = found
+        now = time.monotonic()
+        # Large ones less often, so that the log is not held up for long.
+        self.due = now + max(_LOOK, 20 * (now - begun))
+
+    def _found(self) -> list[tuple[str, int, int]]:
+        found = []
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                path = os.path.join(folder, name)  # noqa: PTH118 - of perhaps many files
+                try:
+                    status = os.lstat(path)
+                except OSError:
+                    continue  # Gone meanwhile.
+                found.append((path, status.st_size, status.st_mtime_ns))
+        return sorted(found)
+
+
+def send_log(service: Service, ended: int, artifacts: Artifacts | None) -> None:
     """Send the log as it grows, until `ended` is readable and all of it is sent.
 
     What the service has is given back to the disk, so that a long log never fills it.
@@ -168,7 +223,10 @@ def send_log(service: Service, ended: int) -> None:
                 freed = offset
         if last:
             return
-        select.select([grown, ended], [], [])
+        if artifacts is not None:
+            artifacts.look()
+        patience = max(artifacts.due - time.monotonic(), 0) if artifacts is not None else None
+        select.select([grown, ended], [], [], patience)
         places.drain(grown)
 
 
@@ -202,7 +260,8 @@ def main() -> int:
     url = task["service"]["url"] + task["path"]
     service = Service(url, task["service"]["token"], node if task["nodes"] > 1 else None)
     try:
-        send_log(service, ended)
+        artifacts = Artifacts(service, Path("/artifacts")) if node == 0 else None
+        send_log(service, ended, artifacts)
         if node > 0:
             return 0  # What the first node leaves is kept.
         service.tree("artifacts", Path("/artifacts"))

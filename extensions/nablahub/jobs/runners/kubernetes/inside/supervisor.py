@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import select
 import shutil
@@ -25,6 +26,8 @@ from nablahub.jobs.runners.kubernetes.inside import nodes, places
 _WORK = "/work"
 _NOT_FOUND = 127
 _SAID_BYTES = 1500
+#: Bytes; a disk with less of them free is full.
+_ROOM = 1 << 16
 #: For how long the names of all nodes are looked up before the command begins, and how often.
 _DNS_SECONDS, _DNS_PAUSE = 5.0, 0.1
 _DEFAULTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD)
@@ -70,6 +73,8 @@ class Supervisor:
             self.verdict = "oom"
             gib = self.task["memory"] / 1024**3 if self.task["memory"] else 0
             self.message = f"It needed more memory than its limit of {gib:g} GiB."
+        if self.code and self.verdict is None:
+            self.message = no_room(self.task["places"])
         self._report()
         return 1 if self.code is None else self.code
 
@@ -204,6 +209,21 @@ class Supervisor:
         new = places.ENDED.with_suffix(".new")
         new.write_bytes(text)
         new.replace(places.ENDED)
+
+
+def no_room(folders: list[str]) -> str:
+    """A sentence about those of some folders whose disk is full; empty when none is."""
+    full = [folder for folder in folders if _free(folder) < _ROOM]
+    return f"There is no room left in {', '.join(full)}." if full else ""
+
+
+def _free(folder: str) -> float:
+    """The free bytes of a folder's disk; without end where nobody counts them."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return math.inf
+    return found.f_bavail * found.f_frsize if found.f_blocks else math.inf
 
 
 def _said_to_begin() -> bool:
