@@ -172,7 +172,7 @@ async def test_a_quota_that_is_used_up_is_told_and_waited_for(place: KubernetesP
 
 async def test_what_never_fits_into_a_quota_ends_with_what_to_do(place: KubernetesPlace) -> None:
     task = shell("true", resources=Resources(cpus=2, memory_bytes=64 << 20))
-    async with quota(place, **{"limits.cpu": "1", "limits.memory": "10Gi"}):
+    async with quota(place, **{"requests.cpu": "1", "requests.memory": "10Gi"}):
         await place.runner.start(task)
         status = await Watcher(place).until_ended(task)
     assert status.verdict == "start"

@@ -26,6 +26,7 @@ FORBIDDEN = 'Error creating: pods "task-j1-" is forbidden: '
             "maximum memory usage per Container is 1Gi, but limit is 4Gi",
             True, "The limits of the namespace do not allow it",
         ),
+        ("failed quota: tight: must specify limits.cpu for: commit", True, "LimitRange"),
         ('violates PodSecurity "restricted:latest"', True, "Pod Security level"),
         ('serviceaccount "nobody" not found', False, "does not make its pod yet"),
     ],

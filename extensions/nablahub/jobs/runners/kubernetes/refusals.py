@@ -42,6 +42,12 @@ def refusal(said: str) -> Refusal:
             f"The limits of the namespace do not allow it: {short}. Choose another instance type."
         )
         return Refusal(words, never=True)
+    if "must specify" in said:
+        words = (
+            f"A quota of the namespace wants to know more of its pod: {short}. "
+            "Tell an administrator: a LimitRange gives what is missing a default."
+        )
+        return Refusal(words, never=True)
     if "violates PodSecurity" in said:
         words = (
             f"The namespace does not admit its pod: {short}. "
