@@ -59,6 +59,7 @@ test-slow: .build/lab.done ## Run the long soaks
 	@$(PYTHON) -m pytest -m slow --ignore=tests/cluster $(ARGS)
 
 test-cluster: .build/lab.done images ## Run the tests on the Kubernetes that KUBECONFIG names
+	@tools/build-images tests/cluster/postgres
 	@$(PYTHON) -m pytest -m 'not slow' tests/cluster tests/helm $(ARGS)
 
 images: wheel ## Build the container images (tools/build-images says how they are named and loaded)

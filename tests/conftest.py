@@ -7,10 +7,18 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import hub as support
+from tests.support.s3 import SeaweedFS, seaweedfs
 
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[support.RunningHub]:
     """The real hub, Traefik and service with the users alice, bob and carol; once per run."""
     with support.running(tmp_path_factory.mktemp("hub") / "its state") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[SeaweedFS]:
+    """A real S3; once per run. Tests take buckets of their own."""
+    with seaweedfs() as running:
         yield running

@@ -6,7 +6,7 @@ from traitlets.config import Config
 
 from nablahub.core.errors import NablaError
 from nablahub_hub import adding
-from nablahub_hub.scopes import roles
+from nablahub_hub.scopes import SERVICE, roles
 from nablahub_hub.settings import NablaHub
 
 
@@ -18,7 +18,10 @@ class NoServiceToken(NablaError):
 
 
 def install(c: Config, settings: NablaHub) -> None:
-    """Add the service, its pages, scopes and roles; addresses, proxy, sign-in and spawner stay.
+    """Add the service, its pages, scopes and roles; addresses, proxy and sign-in stay.
+
+    The spawner stays as well unless ``c.NablaHub.spawner`` is ``kubernetes``: servers are then pods
+    of instance types.
 
     Raises
     ------
@@ -38,3 +41,18 @@ def install(c: Config, settings: NablaHub) -> None:
         services.append(adding.culler_entry(settings, {}))
     adding.extend(hub, "services", services)
     adding.add_roles(hub, roles(None, culler=settings.idle_culler, supervised=False))
+    if settings.spawner == "kubernetes" and settings.sandboxed_servers:
+        _spawner(c, settings)
+
+
+def _spawner(c: Config, settings: NablaHub) -> None:
+    # Only here: its libraries are an extra, and slow to import.
+    from nablahub_spawner.kubernetes.spawner import NablaKubeSpawner
+
+    state = settings.state.make()
+    spawner = c.NablaSpawner
+    spawner.state_dir = str(state.root)
+    spawner.service_url = f"{settings.service_url}/services/{SERVICE}"
+    spawner.default_instance_type = settings.default_instance_type
+    spawner.instance_types_file = settings.instance_types_file or str(state.instance_types)
+    c.JupyterHub.spawner_class = NablaKubeSpawner

@@ -58,7 +58,8 @@ def install(c: Config) -> NablaHub:
         next_free=False,
         ours=lambda _port: True,  # they are taken when they are bound, not here
         say=_ignore,
-        service=(settings.service_host, settings.service_port),
+        hub_host=settings.hub_address,
+        service=(settings.service_address, settings.service_port),
     )
     write_service_settings(state, local, settings)
     _hub(c, settings, state, local)
@@ -153,8 +154,10 @@ def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig)
         from nablahub_spawner.kubernetes.spawner import NablaKubeSpawner
 
         c.JupyterHub.spawner_class = NablaKubeSpawner
+        if settings.advertise and "namespace" not in c.NablaKubeSpawner:
+            c.NablaKubeSpawner.namespace = settings.cluster.namespace
         if settings.runner == "kubernetes":
-            _share_storage(c, settings.for_service(local).kubernetes)
+            _share_storage(c, settings.cluster)
         return
     c.JupyterHub.spawner_class = SandboxedSpawner
     c.SandboxedSpawner.environments_dir = settings.environments_dir

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from traitlets import (
     Bool,
     Enum,
@@ -22,14 +22,21 @@ from traitlets import (
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import LazyConfigValue
 
+from nablahub.core.engines import BadDatabase, parse
 from nablahub.core.errors import NablaError
 from nablahub.core.instances import DEFAULT_INSTANCE
-from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.core.kubernetes import KubernetesSettings, beside
 from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir, default_state_dir
-from nablahub_hub.local.config import LocalConfig
+from nablahub.core.storesettings import ObjectStoreSettings
+from nablahub_hub.local.config import HOST, LocalConfig
 from nablahub_hub.traits import of_service
 
+#: Settings that are dictionaries, and what each may hold.
+MODELS: dict[str, type[BaseModel]] = {
+    "kubernetes": KubernetesSettings,
+    "object_store": ObjectStoreSettings,
+}
 #: What `nablahub up` says to this process by its flags; it wins over every configuration file.
 _FLAGS: dict[str, Any] = {}
 
@@ -95,8 +102,18 @@ class NablaHub(Configurable):
         """
     ).tag(config=True)
 
+    advertise = Unicode(
+        help="""
+        IPv4 address of this machine at which a cluster's pods reach it. Hub and service then listen
+        there and nowhere else, and before ``nablahub up`` starts anything it checks that both sides
+        reach each other. ``nablahub up --advertise`` wins over it. Empty: hub and service are for
+        this machine only.
+        """
+    ).tag(config=True)
+
     service_host = of_service("service_host")
     service_port = of_service("service_port")
+    metrics_port = of_service("metrics_port")
 
     service = Enum(
         ["managed", "external"],
@@ -151,7 +168,13 @@ class NablaHub(Configurable):
     kubernetes = of_service("kubernetes")
     unsandboxed = of_service("unsandboxed")
     environments_dir = of_service("environments_dir")
+    database_url = of_service("database_url")
+    database_password_file = of_service("database_password_file")
+    migrate_at_start = of_service("migrate_at_start")
     proxy_token_file = of_service("proxy_token_file")
+    object_store = of_service("object_store")
+    allow_private_addresses = of_service("allow_private_addresses")
+    routes_config_map = of_service("routes_config_map")
     dataset_quota_bytes = of_service("dataset_quota_bytes")
     max_upload_bytes = of_service("max_upload_bytes")
     max_body_bytes = of_service("max_body_bytes")
@@ -235,7 +258,21 @@ class NablaHub(Configurable):
                 f"not {proposal['value']!r}"
             ) from error
 
-    @validate("environments_dir", "instance_types_file")
+    @validate("advertise")
+    def _check_advertise(self, proposal: Any) -> str:
+        value = str(proposal["value"])
+        try:
+            known = IPv4Address(value) if value else None
+        except AddressValueError:
+            known = IPv4Address(0)
+        if known is not None and (known.is_loopback or known.is_unspecified):
+            raise TraitError(
+                "The 'advertise' trait of a NablaHub instance is an IPv4 address of this machine "
+                f"that pods reach, not {value!r}"
+            )
+        return value
+
+    @validate("environments_dir", "instance_types_file", "database_password_file")
     def _check_path(self, proposal: Any) -> str:
         if not proposal["value"]:
             return ""
@@ -247,16 +284,29 @@ class NablaHub(Configurable):
             )
         return str(path)
 
-    @validate("kubernetes")
-    def _check_kubernetes(self, proposal: Any) -> Any:
+    @validate("database_url")
+    def _check_database_url(self, proposal: Any) -> str:
+        if proposal["value"]:
+            try:
+                parse(str(proposal["value"]))
+            except BadDatabase as error:
+                raise TraitError(
+                    f"The 'database_url' trait of a NablaHub instance cannot be used: {error}"
+                ) from error
+        return str(proposal["value"])
+
+    @validate("kubernetes", "object_store")
+    def _check_fields(self, proposal: Any) -> Any:
+        name = proposal["trait"].name
+        model: type[BaseModel] = MODELS[name]
         try:
-            KubernetesSettings.model_validate(dict(proposal["value"]))
+            model.model_validate(dict(proposal["value"]))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise TraitError(
-                "The 'kubernetes' trait of a NablaHub instance has something wrong at "
-                f"{where!r}: {first['msg']}"
+                f"The '{name}' trait of a NablaHub instance has something wrong"
+                f"{f' at {where!r}' if where else ''}: {first['msg']}"
             ) from error
         return proposal["value"]
 
@@ -264,6 +314,22 @@ class NablaHub(Configurable):
     def state(self) -> StateDir:
         """The state directory."""
         return StateDir(Path(self.state_dir).expanduser().absolute())
+
+    @property
+    def hub_address(self) -> str:
+        """Where the hub listens."""
+        return self.advertise or HOST
+
+    @property
+    def service_address(self) -> str:
+        """Where the service listens: what was set for it alone comes first."""
+        return self.advertise if self.service_host == HOST and self.advertise else self.service_host
+
+    @property
+    def cluster(self) -> KubernetesSettings:
+        """How jobs run on a cluster; from beside it, as kubectl would find it."""
+        given = dict(self.kubernetes)
+        return beside(given) if self.advertise else KubernetesSettings.model_validate(given)
 
     def public(self, local: LocalConfig) -> str:
         """Return what people type, given the ports of this machine."""
@@ -277,12 +343,16 @@ class NablaHub(Configurable):
                 **same,
                 "environments_dir": self.environments_dir or None,
                 "instance_types_file": self.instance_types_file or None,
+                "database_password_file": self.database_password_file or None,
                 "proxy_token_file": self.proxy_token_file or None,
+                "routes_config_map": self.routes_config_map or None,
                 "state_dir": self.state.root,
                 "public_url": self.public(local),
                 "proxy_url": local.proxy_url if self.proxy == "traefik" else "",
                 "hub_api_url": f"{local.hub_url}/hub/api",
+                "service_host": local.service_host,
                 "service_port": local.service_port,
+                "kubernetes": self.cluster,
             }
         )
 

@@ -3,7 +3,9 @@
 ``python -m tests.benchmarks.cluster [--json] [--quick]`` needs a KUBECONFIG and our images where
 its nodes find them (``make images``). Row "spawn to ready": from the request for a server to the
 hub's event that it is ready, in turns with a hub whose spawner is KubeSpawner itself, with the same
-image, claim and resources.
+image, claim and resources. Where the cluster has nodes simulated by kwok (labelled ``type=kwok``,
+with the taint ``kwok.x-k8s.io/node``), more rows tell how 200 notebooks and 2,000 queued jobs do
+there; `--scale` runs these alone.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from time import perf_counter
 from typing import Any
 
 from tests.benchmarks.report import Row, print_report
+from tests.benchmarks.scale import scale, simulated_nodes
 from tests.cluster.conftest import NO_CLUSTER, namespace
 from tests.cluster.hubs import kube_hub
 from tests.cluster.target import Cluster
@@ -65,6 +68,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--scale", action="store_true", help="the rows of scale only")
+    words = ("NOTEBOOKS", "JOBS")
+    parser.add_argument("--many", type=int, nargs=2, metavar=words, help="so many of each")
     given: Any = parser.parse_args()
     kubeconfig = Path(os.environ.get("KUBECONFIG", ""))
     if not kubeconfig.is_file():
@@ -73,8 +79,17 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="nablahub-bench-") as name,
         namespace(kubeconfig) as cluster,
     ):
-        row = spawns(cluster, Path(name), 3 if given.quick else 9)
-        print_report([row], as_json=given.json)
+        folder = Path(name)
+        rows = [] if given.scale else [spawns(cluster, folder, 3 if given.quick else 9)]
+        nodes = simulated_nodes(cluster)
+        if nodes:
+            (folder / "scale").mkdir()
+            many = given.many or ((20, 200) if given.quick else (200, 2000))
+            print(f"{nodes} simulated nodes, {many[0]} notebooks, {many[1]} jobs", file=sys.stderr)
+            rows += scale(cluster, folder / "scale", *many)
+        else:
+            print("no simulated nodes (type=kwok): the rows of scale are left out", file=sys.stderr)
+        print_report(rows, as_json=given.json)
 
 
 if __name__ == "__main__":

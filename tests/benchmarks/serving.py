@@ -222,7 +222,7 @@ def measure(folder: Path, rounds: int, count: int) -> list[Row]:
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(ModelServer(model, keys)).ready()
         host, port = server.address
-        write(dynamic / "deployments.yaml", build([Route("u", Backend(1, (f"{host}:{port}",)))]))
+        write(dynamic / "deployments.yaml", build([Route("u", (Backend(1, (f"{host}:{port}",)),))]))
         entry = int(stack.enter_context(traefik(dynamic, folder)).rpartition(":")[2])
         hand, peer = (
             stack.enter_context(by_hand(model, folder)),

@@ -37,6 +37,64 @@ c.NablaKubeSpawner.consecutive_failure_limit = 3
 """
 
 
+PODS = """
+c = get_config()
+c.NablaHub.kubernetes = {kubernetes!r}
+c.NablaHub.instance_types_file = {types!r}
+"""
+SERVERS = """
+c.NablaKubeSpawner.image = {image!r}
+c.NablaKubeSpawner.image_pull_policy = "Never"
+c.NablaKubeSpawner.cpu_request_share = 0.05
+c.NablaKubeSpawner.storage_capacity = "64Mi"
+c.NablaKubeSpawner.team_storage_capacity = "64Mi"
+c.NablaKubeSpawner.team_storage_access_modes = ["ReadWriteOnce"]
+c.NablaKubeSpawner.consecutive_failure_limit = 0
+"""
+
+
+@contextmanager
+def cluster_hub(
+    cluster: Cluster,
+    folder: Path,
+    *,
+    kubeconfig: Path | None = None,
+    types: dict[str, object] | None = None,
+    more: str = "",
+    **settings: object,
+) -> Iterator[RunningHub]:
+    """`nablahub up --runner kubernetes` for several users: its servers and its jobs are pods.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        Where; the namespace is this run's.
+    folder : pathlib.Path
+        For its state and its configuration.
+    kubeconfig : pathlib.Path or None
+        By which it reaches the cluster, when not by the tests' own.
+    types : dict or None
+        Instance types, beside those of the catalogue.
+    more : str
+        The end of its ``jupyterhub_config.py``.
+    settings : JSON
+        More of ``c.NablaHub.kubernetes``.
+    """
+    kinds, config = folder / "instance-types.yaml", folder / "jupyterhub_config.py"
+    kinds.write_text(json.dumps({"types": types or {}}))  # which is YAML as well
+    kubernetes = {
+        "kubeconfig": str(kubeconfig or cluster.kubeconfig), "namespace": cluster.namespace,
+        "image": cluster.image("runner"), "pull_policy": "Never", "cpu_request": 0.05,
+        "storage_size": "64Mi", "volume_size": "64Mi", **settings,
+    }  # fmt: skip
+    head = PODS.format(kubernetes=kubernetes, types=str(kinds))
+    tail = SERVERS.format(image=cluster.image("notebook"))
+    config.write_text(head + support.CONFIG.read_text() + tail + more)
+    words = ("--runner", "kubernetes", "--advertise", address_for_pods(cluster))
+    with support.running(folder / "state", config, *words) as hub:
+        yield hub
+
+
 def address_for_pods(cluster: Cluster) -> str:
     """Return the address of this machine that the cluster, and so its pods, can call."""
 

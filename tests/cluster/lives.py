@@ -18,7 +18,7 @@ from tests.cluster.helper import own_address
 from tests.cluster.target import Cluster
 from tests.support.service import RunningService
 
-BELOW = ("teams", "projects", "datasets", "models", "jobs")
+BELOW = ("teams", "projects", "storage", "datasets", "models", "jobs")
 EXTENSIONS = [extension for extension in discover() if extension.name in BELOW]
 
 KINDS = ("Job", "Secret")

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.cluster.target import Cluster
 from tests.helm.charts import helm, write
+from tests.support.waiting import until
 
 NAME = "nablahub"
 #: Long enough for images that have to be loaded first.
@@ -93,13 +94,18 @@ class Release:
         return f"http://{found['spec']['clusterIP']}:{found['spec']['ports'][0]['port']}"
 
     def ask(
-        self, path: str, *, method: str = "GET", token: str = "", body: Any = None
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        token: str = "",
+        body: Any = None,
+        pod: str = "deployment/nablahub-service",
     ) -> tuple[int, Any]:
         """Send a request to the public entry from a pod of the release; return status and JSON."""
         asked = {"path": path, "method": method, "token": token, "body": body}
         out = self.kubectl(
-            "exec", "-i", "deployment/nablahub-service", "--", "python", "-c", ASK,
-            given=json.dumps(asked),
+            "exec", "-i", pod, "--", "python3", "-c", ASK, given=json.dumps(asked)
         )  # fmt: skip
         status, text = json.loads(out)
         with contextlib.suppress(ValueError):
@@ -108,10 +114,14 @@ class Release:
 
     def token_of(self, user: str) -> str:
         """Make a user, if there is none, and a token of theirs."""
-        self.ask(f"/hub/api/users/{user}", method="POST", token=self.admin_token)
-        status, made = self.ask(
-            f"/hub/api/users/{user}/tokens", method="POST", token=self.admin_token, body={}
-        )
+        path = f"/hub/api/users/{user}"
+
+        def known() -> bool:
+            # A hub that is ready may not have its route yet.
+            return self.ask(path, method="POST", token=self.admin_token)[0] in (201, 409)
+
+        until(known, f"the hub knows {user}", seconds=60)
+        status, made = self.ask(f"{path}/tokens", method="POST", token=self.admin_token, body={})
         assert status == 201, made
         return str(made["token"])
 
@@ -159,6 +169,7 @@ def images(cluster: Cluster) -> dict[str, Any]:
     return {
         "jobs": {
             "image": split(cluster.image("runner")),
+            "images": {"serving": cluster.image("serving")},
             # Nodes of tests are small.
             "cpuRequest": 0.1,
             "storage": {"teamSize": "1Gi"},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tests.cluster.releases import NAME, Release, images, installed
 from tests.cluster.target import Cluster
 from tests.helm.charts import assemble
 from tests.support.waiting import until
+from tests.unit.serving import graphs
 
 API = "/services/nablahub/api/v1"
 
@@ -54,7 +57,7 @@ ROUTE = """
 from pathlib import Path
 from nablahub.core.state import StateDir
 from nablahub.deployments.routes import Backend, Route, build, write
-route = Route("d1", main=Backend(7, ("nablahub-service:8000",)))
+route = Route("d1", main=(Backend(7, ("nablahub-service:8000",)),))
 write(StateDir(Path("/srv/nablahub/state")).deployments_routes, build([route]))
 """
 
@@ -67,6 +70,73 @@ def test_traefik_fetches_the_routes_of_deployments(release: Release) -> None:
     release.kubectl(*python, ROUTE)
     until(lambda: release.ask(path)[0] == 200, "Traefik takes up the route")
     assert release.ask(path)[1]["status"] == "ok"
+
+
+#: In the service's pod: a model of one file, deployed, with a key; the file comes as text.
+DEPLOY = """
+import base64, json, sys, tempfile
+from pathlib import Path
+from nablahub.client import Hub
+from nablahub.core.transport import Transport
+asked = json.load(sys.stdin)
+hub = Hub(Transport("http://nablahub-traefik/services/nablahub", asked["token"]))
+project = hub.projects.create("flowers").id
+folder = Path(tempfile.mkdtemp())
+(folder / "model.onnx").write_bytes(base64.b64decode(asked["model"]))
+hub.datasets.create("iris-model", project=project)
+version = hub.datasets.upload("iris-model", folder)
+hub.models.create("iris", project=project)
+hub.models.add_version("iris", version.ref, format="ONNX")
+made = hub.deployments.create(project, {"name": "iris", "model": "iris", "instance_type": "C3"})
+found = hub.deployments.wait(made.id, seconds=240)
+key = hub.deployments.create_key(found.id, "test").key
+print(json.dumps({"id": found.id, "state": found.state, "message": found.message, "key": key}))
+"""
+ROW = {"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [1.0, 2.0, 3.0, 4.0]}
+
+
+def test_a_model_is_served_and_goes_on_without_the_service(
+    release: Release, tmp_path: Path
+) -> None:
+    model = base64.b64encode(graphs.classifier(tmp_path / "model.onnx").read_bytes()).decode()
+    token = release.token_of("erin")
+    said = release.kubectl(
+        "exec", "-i", "deployment/nablahub-service", "--", "python", "-c", DEPLOY,
+        given=json.dumps({"token": token, "model": model}),
+    )  # fmt: skip
+    made = json.loads(said)
+    assert made["state"] == "Running", made
+    (pod,) = release.kubectl("get", "pod", "-l", "nablahub.org/server", "-o", "name").split()
+
+    def answered() -> bool:
+        path = f"/deployments/{made['id']}/v2/models/iris/infer"
+        status, answer = release.ask(
+            path, method="POST", token=made["key"], body={"inputs": [ROW]}, pod=pod
+        )
+        return status == 200 and answer["model_name"] == "iris"
+
+    until(answered, "it answers", pause=0.2)
+
+    def kept() -> bool:
+        routes = release.kubectl("get", "configmap", "nablahub-routes", "-o", "json")
+        return made["id"] in json.loads(routes)["data"]["deployments.yaml"]
+
+    until(kept, "its route is kept", pause=0.2)
+    # An upgrade leaves what the service keeps there.
+    release.upgrade(service={"settings": {"event_retention": 4321}})
+    assert kept()
+    # A Traefik that starts while there is no service to be asked.
+    release.kubectl("scale", "deployment/nablahub-service", "--replicas=0")
+    release.kubectl("rollout", "restart", "deployment/nablahub-traefik")
+    release.kubectl("rollout", "status", "deployment/nablahub-traefik", "--timeout=120s")
+    until(answered, "it answers by the kept route", pause=0.2)
+    release.kubectl("scale", "deployment/nablahub-service", "--replicas=1")
+    release.kubectl("rollout", "status", "deployment/nablahub-service", "--timeout=120s")
+    path = f"{API}/deployments/{made['id']}"
+    until(lambda: release.ask(path, token=token)[1]["state"] == "Running", "it is known again")
+    assert release.ask(path, method="DELETE", token=token)[0] == 204
+    left = ("get", "deployment,hpa,service,secret,pod", "-l", "component=job", "-o", "name")
+    until(lambda: not release.kubectl(*left), "nothing of it is left", pause=0.2)
 
 
 def test_routes_are_for_the_proxy(release: Release) -> None:

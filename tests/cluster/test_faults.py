@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from kubernetes_asyncio import client
 
-from nablahub.jobs.runners.contract import Resources, TaskName
-from nablahub.jobs.runners.kubernetes.names import object_name
+from nablahub.jobs.runners.contract import Mount, Placement, Resources, TaskName, Toleration
+from nablahub.jobs.runners.kubernetes.names import object_name, selector
+from tests.cluster.nodes import SILENT, pretend_it_runs, silent_node, small_class, small_disk
 from tests.cluster.places import KubernetesPlace
 from tests.cluster.target import Cluster
 from tests.contract.places import Watcher
@@ -193,6 +194,36 @@ async def test_more_on_the_disk_than_it_may_is_told(cluster: Cluster, tmp_path: 
         await place.close()
 
 
+async def test_a_node_that_stops_answering(cluster: Cluster, tmp_path: Path) -> None:
+    place = await changed(cluster, tmp_path, stuck_seconds=4)
+    try:
+        async with silent_node(cluster) as name:
+            silent = "node.kubernetes.io/unreachable"
+            placement = Placement(
+                node_selector={SILENT: name},
+                tolerations=(
+                    Toleration(key=SILENT, operator="Exists"),
+                    Toleration(key=silent, operator="Exists", effect="NoExecute", seconds=3),
+                ),
+            )
+            task = shell("sleep 600", placement=placement)
+            await place.runner.start(task)
+            pod = await place.pod(ONE)
+            await pretend_it_runs(cluster, pod["metadata"]["name"])
+            heard = asyncio.Event()
+            place.runner.listen(lambda _: heard.set())
+            while "Its node does not answer" not in (await place.runner.look(task)).message:
+                await heard.wait()
+                heard.clear()
+            # Nobody there ends it; after a while it is taken out without being asked.
+            status = await Watcher(place).until_ended(task)
+            assert status.verdict == "lost"
+            assert "its node was tainted, as when it stops answering" in status.message
+            assert (await place.api.list("Pod", selector(place.settings.hub)))[0] == []
+    finally:
+        await place.close()
+
+
 async def test_a_pod_deleted_by_hand_is_lost(place: KubernetesPlace) -> None:
     task = shell("echo run; sleep 600", grace_seconds=0.5)
     await place.runner.start(task)
@@ -202,3 +233,23 @@ async def test_a_pod_deleted_by_hand_is_lost(place: KubernetesPlace) -> None:
     status = await Watcher(place).until_ended(task)
     assert (status.verdict, status.exit_code) == ("lost", None)
     assert "its pod was deleted" in status.message
+
+
+async def test_a_full_volume_is_told_by_the_command_itself(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with small_disk(1) as folder:
+        async with small_class(cluster, folder) as name:
+            place = await changed(cluster, tmp_path, storage_class=name)
+            try:
+                mount = Mount(path="/full", kind="volume", ref="full", mode="rw")
+                task = shell("echo kept > /full/first; head -c 2m /dev/zero > /full/second",
+                             mounts=(mount,))  # fmt: skip
+                await place.runner.start(task)
+                status = await Watcher(place).until_ended(task)
+                assert (status.verdict, status.exit_code) == ("code", 1)
+                assert "No space left on device" in await log(place)
+                assert "No space left on device" in status.last_words
+                assert (folder / "first").read_text() == "kept\n"
+            finally:
+                await place.close()

@@ -1,4 +1,4 @@
-"""The whole release with the real zero-to-jupyterhub: sign in, get a server, speak to the service.
+"""The whole release with the real zero-to-jupyterhub: sign in, get a server, run the showcase.
 
 ``NABLAHUB_Z2JH_CHART`` names the folder of that chart (``jupyterhub/`` in its repository). Where
 the cluster cannot pull its image of configurable-http-proxy, ``NABLAHUB_Z2JH_PROXY_IMAGE`` names
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,25 @@ pytestmark = pytest.mark.z2jh
 
 API = "/services/nablahub/api/v1"
 PASSWORD = "of the tests"
+#: What people type, in this test: the public entry as the cluster's own name service knows it.
+ENTRY = "http://nablahub-traefik"
+#: The Python of JupyterLab in our notebook image.
+PYTHON = "/opt/nablahub/server/bin/python"
 #: What the chart would pull and the test has no need of; no node is one that it may change.
 WITHOUT: dict[str, Any] = {
     "prePuller": {"hook": {"enabled": False}, "continuous": {"enabled": False}},
     "scheduling": {"userScheduler": {"enabled": False}, "userPlaceholder": {"enabled": False}},
     "singleuser": {"cloudMetadata": {"blockWithIptables": False}},
 }
+
+
+#: Nodes of tests are small, and their storage is one node's.
+SMALL = """
+c.NablaKubeSpawner.cpu_request_share = 0.05
+c.NablaKubeSpawner.storage_capacity = "64Mi"
+c.NablaKubeSpawner.team_storage_capacity = "64Mi"
+c.NablaKubeSpawner.team_storage_access_modes = ["ReadWriteOnce"]
+"""
 
 
 def values(cluster: Cluster) -> dict[str, Any]:
@@ -40,14 +54,10 @@ def values(cluster: Cluster) -> dict[str, Any]:
                 "JupyterHub": {"authenticator_class": "dummy"},
                 "DummyAuthenticator": {"password": PASSWORD},
                 "Authenticator": {"allow_all": True},
-            }
+            },
+            "extraConfig": {"60-tests": SMALL},
         },
-        "singleuser": {
-            "image": split(cluster.image("notebook")),
-            "cmd": None,
-            "memory": {"guarantee": "256M"},
-            "storage": {"capacity": "1Gi"},
-        },
+        "singleuser": {"image": split(cluster.image("notebook"))},
     }
     proxy = os.environ.get("NABLAHUB_Z2JH_PROXY_IMAGE")
     if proxy:
@@ -62,7 +72,7 @@ def release(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
         pytest.skip("no zero-to-jupyterhub: NABLAHUB_Z2JH_CHART names no folder")
     folder = tmp_path_factory.mktemp("release")
     chart = assemble(folder, Path(given))
-    ours = {"service": {"storage": {"size": "1Gi"}}, **images(cluster)}
+    ours = {"publicUrl": ENTRY, "service": {"storage": {"size": "1Gi"}}, **images(cluster)}
     ours["jupyterhub"] = {"hub": ours["jupyterhub"]["hub"]}
     with installed(cluster, chart, merged(ours, values(cluster)), folder) as found:
         yield found
@@ -97,22 +107,27 @@ def test_a_person_signs_in_through_the_public_entry(release: Release) -> None:
     assert "jupyterhub-session-id" in cookies
 
 
-#: In the user's own server: the client, with what the server's environment says.
-FROM_SERVER = """
-import json, os, urllib.request
-url = os.environ["NABLAHUB_URL"] + "/api/v1/projects"
-headers = {"Authorization": "Bearer " + os.environ["JUPYTERHUB_API_TOKEN"],
-           "Content-Type": "application/json"}
-body = json.dumps({"name": "from-a-server"}).encode()
-with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
-    print(answer.read().decode())
-"""
+@dataclass
+class Server:
+    """The single-user server of a user who began from nothing."""
+
+    release: Release
+    token: str
+    pod: str
+
+    def python(self, code: str) -> Any:
+        """Run Python where the server runs, and return the JSON that it prints last."""
+        said = self.release.kubectl("exec", self.pod, "--", PYTHON, "-c", code)
+        return json.loads(said.splitlines()[-1])
 
 
-def test_a_server_starts_and_reaches_the_service(release: Release) -> None:
+@pytest.fixture(scope="module")
+def server(release: Release) -> Server:
     token = release.token_of("erin")
     users = "/hub/api/users/erin"
-    status, said = release.ask(f"{users}/server", method="POST", token=release.admin_token)
+    status, said = release.ask(
+        f"{users}/server", method="POST", token=release.admin_token, body={"instance_type": "C3"}
+    )
     assert status in (201, 202), said
 
     def ready() -> bool:
@@ -120,13 +135,75 @@ def test_a_server_starts_and_reaches_the_service(release: Release) -> None:
         return bool(user["servers"].get("", {}).get("ready"))
 
     until(ready, "the server is ready", seconds=240)
-    assert release.ask("/user/erin/api/status", token=token)[0] == 200
-
     pod = release.kubectl(
         "get", "pod", "-l", "app.kubernetes.io/component=singleuser-server", "-o", "name"
     ).strip()
-    made = json.loads(release.kubectl("exec", pod, "--", "python3", "-c", FROM_SERVER))
-    assert made["name"] == "from-a-server"
-    mine = release.ask(f"{API}/projects", token=token)[1]["items"]
+    return Server(release, token, pod)
+
+
+#: In the user's own server: the client, with what the server's environment says.
+FROM_SERVER = """
+import json, os
+import nablahub
+made = nablahub.connect().projects.create("from-a-server")
+storage = os.path.ismount("/storage")
+print(json.dumps({"id": made.id, "name": made.name, "storage": storage}))
+"""
+
+
+def test_a_server_starts_and_reaches_the_service(release: Release, server: Server) -> None:
+    assert release.ask("/user/erin/api/status", token=server.token)[0] == 200
+    made = server.python(FROM_SERVER)
+    assert (made["name"], made["storage"]) == ("from-a-server", True)
+    mine = release.ask(f"{API}/projects", token=server.token)[1]["items"]
     assert [project["id"] for project in mine] == [made["id"]]
     assert release.ask(f"{API}/projects", token=release.token_of("frank"))[1]["items"] == []
+
+
+def test_the_server_is_of_the_instance_type_that_was_chosen(
+    release: Release, server: Server
+) -> None:
+    pod = json.loads(release.kubectl("get", server.pod, "-o", "json"))
+    (container,) = pod["spec"]["containers"]
+    limits = container["resources"]["limits"]
+    assert (limits["cpu"], pod["spec"]["automountServiceAccountToken"]) == ("2", False)
+    assert container["image"] == release.cluster.image("notebook")
+
+
+#: The showcase, by the client alone, as its user would.
+SHOWCASE = """
+import json, tempfile
+from pathlib import Path
+import nablahub
+from nablahub import showcase
+hub = nablahub.connect()
+project = hub.projects.ensure(showcase.PROJECT).id
+dataset = hub.datasets.ensure(showcase.DATASET, project=project)
+with tempfile.TemporaryDirectory() as folder:
+    showcase.write_dataset(Path(folder), Path("/opt/nablahub/environments/default"))
+    hub.datasets.upload(dataset.id, Path(folder))
+made = hub.workflows.apply(
+    project, showcase.workflow_yaml(), files=showcase.workflow_files(), name=showcase.WORKFLOW
+)
+run = hub.workflows.wait(hub.workflows.start(made.id))
+jobs = {job.name: [job.state, job.message] for job in run.jobs}
+model = next((o.ref for o in run.outputs.values() if o.kind == "model"), None)
+found = {"state": run.state, "message": run.message, "jobs": jobs, "model": model}
+if model is not None:
+    spec = {"name": showcase.DEPLOYMENT, "model": model, "sample": showcase.sample()}
+    served = hub.deployments.wait(hub.deployments.apply(project, spec).id)
+    found |= {"served": served.state, "said": served.message, "endpoint": served.endpoint}
+if found.get("served") == "Running":
+    key = hub.deployments.create_key(served.id, "test").key
+    answer = hub.deployments.predict(served, key, showcase.sample())
+    found["labels"] = {o["name"]: o["data"] for o in answer["outputs"]}["label"]
+print(json.dumps(found))
+"""
+
+
+def test_the_showcase_goes_from_data_to_a_prediction(server: Server) -> None:
+    found = server.python(SHOWCASE)
+    assert found["state"] == "Succeeded", found
+    assert found["served"] == "Running", found
+    assert found["endpoint"].startswith(f"{ENTRY}/deployments/")
+    assert found["labels"] == [0]

@@ -361,6 +361,8 @@ async def test_a_server_is_ready_when_it_answers_its_probe(place: Place, marker:
     watcher = Watcher(place)
     status = await watcher.until_ready(task)
     assert status.address is not None
+    await place.runner.scale(task)  # It is as many as it is to be: nothing happens.
+    assert (await place.runner.look(task)).servers == 1
     async with httpx.AsyncClient() as client:
         assert (await client.get(f"{status.address}/ok")).text == "hello"
     await place.restart()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,7 @@ from nablahub.datasets.api import DatasetsAPI
 from nablahub.datasets.packs import SMALL
 from tests.dvc.repository import Repository, export
 from tests.support.service import RunningService
+from tests.support.stores import stored
 from tests.unit.datasets.builders import entry, read, write
 
 FILES = {
@@ -27,9 +29,10 @@ def test_dvc_pull_gets_every_byte(service: RunningService, tmp_path: Path) -> No
     api = DatasetsAPI(service.transport())
     dataset = api.create("dvc data").id
     api.upload(dataset, write(tmp_path / "tree", FILES))
-    loose = [p for p in (service.state.objects).rglob("files/md5/*/*") if p.is_file()]
-    assert [p.stat().st_size for p in loose] == [len(FILES["big.bin"])]
-    assert loose[0].stat().st_size > SMALL
+    md5 = hashlib.md5(FILES["big.bin"]).hexdigest()
+    assert len(FILES["big.bin"]) > SMALL
+    [loose] = [p for p in stored(service) if "/files/md5/" in p]
+    assert loose.endswith(f"/{md5[:2]}/{md5[2:]}")
 
     repo = Repository(tmp_path / "repo")
     remote = export(service, dataset, repo)

@@ -10,6 +10,7 @@ from nablahub.datasets.api import DatasetsAPI
 from nablahub.datasets.packs import SMALL
 from tests.dvc.repository import Repository, export
 from tests.support.service import RunningService
+from tests.support.stores import collect, stored
 from tests.unit.datasets.builders import entry, read, write
 
 FILES = {f"many/{i:02}": b"%d" % i for i in range(40)} | {
@@ -40,14 +41,10 @@ def test_dvc_push_makes_a_version(service: RunningService, tmp_path: Path) -> No
     assert api.read(first.id, "a") == b"1"
 
     team = api.get(dataset).team_id
-    service.service.context.services[-1].building.collect_now(team)
-    stored = [
-        p.relative_to(service.state.objects)
-        for p in service.state.objects.rglob("*")
-        if p.is_file()
-    ]
-    assert not [p for p in stored if "parts" in p.parts]
-    assert len([p for p in stored if "files" in p.parts]) == 1
+    collect(service, team)
+    kept = stored(service)
+    assert not [p for p in kept if "/parts/" in p or "begun" in p]
+    assert len([p for p in kept if f"/{team}/files/" in p]) == 1
 
     # Another clone pulls what was pushed; pushing it once more changes nothing.
     other = Repository(tmp_path / "other")

@@ -9,9 +9,11 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from nablahub.core.engines import parse
 from nablahub.core.settings import Settings
 from nablahub.jobs.runners.kubernetes.names import labels
 from nablahub_hub import NablaHub
+from nablahub_spawner.kubernetes.spawner import NablaKubeSpawner
 from tests.helm.charts import CHART, KUBERNETES, HelmFailed, helm, load, one, ours, pods, template
 from tests.helm.charts import write as write_values
 
@@ -21,6 +23,11 @@ ODD: dict[str, Any] = {
     "publicUrl": "https://hub.example.org:8443",
     "secret": {"create": False},
     "service": {
+        "replicas": 3,
+        "database": {
+            "url": "postgresql://n@db.example.org:6432/n?sslmode=require",
+            "existingSecret": "database", "passwordKey": "word",
+        },
         "settings": {"introspection_seconds": 0.5, "max_upload_bytes": 2**45},
         "storage": {"existingClaim": "mine", "keep": False},
         "nodeSelector": {"disk": "fast"},
@@ -95,7 +102,9 @@ def test_every_object_is_valid(objects: list[dict[str, Any]]) -> None:
 
 def test_no_pod_is_root_or_holds_a_token_it_does_not_need(objects: list[dict[str, Any]]) -> None:
     found = pods(ours(objects))
-    assert set(found) == {"nablahub-service", "nablahub-traefik", "nablahub-test"}
+    assert set(found) - {"nablahub-migrations"} == {
+        "nablahub-service", "nablahub-traefik", "nablahub-test"
+    }  # fmt: skip
     for name, pod in found.items():
         # The service alone speaks to the cluster: it starts jobs.
         assert pod["automountServiceAccountToken"] is (name == "nablahub-service"), name
@@ -111,20 +120,39 @@ def test_no_pod_is_root_or_holds_a_token_it_does_not_need(objects: list[dict[str
 
 
 def test_only_the_service_has_rights_and_those_it_needs(objects: list[dict[str, Any]]) -> None:
-    roles = [o for o in ours(objects) if o["kind"].endswith("Role")]
-    assert [role["kind"] for role in roles] == ["Role"]
+    roles = {o["metadata"]["name"]: o for o in ours(objects) if o["kind"].endswith("Role")}
+    assert {role["kind"] for role in roles.values()} == {"Role"}
+    assert set(roles) == {"nablahub-service", "nablahub-routes", "nablahub-hub"}
     apart = any(o["kind"] == "NetworkPolicy" for o in ours(objects))
-    assert {
-        resource: set(rule["verbs"]) for rule in roles[0]["rules"] for resource in rule["resources"]
-    } == {
+
+    def rights(name: str) -> dict[str, set[str]]:
+        rules = roles[name]["rules"]
+        return {
+            resource: set(rule["verbs"]) for rule in rules for resource in rule["resources"]
+        }  # fmt: skip
+
+    # Beside what zero-to-jupyterhub gives its hub.
+    assert rights("nablahub-hub") == {"secrets": {"patch"}, "resourcequotas": {"list"}}
+    (subject,) = one(objects, "RoleBinding", "nablahub-hub")["subjects"]
+    assert subject["name"] == "hub"
+    assert rights("nablahub-service") == {
         **({"networkpolicies": {"create"}} if apart else {}),
-        "services": {"create"},
         "jobs": {"get", "list", "watch", "create", "delete"},
         "pods": {"list", "watch", "patch", "delete"},
         "events": {"list", "watch"},
         "secrets": {"list", "create", "delete"},
         "persistentvolumeclaims": {"get", "list", "create", "delete"},
+        "deployments": {"get", "list", "watch", "create", "patch", "delete"},
+        "services": {"get", "list", "create", "delete"},
+        "horizontalpodautoscalers": {"list", "create", "patch", "delete"},
+        "seldondeployments": {"get", "list", "watch", "create", "patch", "delete"},
     }
+    assert roles["nablahub-routes"]["rules"] == [
+        {
+            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["nablahub-routes"],
+            "verbs": ["patch"],
+        }
+    ]  # fmt: skip
     account = one(objects, "ServiceAccount", "nablahub-service")
     assert account["automountServiceAccountToken"] is False
 
@@ -153,9 +181,85 @@ def test_policies_find_the_pods_of_jobs(objects: list[dict[str, Any]]) -> None:
     assert policy["spec"]["podSelector"]["matchLabels"] == labels(hub)
 
 
-def test_the_service_is_never_there_twice(objects: list[dict[str, Any]]) -> None:
-    spec = one(objects, "Deployment", "nablahub-service")["spec"]
+def test_with_sqlite_the_service_is_never_there_twice(plain: list[dict[str, Any]]) -> None:
+    spec = one(plain, "Deployment", "nablahub-service")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    settings = settings_of(plain)
+    assert (settings.database_url, settings.migrate_at_start) == ("", True)
+
+
+def settings_of(objects: list[dict[str, Any]], name: str = "nablahub-service") -> Settings:
+    """Return what the service reads."""
+    text = one(objects, "ConfigMap", name)["data"]["settings.json"]
+    return Settings.model_validate_json(text)
+
+
+def test_with_postgresql_a_job_migrates_before_the_pods_come(odd: list[dict[str, Any]]) -> None:
+    settings = settings_of(odd)
+    assert settings == settings_of(odd, "nablahub-migrations")
+    assert parse(settings.database_url).host == "db.example.org"
+    assert settings.migrate_at_start is False
+    job = one(odd, "Job", "nablahub-migrations")
+    hooks = job["metadata"]["annotations"]
+    assert hooks["helm.sh/hook"] == "pre-install,pre-upgrade"
+    early = one(odd, "ConfigMap", "nablahub-migrations")["metadata"]["annotations"]
+    assert int(early["helm.sh/hook-weight"]) < int(hooks.get("helm.sh/hook-weight", "0"))
+    assert "--migrate" in pods([job])["nablahub-migrations"]["containers"][0]["command"]
+
+
+def test_the_password_is_read_from_your_secret_alone(odd: list[dict[str, Any]]) -> None:
+    settings = settings_of(odd)
+    for name in ("nablahub-service", "nablahub-migrations"):
+        pod = pods(odd)[name]
+        mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+        sources = next(v for v in pod["volumes"] if v["name"] == "settings")["projected"]["sources"]
+        found = {
+            f"{mounts['settings']}/{item['path']}": (s["secret"]["name"], item["key"])
+            for s in sources if "secret" in s for item in s["secret"]["items"]
+        }  # fmt: skip
+        assert found[str(settings.database_password_file)] == ("database", "word")
+
+
+def test_several_pods_are_spread_and_one_of_them_stays(odd: list[dict[str, Any]]) -> None:
+    spec = one(odd, "Deployment", "nablahub-service")["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (3, "RollingUpdate")
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    budget = one(odd, "PodDisruptionBudget", "nablahub-service")["spec"]
+    for selector in (spread["labelSelector"], budget["selector"], spec["selector"]):
+        assert selector["matchLabels"] == spec["selector"]["matchLabels"]
+    assert budget["minAvailable"] == 1
+
+
+def test_the_service_reaches_its_database_and_its_other_pods(
+    plain: list[dict[str, Any]], odd: list[dict[str, Any]]
+) -> None:
+    mine = one(odd, "Deployment", "nablahub-service")["spec"]["selector"]["matchLabels"]
+    policy = one(odd, "NetworkPolicy", "nablahub-service")["spec"]
+    peer = {"podSelector": {"matchLabels": mine}}
+    assert peer in policy["ingress"][0]["from"]
+    assert {"to": [peer], "ports": [{"port": 8000}]} in policy["egress"]
+    assert {"ports": [{"port": 6432}]} in policy["egress"]
+    without = one(plain, "NetworkPolicy", "nablahub-service")["spec"]
+    assert [rule for rule in without["egress"] if rule.get("ports") == [{"port": 6432}]] == []
+
+
+def test_prometheus_finds_the_metrics(odd: list[dict[str, Any]]) -> None:
+    for name, port in (("nablahub-service", "metrics"), ("nablahub-traefik", "internal")):
+        monitor = one(odd, "ServiceMonitor", name)
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+        service = one(odd, "Service", f"{name}-metrics")
+        wanted = monitor["spec"]["selector"]["matchLabels"]
+        assert wanted.items() <= service["metadata"]["labels"].items()
+        (endpoint,) = monitor["spec"]["endpoints"]
+        assert endpoint["port"] == service["spec"]["ports"][0]["name"] == port
+        pod = one(odd, "Deployment", name)["spec"]["template"]
+        assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+        ports = {p["name"]: p["containerPort"] for p in pod["spec"]["containers"][0]["ports"]}
+        assert ports[service["spec"]["ports"][0]["targetPort"]] == 9000
+        policy = one(odd, "NetworkPolicy", name)["spec"]
+        assert {"ports": [{"port": port}], "from": [{"namespaceSelector": {}}]} in policy["ingress"]
+    assert settings_of(odd).metrics_port == 9000
 
 
 def test_the_service_can_read_its_settings(objects: list[dict[str, Any]]) -> None:
@@ -184,8 +288,10 @@ def test_settings_of_the_hub_exist() -> None:
     code = load(CHART / "values.yaml")["jupyterhub"]["hub"]["extraConfig"]["50-nablahub"]
     set_there = [line.split("=")[0].strip() for line in code.splitlines() if " = " in line]
     assert set_there
+    known = {"NablaHub": NablaHub, "NablaKubeSpawner": NablaKubeSpawner}
     for name in set_there:
-        assert name.removeprefix("c.NablaHub.") in NablaHub.class_trait_names(config=True)
+        section, option = name.removeprefix("c.").split(".")
+        assert option in known[section].class_trait_names(config=True)
     compile(code, "50-nablahub", "exec")
 
 
@@ -214,7 +320,11 @@ def test_what_is_off_by_default_is_made_when_asked_for(
         ("Ingress", "nablahub"),
         ("PodDisruptionBudget", "nablahub-service"),
         ("PodDisruptionBudget", "nablahub-traefik"),
+        ("ConfigMap", "nablahub-migrations"),
+        ("Job", "nablahub-migrations"),
+        ("Service", "nablahub-service-metrics"),
         ("Service", "nablahub-traefik-metrics"),
+        ("ServiceMonitor", "nablahub-service"),
         ("ServiceMonitor", "nablahub-traefik"),
     }
     assert names(plain) - names(odd) == {
@@ -238,6 +348,12 @@ def test_only_traefik_is_public(production: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
+        ("service.replicas=2", "SQLite has one writer"),
+        (
+            "service.replicas=2,service.database.url=postgresql://n@db/n",
+            "put ReadWriteMany into service.storage.accessModes",
+        ),
+        ("service.database.existingSecret=x", "service.database.url no database"),
         ("jupyterhub.hub.baseUrl=/jupyter", "give it a host name of its own"),
         ("publicUrl=https://hub.example.org/", "leave out the slash"),
     ],

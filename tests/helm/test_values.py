@@ -86,7 +86,7 @@ def test_settings_of_the_service_are_its_own_with_their_defaults() -> None:
     ("option", "named"),
     [
         ("replicas=2", "replicas"),
-        ("service.replicas=2", "replicas"),
+        ("service.copies=2", "copies"),
         ("service.settings.unsandboxed=true", "unsandboxed"),
         ("traefik.image.repository=x", "repository"),
         ("traefik.service.ports=1", "ports"),
@@ -107,6 +107,8 @@ def test_an_unknown_key_is_refused_by_its_name(chart: Path, option: str, named: 
         ("publicUrl=hub.example.org", "/publicUrl"),
         ("service.settings.introspection_seconds=60", "/service/settings/introspection_seconds"),
         ("service.storage.accessModes=null", "/service/storage"),
+        ("service.database.url=postgresql://n:secret@db/n", "/service/database/url"),
+        ("service.database.url=mysql://n@db/n", "/service/database/url"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_place(chart: Path, option: str, place: str) -> None:

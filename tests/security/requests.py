@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import httpx
+
 from tests.security.world import SPEC, World, pack, revision
 
 API = "/api/v1"
@@ -108,6 +110,67 @@ def dvc_push(w: World) -> Request:
     return Request(f"//dvc/{w.dataset}/files/md5/{md5[:2]}/{md5[2:]}", content=data)
 
 
+def begin_transfer(w: World) -> Request:
+    """Ask for signed URLs for a pack."""
+    name, content = pack(uuid4().bytes)
+    upload = w.new_upload(w.bucketed)
+    asked = {"kind": "pack", "name": name, "size": len(content)}
+    return Request(f"/datasets/{w.bucketed}/uploads/{upload}/transfers", asked)
+
+
+def finish_transfer(w: World) -> Request:
+    """Say that a pack was sent, which it was."""
+    name, content = pack(uuid4().bytes)
+    path = f"/datasets/{w.bucketed}/uploads/{w.new_upload(w.bucketed)}/transfers"
+    asked = {"kind": "pack", "name": name, "size": len(content)}
+    for part in w.hub.transport.request("POST", path, body=asked)["parts"]:
+        httpx.put(part["url"], content=content, trust_env=False).raise_for_status()
+    return Request(f"{path}/finish", asked)
+
+
+def new_provider(w: World) -> Request:
+    """Make a storage provider for the owner's team."""
+    team = w.hub.transport.get("/whoami")["team_ids"][0]
+    return Request("/storage-providers", {"name": unique(), "team": team, **w.bucket})
+
+
+def pack_wanted(w: World) -> Request:
+    """Ask for a pack of a dataset."""
+    path = f"/datasets/{w.dataset}/versions/{w.version}"
+    tables = w.hub.transport.request("GET", f"{path}/tables")
+    return Request(f"{path}/packs/{tables[:64].decode()}")
+
+
+def drafted(tail: str, **query: str) -> Maker:
+    """Return a maker for a draft into which a file ``f`` has been put."""
+
+    def make(w: World) -> Request:
+        path = f"/datasets/{w.dataset}/uploads/{w.new_upload()}"
+        w.hub.transport.request("PUT", f"{path}/files/f", content=b"f")
+        return Request(path + tail, content=b"", query=query)
+
+    return make
+
+
+def a_tag(w: World) -> str:
+    """Make a tag."""
+    name = unique()
+    w.hub.datasets.tag(f"{w.dataset}:{w.version}", name)
+    return name
+
+
+def spare_version(w: World) -> str:
+    """Make a version that nothing needs, and delete it."""
+    made = w.hub.datasets.write(w.dataset, "spare", uuid4().bytes)
+    w.hub.datasets.delete_version(made.id)
+    return str(made.version)
+
+
+def unneeded_version(w: World) -> str:
+    """Make a version that nothing needs."""
+    return str(w.hub.datasets.write(w.dataset, "spare", uuid4().bytes).version)
+
+
 UPLOAD = "/datasets/{dataset}/uploads/{new}"
 RUN = "/workflows/{workflow}/runs/{run}"
 VERSION = "/datasets/{dataset}/versions/{version}"
@@ -132,6 +195,46 @@ OWNED: dict[tuple[str, str], Maker] = {
     ("GET", "/datasets/{dataset}/versions/{version}/dvc"): of(VERSION + "/dvc"),
     ("GET", "/datasets/{dataset}/versions/{version}/manifest"): of(VERSION + "/manifest"),
     ("POST", "/datasets/{dataset}/versions/{version}/objects"): objects_wanted,
+    ("GET", "/datasets/{dataset}/versions/{version}/tables"): of(VERSION + "/tables"),
+    ("GET", "/datasets/{dataset}/versions/{version}/packs/{pack}"): pack_wanted,
+    ("GET", "/datasets/{dataset}/versions/{version}/tree"): of(VERSION + "/tree"),
+    ("GET", "/datasets/{dataset}/versions/{version}/diff"): of(VERSION + "/diff"),
+    ("GET", "/datasets/{dataset}/versions/{version}/lineage"): of(VERSION + "/lineage"),
+    ("DELETE", "/datasets/{dataset}/versions/{version}"): fresh(
+        "/datasets/{dataset}/versions/{new}", unneeded_version
+    ),
+    ("POST", "/datasets/{dataset}/versions/{version}/restore"): fresh(
+        "/datasets/{dataset}/versions/{new}/restore", spare_version
+    ),
+    ("GET", "/datasets/{dataset}/garbage"): of("/datasets/{dataset}/garbage"),
+    ("POST", "/datasets/{dataset}/garbage"): of("/datasets/{dataset}/garbage", {"undo": True}),
+    ("GET", "/datasets/{dataset}/tags"): of("/datasets/{dataset}/tags"),
+    ("PUT", "/datasets/{dataset}/tags/{tag}"): lambda w: Request(
+        f"/datasets/{w.dataset}/tags/walked", {"version": w.version}
+    ),
+    ("DELETE", "/datasets/{dataset}/tags/{tag}"): fresh("/datasets/{dataset}/tags/{new}", a_tag),
+    ("PUT", "/datasets/{dataset}/uploads/{upload}/files/{path}"): drafted("/files/g"),
+    ("DELETE", "/datasets/{dataset}/uploads/{upload}/files/{path}"): drafted("/files/f"),
+    ("POST", "/datasets/{dataset}/uploads/{upload}/rename"): drafted(
+        "/rename", **{"from": "f", "to": "g"}
+    ),
+    ("GET", "/datasets/{dataset}/uploads/{upload}/changes"): drafted("/changes"),
+    ("POST", "/datasets/{dataset}/uploads/{upload}/commit-changes"): drafted("/commit-changes"),
+    ("POST", "/datasets/{dataset}/versions/{version}/locations"): of(
+        VERSION + "/locations", {"md5": ["0" * 32]}
+    ),
+    ("POST", "/datasets/{dataset}/versions/{version}/verify"): of(VERSION + "/verify"),
+    ("POST", "/datasets/{dataset}/uploads/{upload}/transfers"): begin_transfer,
+    ("POST", "/datasets/{dataset}/uploads/{upload}/transfers/finish"): finish_transfer,
+    ("POST", "/storage-providers"): new_provider,
+    ("GET", "/storage-providers/{provider}"): of("/storage-providers/{provider}"),
+    ("PATCH", "/storage-providers/{provider}"): patch(
+        "/storage-providers/{provider}", {"region": "eu-1"}
+    ),
+    ("DELETE", "/storage-providers/{provider}"): fresh(
+        "/storage-providers/{new}", World.new_provider
+    ),
+    ("POST", "/storage-providers/{provider}/check"): of("/storage-providers/{provider}/check"),
     ("GET", "/datasets/{dataset}/versions/{version}/files/{path}"): of(VERSION + "/files/a.txt"),
     ("HEAD", "/datasets/{dataset}/versions/{version}/files/{path}"): of(VERSION + "/files/a.txt"),
     ("POST", "/datasets/{dataset}/uploads"): of("/datasets/{dataset}/uploads", {"message": "m"}),
@@ -221,12 +324,19 @@ PROXYS: dict[tuple[str, str], Maker] = {
 PODS: dict[tuple[str, str], Maker] = {
     ("PUT", "/jobs/{job}/task/log"): of("/jobs/{job}/task/log", offset="0"),
     ("PUT", "/jobs/{job}/task/files/{part}"): of("/jobs/{job}/task/files/artifacts"),
+    ("GET", "/jobs/{job}/task/keys"): of("/jobs/{job}/task/keys"),
+}
+
+#: For administrators of the hub alone.
+ADMINS: dict[tuple[str, str], Maker] = {
+    ("POST", "/storage-providers/rotate-keys"): of("/storage-providers/rotate-keys"),
 }
 
 NOBODYS: dict[tuple[str, str], Maker] = {
     ("GET", "/whoami"): of("/whoami"),
     ("GET", "/teams"): of("/teams"),
     ("GET", "/projects"): of("/projects"),
+    ("GET", "/storage-providers"): of("/storage-providers"),
     ("GET", "/instance-types"): of("/instance-types"),
     ("GET", "/environments"): of("/environments"),
     ("POST", "/workflow-validations"): of("/workflow-validations", {"spec": SPEC}),

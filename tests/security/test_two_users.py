@@ -9,9 +9,10 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.security.requests import API, NOBODYS, OWNED, PODS, PROXYS, Maker, Request
+from tests.security.requests import ADMINS, API, NOBODYS, OWNED, PODS, PROXYS, Maker, Request
 from tests.security.world import World, build
 from tests.support.hub import RunningHub
+from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
 
 #: Routes that need no token; each must say nothing about anybody.
 PUBLIC = {("GET", "//health"), ("GET", "//api/openapi.json")}
@@ -20,8 +21,12 @@ pytestmark = pytest.mark.hub
 
 
 @pytest.fixture(scope="module")
-def world(hub: RunningHub, tmp_path_factory: pytest.TempPathFactory) -> World:
-    return build(hub.client("alice"), tmp_path_factory.mktemp("walk"))
+def world(hub: RunningHub, s3: SeaweedFS, tmp_path_factory: pytest.TempPathFactory) -> World:
+    bucket = {
+        "bucket": s3.bucket(), "access_key": KEY, "secret_key": SECRET, "endpoint": s3.endpoint,
+        "region": REGION,
+    }  # fmt: skip
+    return build(hub.client("alice"), tmp_path_factory.mktemp("walk"), bucket)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +94,10 @@ def check_documented(document: dict[str, Any], route: tuple[str, str], answer: A
 
 
 def test_the_walk_knows_every_route(routes: set[tuple[str, str]]) -> None:
-    assert routes == OWNED.keys() | NOBODYS.keys() | PODS.keys() | PROXYS.keys() | PUBLIC
+    assert (
+        routes
+        == OWNED.keys() | NOBODYS.keys() | PODS.keys() | PROXYS.keys() | ADMINS.keys() | PUBLIC
+    )
     assert not OWNED.keys() & NOBODYS.keys()
 
 
@@ -131,6 +139,15 @@ def test_what_is_the_proxys_does_not_exist_for_people(
         assert answer.status_code == 404
 
 
+@pytest.mark.parametrize("route", sorted(ADMINS), ids=" ".join)
+def test_what_is_for_administrators_is_refused_to_others(
+    route: tuple[str, str], http: httpx.Client, hub: RunningHub, world: World
+) -> None:
+    for name in ("alice", "bob"):
+        answer = send(http, hub, route[0], ADMINS[route](world), hub.token(name))
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
 @pytest.mark.parametrize("name", ["alice", "bob"])
 @pytest.mark.parametrize("route", sorted(PODS), ids=" ".join)
 def test_what_is_a_pods_is_refused_to_every_user(
@@ -145,7 +162,7 @@ def test_what_is_a_pods_is_refused_to_every_user(
 def test_without_a_token_nothing_is_said(
     token: str | None, http: httpx.Client, hub: RunningHub, world: World
 ) -> None:
-    makers: dict[tuple[str, str], Maker] = {**OWNED, **NOBODYS, **PROXYS, **PODS}
+    makers: dict[tuple[str, str], Maker] = {**OWNED, **NOBODYS, **PROXYS, **PODS, **ADMINS}
     for (method, path), make in makers.items():
         answer = send(http, hub, method, make(world), token)
         assert answer.status_code in (401, 403), (method, path, answer.status_code)

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from nablahub.client import Hub
-from nablahub.datasets.packs import PackBuilder
+from nablahub.datasets.packs import PackBuilder, pack_name
 from nablahub.jobs.types import JobSpec
 
 SPEC = """
@@ -40,12 +40,15 @@ class World:
     run: int
     deployment: str
     key: str
+    provider: str
+    bucketed: str
+    bucket: dict[str, Any]
 
     def ids(self) -> set[str]:
         """Return all ids that must not be seen by another."""
         return {
             self.project, self.dataset, self.model, self.job, self.workflow, self.deployment,
-            self.key,
+            self.key, self.provider, self.bucketed,
         }  # fmt: skip
 
     def new_project(self) -> str:
@@ -78,10 +81,14 @@ class World:
         """Return a spec that starts nothing."""
         return {"name": f"x-{uuid4()}", "model": self.model_version, "enabled": False}
 
-    def new_upload(self) -> str:
+    def new_upload(self, dataset: str = "") -> str:
         """Begin one more upload and return its id."""
-        made = self.hub.transport.post(f"/datasets/{self.dataset}/uploads", {"message": "x"})
-        return str(made["version"])
+        path = f"/datasets/{dataset or self.dataset}/uploads"
+        return str(self.hub.transport.post(path, {"message": "x"})["version"])
+
+    def new_provider(self) -> str:
+        """Make one more storage provider."""
+        return str(self.hub.storage.create(f"s-{uuid4()}", **self.bucket).id)
 
     def new_key(self) -> str:
         """Make one more API key and return its id."""
@@ -106,11 +113,11 @@ def pack(data: bytes) -> tuple[str, bytes]:
     builder = PackBuilder()
     md5, sha256 = hashlib.md5(data), hashlib.sha256(data)
     builder.add(md5.digest(), sha256.digest(), data)
-    content = b"".join(builder.parts())
-    return hashlib.sha256(content).hexdigest(), content
+    head, *bodies = builder.parts()
+    return pack_name(head), b"".join([head, *bodies])
 
 
-def build(hub: Hub, folder: Path) -> World:
+def build(hub: Hub, folder: Path, bucket: dict[str, Any]) -> World:
     """Make one thing of each kind for a user."""
     project = hub.projects.create("walk").id
     source = folder / "files"
@@ -128,8 +135,10 @@ def build(hub: Hub, folder: Path) -> World:
     off = {"name": "walk", "model": model_version.id, "enabled": False}
     deployment = hub.deployments.create(project, off)
     key = hub.deployments.create_key(deployment.id, "walk")
+    provider = hub.storage.create("walk", **bucket).id
+    bucketed = hub.datasets.create("in a bucket", project=project, storage=provider).id
     return World(
         hub, folder, project, dataset.id, version.version,
         hashlib.md5(b"of one user alone").hexdigest(), model.id, model_version.id, job.id,
-        workflow.id, run.number, deployment.id, key.id,
+        workflow.id, run.number, deployment.id, key.id, provider, bucketed, bucket,
     )  # fmt: skip

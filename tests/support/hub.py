@@ -179,10 +179,10 @@ class RunningHub:
         answer = self.api("POST", f"/users/{name}/server", token=token, body=options)
         assert answer.status_code in (201, 202), answer.text
         if answer.status_code == 202:
-            self._await_server(name, token)
+            self.await_server(name, token)
         return Server(self, name)
 
-    def _await_server(self, name: str, token: str) -> None:
+    def await_server(self, name: str, token: str) -> None:
         """Follow the hub's own progress events to the last."""
         url = f"{self.url}/hub/api/users/{name}/server/progress"
         headers = {"Authorization": f"token {token}"}

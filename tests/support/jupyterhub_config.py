@@ -28,4 +28,5 @@ c.JupyterHub.load_roles = [
         "services": ["tests"],
     }
 ]
+c.NablaHub.allow_private_addresses = True  # The S3 of the tests is on this machine.
 nablahub_hub.install(c)

@@ -24,6 +24,7 @@ from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
 from nablahub.service.app import Service
+from tests.support import databases
 
 SCOPES = ["custom:nablahub:read", "custom:nablahub:write"]
 
@@ -154,6 +155,12 @@ class RunningService:
         """Return a client of a user."""
         return Hub(self.transport(name))
 
+    def _lost(self) -> None:
+        """End as a process would that another one leads in place of."""
+        self._error = AssertionError("the lease was lost")
+        if self._stop is not None:
+            self._stop.set()
+
     def _main(self) -> None:
         try:
             asyncio.run(self._serve())
@@ -177,10 +184,27 @@ class RunningService:
             "service_port": self.port,
         }
         self.settings = Settings.model_validate(
-            {**base, **self._settings, "service_port": self.port}
+            {
+                **base,
+                **databases.settings(self.state.root),
+                **self._settings,
+                "service_port": self.port,
+            }
         )
-        self.service = Service(self.settings, self._extensions)
-        await self.service.start()
+        try:
+            self.service = Service(
+                self.settings,
+                self._extensions,
+                address=f"http://{self.host}:{self.port}",
+                ended=self._lost,
+            )
+            await self.service.start()
+            await self.service.leading.ready.wait()
+        except BaseException:
+            hub_server.stop()
+            for opened in sockets:
+                opened.close()
+            raise
         server = HTTPServer(
             self.service.application(), max_body_size=self.settings.max_upload_bytes
         )

@@ -8,25 +8,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import click
-from pydantic import BaseModel
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
 
 from nablahub.core.errors import Fault, NablaError
 from nablahub.core.transport import Transport, connect
+
+# pydantic and rich are loaded where they are used: together they take longer than many a command.
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -39,12 +31,14 @@ MARKS: Mapping[str, str] = {
 
 def stderr() -> Console:
     """Return the console for people: progress, messages, errors."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False)
 
 
 def plain(value: Any) -> Any:
     """Return what JSON has of a value: models as dicts, times as text."""
-    if isinstance(value, BaseModel):
+    if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
         return {k: plain(v) for k, v in value.items()}
@@ -68,6 +62,9 @@ def emit_table(columns: Mapping[str, Callable[[Any], Any]], rows: Iterable[Any])
     rows : iterable
         The things.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     out = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in columns:
@@ -118,6 +115,15 @@ def size_text(size: int) -> str:
 
 def progress() -> Progress:
     """Return a progress display on stderr; it says nothing when stderr is no terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     console = stderr()
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -128,6 +134,17 @@ def progress() -> Progress:
 @contextmanager
 def transfer(words: str) -> Iterator[Callable[[int, int], None]]:
     """Show a transfer on stderr; yields what takes the bytes done and those in all."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
     console = stderr()
     with Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
 from nablahub.core.database import Database
 from nablahub.core.events import EventBus
-from nablahub.core.instances import LiveCatalogue
+from nablahub.core.instances import LiveCatalogue, Machine
+from nablahub.core.lease import Lease
 from nablahub.core.reconcile import Reconciler
 from nablahub.core.settings import Settings
 
 
 class Context:
-    """Settings, database, events, reconciler, instance types, and the services built so far.
+    """Settings, database, lease, events, reconciler, instance types, and the services built so far.
 
     Parameters
     ----------
@@ -20,15 +22,23 @@ class Context:
         What the service was told.
     database : Database
         Its only database.
+    address : str
+        Where other processes of the service reach this one.
     """
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, address: str = "") -> None:
         self.settings = settings
         self.database = database
+        self.lease = Lease(database, address)
         self.events = EventBus(database, keep=settings.event_retention)
-        self.reconciler = Reconciler()
+        self.reconciler = Reconciler(self.lease)
         self.instances = LiveCatalogue(settings.instance_types, settings.state.kept_instance_types)
         self._services: dict[type[Any], Any] = {}
+
+    @functools.cached_property
+    def machine(self) -> Machine | None:
+        """The machine that jobs run on; None for a cluster, which decides itself what fits."""
+        return None if self.settings.runner == "kubernetes" else Machine.detect()
 
     def get[T](self, kind: type[T]) -> T:
         """Return the service of that class; KeyError when its extension is not installed."""

@@ -1,26 +1,27 @@
-"""One SQLite file, one writer: transactions run in threads, one at a time when they write."""
+"""Transactions on SQLite or PostgreSQL: they run in threads, one at a time when they write."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import re
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import MetaData, create_engine, event
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy import MetaData, func, select, text
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
-from nablahub.core.errors import StorageFull
+from nablahub.core.engines import READERS, Backend, sqlite, told
 
 AFTER_COMMIT = "nablahub_after_commit"
-READERS = 4
+RING = "nablahub_ring"
+#: The channel on which processes that share a database tell each other to look.
+CHANNEL = "nablahub"
+#: Whether what runs now acts for the leader: its transactions are refused when it is not any more.
+acting: ContextVar[bool] = ContextVar("nablahub_acting", default=False)
 
 
 class Base(DeclarativeBase):
@@ -46,17 +47,15 @@ def after_commit(session: Session, callback: Callable[[], None]) -> None:
     session.info.setdefault(AFTER_COMMIT, []).append(callback)
 
 
-def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
-    # The driver's own BEGIN is switched off: we say BEGIN IMMEDIATE or BEGIN ourselves, because
-    # a deferred transaction that turns into a writer can fail with "database is locked".
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=10000",
-        "temp_store=MEMORY",
-    ):  # fmt: skip
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def ring(session: Session) -> None:
+    """Let all processes that share the database look, once the transaction is committed."""
+    session.info[RING] = True
+
+
+def count_by(session: Session, column: InstrumentedAttribute[str]) -> dict[str, int]:
+    """Return how many rows of a table have which value in a column."""
+    rows = session.execute(select(column, func.count()).group_by(column))
+    return dict(rows.all())
 
 
 class Database:
@@ -64,33 +63,39 @@ class Database:
 
     Parameters
     ----------
-    path : pathlib.Path
-        The SQLite file; its folder must be there.
+    place : pathlib.Path or Backend
+        The SQLite file, whose folder must be there, or another database.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.engine = create_engine(
-            f"sqlite:///{path}",
-            pool_size=READERS + 2,
-            connect_args={"check_same_thread": False, "timeout": 10},
-        )
-        event.listen(self.engine, "connect", _prepare)
+    def __init__(self, place: Path | Backend) -> None:
+        self.backend = sqlite(place) if isinstance(place, Path) else place
+        self.engine = self.backend.engine
+        #: Raises when this process is not the leader any more, in a transaction of it.
+        self.fence: Callable[[Session], None] | None = None
         self._writer = ThreadPoolExecutor(1, "db-writer")
         self._readers = ThreadPoolExecutor(READERS, "db-reader")
         self._write_lock = threading.Lock()
+        self._pool = self.engine.pool
+        self._closed = False
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may work on the same database."""
+        return self.backend.file is None
 
     async def write[T](self, work: Callable[[Session], T]) -> T:
         """Run ``work`` in one write transaction on the writer's thread.
 
         Raises
         ------
-        StorageFull
-            When the disk is full; nothing was stored.
+        StorageFull, Unavailable
+            The disk is full, or the database does not answer; nothing was stored.
         """
         loop = asyncio.get_running_loop()
+        # A thread of ours knows nothing of who called, so it is told.
+        context = copy_context()
         return await loop.run_in_executor(
-            self._writer, functools.partial(self.write_sync, work, loop)
+            self._writer, functools.partial(context.run, self.write_sync, work, loop)
         )
 
     async def read[T](self, work: Callable[[Session], T]) -> T:
@@ -102,9 +107,13 @@ class Database:
         self, work: Callable[[Session], T], loop: asyncio.AbstractEventLoop | None = None
     ) -> T:
         """Like :meth:`write`, in the calling thread."""
-        with self._write_lock, self._session("BEGIN IMMEDIATE") as session:
-            with full_disk():
+        with self._write_lock, self._session(self.backend.write) as session:
+            with told():
+                if self.fence is not None and acting.get():
+                    self.fence(session)
                 result = work(session)
+                if self.shared and session.info.pop(RING, False):
+                    session.execute(text(f"NOTIFY {CHANNEL}"))
                 session.commit()
             callbacks = session.info.pop(AFTER_COMMIT, [])
         for callback in callbacks:
@@ -116,13 +125,13 @@ class Database:
 
     def read_sync[T](self, work: Callable[[Session], T]) -> T:
         """Like :meth:`read`, in the calling thread."""
-        with self._session("BEGIN") as session:
+        with self._session(self.backend.read) as session, told():
             return work(session)
 
     @contextmanager
     def _session(self, begin: str) -> Iterator[Session]:
         with Session(self.engine, expire_on_commit=False) as session:
-            with full_disk():
+            with told():
                 session.connection().exec_driver_sql(begin)
             try:
                 yield session
@@ -130,24 +139,12 @@ class Database:
                 # Detached first: a rollback would empty the rows that the work handed out.
                 session.expunge_all()
                 session.rollback()
+        if self._closed:  # A thread was still at it: its connection went back to nobody.
+            self._pool.dispose()
 
     def close(self) -> None:
-        """Finish what is queued and close the file."""
+        """Finish what is queued and let the connections go."""
+        self._closed = True
         self._writer.shutdown()
         self._readers.shutdown()
-        self.engine.dispose()
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """Turn SQLite's own word for a full disk into ours."""
-    try:
-        yield
-    except OperationalError as error:
-        if re.search(r"disk is full|disk I/O error|unable to open database", str(error.orig)):
-            raise StorageFull(
-                "The disk that holds the hub's state is full; nothing was stored.",
-                hint="Free some space (an administrator can look at `nablahub status`), then "
-                "try again.",
-            ) from error
-        raise
+        self.backend.dispose()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from sqlalchemy import (
+    BigInteger,
     CursorResult,
     Integer,
     String,
@@ -22,10 +23,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from nablahub.core.database import Base, Database, after_commit
+from nablahub.core.database import Base, Database, after_commit, ring
 from nablahub.core.times import Moment, now
 
 QUEUE_LIMIT = 10_000
+#: A number that SQLite gives by itself only to a column that is called INTEGER.
+NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
 
 class EventRow(Base):
@@ -34,7 +37,7 @@ class EventRow(Base):
     __tablename__ = "events"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - as SQLAlchemy wants it
 
-    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    seq: Mapped[int] = mapped_column(NUMBER, primary_key=True, autoincrement=True)
     at: Mapped[datetime] = mapped_column(Moment)
     team_id: Mapped[str] = mapped_column(String(32), index=True)
     project_id: Mapped[str | None] = mapped_column(String(32), index=True)
@@ -89,12 +92,17 @@ class Event:
 
 
 class EventBus:
-    """Hands committed events to the listeners of this process."""
+    """Hands committed events to the listeners of this process.
+
+    Where other processes write to the same database, all events are read from there, in their
+    order (:meth:`look`).
+    """
 
     def __init__(self, database: Database, *, keep: int = 100_000) -> None:
         self._database = database
         self._keep = keep
         self._listeners: set[asyncio.Queue[Event | None]] = set()
+        self._told: int | None = None
 
     def emit(self, session: Session, event: Event) -> None:
         """Store the event in the session's transaction and tell it after the commit."""
@@ -110,7 +118,20 @@ class EventBus:
         seq = int(done.inserted_primary_key[0])  # type: ignore[index]  # one row was inserted
         if seq % 1000 == 0:
             session.execute(delete(EventRow).where(EventRow.seq <= seq - self._keep))
-        after_commit(session, lambda: self._tell(replace(event, seq=seq, at=at)))
+        if self._database.shared:
+            ring(session)
+        else:
+            after_commit(session, lambda: self._tell(replace(event, seq=seq, at=at)))
+
+    async def look(self) -> None:
+        """Tell what was committed since the last look, by whatever process."""
+        if self._told is None:
+            self._told = await self.last_seq()
+            return
+        after = self._told
+        for event in await self._database.read(lambda s: _since(s, after)):
+            self._tell(event)
+            self._told = event.seq
 
     def _tell(self, event: Event) -> None:
         for queue in list(self._listeners):

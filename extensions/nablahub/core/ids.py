@@ -14,6 +14,7 @@ SHAPES: Final[dict[str, tuple[str, int]]] = {
     "project": ("p", 10),
     "dataset": ("ds", 13),
     "model": ("mo", 13),
+    "storage_provider": ("sp", 13),
     "version": ("", 7),
     "job": ("j", 13),
     "key": ("k", 11),

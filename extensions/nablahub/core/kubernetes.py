@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 
 class KubernetesSettings(BaseModel):
@@ -82,3 +86,34 @@ class KubernetesSettings(BaseModel):
     stuck_seconds: float = Field(
         default=120, gt=0, description="How long a pod may fail to end once its command has ended"
     )
+
+
+def beside(given: Mapping[str, Any]) -> KubernetesSettings:
+    """Return the settings of a hub that runs beside its cluster, not in it.
+
+    What is not given is as kubectl finds it: the file that ``KUBECONFIG`` names, else
+    ``~/.kube/config``, and the namespace of the context that is current there
+    (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/).
+
+    Parameters
+    ----------
+    given : mapping
+        Fields of `KubernetesSettings`.
+    """
+    found = dict(given)
+    named = found.get("kubeconfig") or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    # Of several files in KUBECONFIG the first one's context counts.
+    path = Path(str(named).split(os.pathsep)[0]).expanduser().absolute()
+    found["kubeconfig"] = path
+    found.setdefault("namespace", _namespace(path))
+    return KubernetesSettings.model_validate(found)
+
+
+def _namespace(path: Path) -> str:
+    try:
+        content = YAML(typ="safe").load(path)
+        current = content.get("current-context")
+        context = next(c["context"] for c in content["contexts"] if c["name"] == current)
+        return str(context.get("namespace") or "default")
+    except (OSError, YAMLError, AttributeError, TypeError, KeyError, StopIteration):
+        return "default"  # whoever uses the file says what is wrong with it

@@ -1,7 +1,12 @@
 """Schema changes: Alembic, one branch of revisions for each extension, one tree in all.
 
-At its start the service copies the file when there is something to change, then migrates in one
-transaction; when that fails the file is as it was, and the error says where the copy lies.
+The service migrates in one transaction, and copies a SQLite file before; when that fails the
+database is as it was, and the error says where the copy lies.
+
+Every schema can be read by the release before, so that a rollback needs no other data: a migration
+adds, and what it makes superfluous goes a release later, with a higher :data:`EPOCH`. A release
+that meets revisions it does not know works on them when all of its own were applied and none of
+the others has an epoch that it is too old for.
 """
 
 from __future__ import annotations
@@ -11,18 +16,37 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Integer, String, Table, insert, inspect, select, text
+from sqlalchemy.orm import Mapped, mapped_column
 
-from nablahub.core.database import Base, Database, full_disk
+from nablahub.core.database import Base, Database
+from nablahub.core.engines import told
 from nablahub.core.errors import NablaError
 from nablahub.core.extension import Extension, load
 
 KEEP_BACKUPS = 5
+#: Raised with the first migration that removes what an earlier release but the last one reads.
+EPOCH = 1
+#: How long a migration of PostgreSQL waits for transactions that are under way.
+WAIT = "60s"
+
+
+class RevisionRow(Base):
+    """A revision that was applied, and the epoch of the release that applied it."""
+
+    __tablename__ = "schema_history"
+
+    revision: Mapped[str] = mapped_column(String(64), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer)
+
+
+_HISTORY = cast("Table", RevisionRow.__table__)
 
 
 class MigrationFailed(NablaError):
@@ -71,29 +95,22 @@ def migrate(database: Database, extensions: Sequence[Extension], backups: Path) 
     Raises
     ------
     MigrationFailed
-        When the file is newer than this release or a revision fails; nothing was changed.
+        When it is too new for this release or a revision fails; nothing was changed.
     StorageFull
         When there is no room for the copy.
     """
     directory = scripts(extensions)
-    with full_disk(), database.engine.connect() as connection:
-        current = set(MigrationContext.configure(connection).get_current_heads())
-        connection.rollback()
-    known = {script.revision for script in directory.walk_revisions()}
-    if not current <= known:
-        raise MigrationFailed(
-            "The database was written by a newer NablaHub or by an extension that is missing "
-            f"(unknown revisions: {', '.join(sorted(current - known))}).",
-            hint=f"Install that release again, or put back a copy from {backups}.",
-        )
-    before = _reached(directory, current)
-    if before == known:
+    missing = outdated(database, directory, backups)
+    if not missing:
         return []
-    copy = backup(database.path, backups) if current else None
+    copy = None
+    if database.backend.file is not None and _heads(database):
+        copy = backup(database.backend.file, backups)
     try:
-        with full_disk(), database.engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with told(), database.engine.connect() as connection:
+            _begin(connection, database)
             _upgrade(connection, directory)
+            _note(connection, directory)
             connection.commit()
     except NablaError:
         raise
@@ -102,7 +119,73 @@ def migrate(database: Database, extensions: Sequence[Extension], backups: Path) 
             f"The database could not be brought up to date: {error}. It was left as it was.",
             hint=f"The copy made before lies at {copy}." if copy else "Report this, please.",
         ) from error
-    return sorted(known - before)
+    return sorted(missing)
+
+
+def check(database: Database, extensions: Sequence[Extension], backups: Path) -> None:
+    """Raise MigrationFailed unless this release can work on the database as it is."""
+    missing = outdated(database, scripts(extensions), backups)
+    if missing:
+        raise MigrationFailed(
+            f"The database lacks revisions of this release: {', '.join(sorted(missing))}.",
+            hint="Run `python -m nablahub.service --state-dir DIR --migrate`, as the chart's hook "
+            "does before each upgrade.",
+        )
+
+
+def outdated(database: Database, directory: ScriptDirectory, backups: Path) -> set[str]:
+    """Return this release's revisions that the database lacks.
+
+    Raises
+    ------
+    MigrationFailed
+        It has revisions that this release cannot work on.
+    """
+    current = _heads(database)
+    known = {script.revision for script in directory.walk_revisions()}
+    unknown = current - known
+    if not unknown:
+        return known - _reached(directory, current)
+    applied = _history(database)
+    missing = known - set(applied)
+    old_enough = all(applied.get(revision, EPOCH + 1) <= EPOCH for revision in unknown)
+    if missing or not old_enough:
+        raise MigrationFailed(
+            "The database was written by a newer NablaHub or by an extension that is missing "
+            f"(unknown revisions: {', '.join(sorted(unknown))}).",
+            hint="Install that release again, or put back a copy"
+            + (f" from {backups}." if database.backend.file else " that was made before."),
+        )
+    return set()
+
+
+def _heads(database: Database) -> set[str]:
+    with told(), database.engine.connect() as connection:
+        return set(MigrationContext.configure(connection).get_current_heads())
+
+
+def _history(database: Database) -> dict[str, int]:
+    with told(), database.engine.connect() as connection:
+        if not inspect(connection).has_table(_HISTORY.name):
+            return {}
+        rows = connection.execute(select(_HISTORY.c.revision, _HISTORY.c.epoch))
+        return dict(rows.all())
+
+
+def _begin(connection: Connection, database: Database) -> None:
+    """Begin to write: of several processes that migrate at once one does it, the others wait."""
+    if database.shared:
+        connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT}'"))
+    connection.exec_driver_sql(database.backend.write)
+
+
+def _note(connection: Connection, directory: ScriptDirectory) -> None:
+    """Note what this release has now applied, for one that knows less."""
+    known = sorted(script.revision for script in directory.walk_revisions())
+    old = set(connection.scalars(select(_HISTORY.c.revision)))
+    rows = [{"revision": name, "epoch": EPOCH} for name in known if name not in old]
+    if rows:
+        connection.execute(insert(_HISTORY), rows)
 
 
 def _reached(directory: ScriptDirectory, heads: set[str]) -> set[str]:

@@ -13,7 +13,7 @@ import sys
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, Literal
 
@@ -48,6 +48,8 @@ class Operation:
         It changes nothing, whatever its method.
     prepare : callable or None
         What is done in a thread of its own before the transaction.
+    at_leader : bool
+        Of several processes the leader alone can answer, and the others hand it on.
     """
 
     method: Method
@@ -64,6 +66,7 @@ class Operation:
     root: bool = False
     read_only: bool = False
     prepare: Callable[[Preparation, Any], Any] | None = None
+    at_leader: bool = False
 
     @property
     def name(self) -> str:
@@ -341,6 +344,15 @@ def stream[F: Callable[..., Any]](
         )
 
     return declare
+
+
+def at_leader[F: Callable[..., Any]](handler: F) -> F:
+    """Declare that of several processes the leader alone can answer a stream.
+
+    The others hand the request on to it.
+    """
+    setattr(handler, ATTRIBUTE, replace(getattr(handler, ATTRIBUTE), at_leader=True))
+    return handler
 
 
 def collect(module: ModuleType) -> list[Operation]:

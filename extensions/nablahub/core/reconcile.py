@@ -2,17 +2,22 @@
 
 Requests write what is wanted; a step looks at one thing, does the next necessary act and says
 when to look again. A queue that never holds one item twice feeds the steps.
+
+Of several processes the leader alone takes steps; what the others want looked at, they ask it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy.orm import Session
 
-from nablahub.core.database import after_commit
+from nablahub.core import wakes
+from nablahub.core.database import Database, acting, after_commit
+from nablahub.core.lease import Lease
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +37,17 @@ class Reconciler:
 
     Parameters
     ----------
+    lease : Lease or None
+        Who leads; None: this process.
     workers : int
         How many different items may be in a step at the same time.
     """
 
-    def __init__(self, workers: int = 32) -> None:
+    def __init__(self, lease: Lease | None = None, workers: int = 32) -> None:
+        self._lease = lease
         self._steps: dict[str, Step] = {}
+        self._stale: dict[str, Callable[[str], object]] = {}
+        self._queued: dict[Item, float] = {}
         self._running: set[Item] = set()
         self._again: set[Item] = set()
         self._failures: dict[Item, int] = {}
@@ -45,21 +55,68 @@ class Reconciler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(workers)
         self._closed = False
+        self._open = lease is None or lease.held
 
-    def register(self, kind: str, step: Step) -> None:
-        """Say who looks after things of a kind; ValueError when somebody does already."""
+    def register(
+        self, kind: str, step: Step, *, stale: Callable[[str], object] | None = None
+    ) -> None:
+        """Say who looks after things of a kind; ValueError when somebody does already.
+
+        Parameters
+        ----------
+        stale : callable or None
+            Told an item that another process has changed, before the step looks at it.
+        """
         if kind in self._steps:
             raise ValueError(f"two slices want to reconcile {kind!r}")
         self._steps[kind] = step
+        if stale is not None:
+            self._stale[kind] = stale
 
     def wake(self, session: Session, kind: str, item_id: str) -> None:
         """Look at the item once the session's transaction is committed."""
-        after_commit(session, lambda: self.wake_now(kind, item_id))
+        if self._leads:
+            after_commit(session, lambda: self.wake_now(kind, item_id))
+        else:
+            wakes.ask(session, kind, item_id)
+
+    def open(self) -> None:
+        """Take steps from now on: this process leads, and its services are ready for it."""
+        self._open = True
+
+    @property
+    def _leads(self) -> bool:
+        return self._open and (self._lease is None or self._lease.held)
+
+    @property
+    def lag(self) -> float:
+        """Seconds for which the longest waiting item waits for its step."""
+        return time.monotonic() - min(self._queued.values()) if self._queued else 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a step."""
+        return len(self._queued)
+
+    async def take(self, database: Database) -> None:
+        """Look at what other processes asked for."""
+        if not self._leads or not await database.read(wakes.waiting):
+            return
+        before = acting.set(True)
+        try:
+            asked = await database.write(wakes.take)
+        finally:
+            acting.reset(before)
+        for kind, item_id in asked:
+            stale = self._stale.get(kind)
+            if stale is not None:
+                stale(item_id)
+            self.wake_now(kind, item_id)
 
     def wake_now(self, kind: str, item_id: str) -> None:
         """Look at the item now (on the event loop's thread)."""
         item = (kind, item_id)
-        if self._closed or kind not in self._steps:
+        if self._closed or kind not in self._steps or not self._leads:
             return
         timer = self._timers.pop(item, None)
         if timer is not None:
@@ -68,6 +125,7 @@ class Reconciler:
             self._again.add(item)
             return
         self._running.add(item)
+        self._queued[item] = time.monotonic()
         task = asyncio.get_running_loop().create_task(self._run(item))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -90,8 +148,12 @@ class Reconciler:
     async def _run(self, item: Item) -> None:
         kind, item_id = item
         delay: float | None = None
+        acting.set(True)
         try:
             async with self._slots:
+                self._queued.pop(item, None)
+                if not self._leads:
+                    return
                 delay = await self._steps[kind](item_id)
             self._failures.pop(item, None)
         except Exception:  # One bad item must not stop the loop for the others.
@@ -100,6 +162,7 @@ class Reconciler:
             log.exception("Looking after %s %s failed; again in %.1f s", kind, item_id, delay)
         finally:
             self._running.discard(item)
+            self._queued.pop(item, None)
         if item in self._again:
             self._again.discard(item)
             self.wake_now(kind, item_id)

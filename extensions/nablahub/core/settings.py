@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.core.state import StateDir
+from nablahub.core.storesettings import ObjectStoreSettings
 
 GIB = 1024**3
 MIB = 1024**2
@@ -54,6 +55,15 @@ class Settings(BaseModel):
             "on."
         ),
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description=(
+            "Port on the service's address that shows its numbers to Prometheus at `/metrics`, "
+            "to anybody who reaches it; 0: none."
+        ),
+    )
     service_url: str = Field(
         default="",
         description=(
@@ -79,11 +89,41 @@ class Settings(BaseModel):
             "Empty: `instance-types.yaml` in the state directory."
         ),
     )
+    database_url: str = Field(
+        default="",
+        description=(
+            "PostgreSQL that several processes of the service may share, such as "
+            "`postgresql://nablahub@db.example.org:5432/nablahub`, without a password. Empty: "
+            "SQLite in the state directory."
+        ),
+    )
+    database_password_file: Path | None = Field(
+        default=None,
+        description=(
+            "File that holds the database's password (an absolute path); it is read for each "
+            "connection. Empty: `$PGPASSWORD` or `$PGPASSFILE` of the service."
+        ),
+    )
+    migrate_at_start: bool = Field(
+        default=True,
+        description=(
+            "Bring the database to the release's schema when the service starts. Otherwise it "
+            "refuses to start until `python -m nablahub.service --migrate` has done it."
+        ),
+    )
     proxy_token_file: Path | None = Field(
         default=None,
         description=(
             "File with the token by which a Traefik on another machine fetches the routes of "
             "deployments. Empty: Traefik reads `traefik/dynamic` in the state directory."
+        ),
+    )
+    routes_config_map: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9.-]+$",
+        description=(
+            "ConfigMap, as `namespace/name`, in which the routes of deployments are kept for a "
+            "Traefik that starts while the service cannot be asked. Empty: nowhere."
         ),
     )
     unsandboxed: bool = Field(
@@ -100,6 +140,18 @@ class Settings(BaseModel):
     )
     kubernetes: KubernetesSettings = Field(
         default=KubernetesSettings(), description="How jobs run on a cluster, if they do."
+    )
+    object_store: ObjectStoreSettings = Field(
+        default=ObjectStoreSettings(),
+        description="Where the data of datasets lies, if not in the state directory: an S3. "
+        "Its keys are never written here.",
+    )
+    allow_private_addresses: bool = Field(
+        default=False,
+        description=(
+            "Let teams' storage providers be at private, loopback and link-local addresses. "
+            "Whoever may make one can then let the service connect to its own network."
+        ),
     )
     introspection_seconds: float = Field(
         default=10.0,

@@ -60,6 +60,11 @@ class StateDir:
         return self.root / "secrets"
 
     @property
+    def encryption_keys(self) -> Path:
+        """Keys that the database's secrets are encrypted with, a line each, newest first."""
+        return self.secrets / "encryption_keys"
+
+    @property
     def hub(self) -> Path:
         """JupyterHub's own files."""
         return self.root / "hub"
@@ -78,6 +83,11 @@ class StateDir:
     def settings(self) -> Path:
         """The service's settings, as JSON."""
         return self.service / "settings.json"
+
+    @property
+    def object_store(self) -> Path:
+        """Which store the datasets of the hub lie in; empty or missing: in this directory."""
+        return self.service / "object-store"
 
     @property
     def backups(self) -> Path:

@@ -6,13 +6,23 @@ import itertools
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
-import httpx
+if "httpx" not in sys.modules:
+    # httpx's own command line loads rich and pygments, which takes longer than all the rest of it;
+    # it does without when it can't be imported.
+    sys.modules["httpx._main"] = cast("ModuleType", None)
+    import httpx
+
+    del sys.modules["httpx._main"]
+else:
+    import httpx
 
 from nablahub.core import errors
 from nablahub.core.state import StateDir, default_state_dir
@@ -68,6 +78,8 @@ class Transport:
             headers={"Authorization": f"Bearer {token}", "User-Agent": "nablahub"},
             timeout=httpx.Timeout(timeout, connect=10),
             trust_env=False,
+            # Reading the certificates takes longer than most commands: not for plain HTTP.
+            verify=self.url.startswith("https:"),
         )
 
     def close(self) -> None:

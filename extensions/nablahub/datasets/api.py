@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
+from nablahub.core.errors import Unavailable
+from nablahub.datasets.checking import FolderChecker
+from nablahub.datasets.drafting import Draft
 from nablahub.datasets.errors import NameTaken, OtherProject
-from nablahub.datasets.fetching import BatchFetcher
-from nablahub.datasets.reading import FilesAPI
+from nablahub.datasets.reading import DatasetReader, split
 from nablahub.datasets.sending import Progress, Sender, silent
-from nablahub.datasets.types import Dataset, DatasetVersion, DvcExport
+from nablahub.datasets.types import (
+    Change,
+    Collection,
+    Damage,
+    Dataset,
+    DatasetVersion,
+    DvcExport,
+    Lineage,
+    Tag,
+    Verification,
+)
 from nablahub.projects.api import ProjectsAPI
 
 
-class DatasetsAPI(FilesAPI):
+class DatasetsAPI(DatasetReader):
     """Datasets, as a client sees them; a reference is an id or name, maybe with ``:version``."""
-
-    _root = "/datasets"
 
     def list(self, *, project: str | None = None) -> Iterator[Dataset]:
         """Yield your datasets, newest first."""
@@ -34,9 +44,18 @@ class DatasetsAPI(FilesAPI):
         project: str | None = None,
         description: str = "",
         team: str | None = None,
+        storage: str | None = None,
     ) -> Dataset:
-        """Create an empty dataset; NameTaken when the team has one of that name."""
+        """Create an empty dataset; NameTaken when the team has one of that name.
+
+        Parameters
+        ----------
+        storage : str or None
+            Id or name of the storage provider its data lies in; None: the hub's own store.
+        """
         body = {"name": name, "project": project, "description": description, "team": team}
+        if storage is not None:
+            body["storage_provider"] = storage
         return Dataset.model_validate(self._hub.post("/datasets", body))
 
     def ensure(self, name: str, *, project: str | None = None) -> Dataset:
@@ -82,11 +101,16 @@ class DatasetsAPI(FilesAPI):
         *,
         message: str = "",
         origin: str = "upload",
+        again: bool = False,
         progress: Progress = silent,
     ) -> DatasetVersion:
-        """Commit a folder or file as a new version; run again, it sends only what is missing."""
-        sender = Sender(self._hub, self.get(ref).id, progress)
-        found: dict[str, Any] = sender.send(Path(source), message=message, origin=origin)
+        """Commit a folder or file as a new version; run again, it sends only what is missing.
+
+        When the latest version is the same tree, that is returned and no other is made, unless
+        ``again`` is set.
+        """
+        sender = Sender(self._hub, ref, progress)
+        found = sender.send(Path(source), message=message, origin=origin, again=again)
         return DatasetVersion.model_validate(found)
 
     def download(
@@ -108,9 +132,92 @@ class DatasetsAPI(FilesAPI):
             When ``path`` is not in the version.
         """
         version = self.version(ref)
-        fetcher = BatchFetcher(self._hub, self._version_path(version.id), progress)
-        self._download(fetcher, version.id, Path(target), path, overwrite=overwrite)
+        self.fetch(version.id, Path(target), path=path, progress=progress, overwrite=overwrite)
         return version
+
+    def verify(self, ref: str, *, progress: Progress = silent) -> Verification:
+        """Let the hub read all stored bytes of a version, and return which files are damaged.
+
+        What has a good copy somewhere in the hub is restored. The rest is restored by uploading
+        the same files again.
+        """
+        version = self.version(ref)
+        damaged: list[Damage] = []
+        path = f"{self._version_path(version.id)}/verify"
+        with self._hub.stream("POST", path) as answer:
+            for line in answer.iter_lines():
+                told = Verification.model_validate_json(line)
+                damaged += told.damaged
+                progress(told.bytes, version.bytes)
+                if told.done:
+                    return told.model_copy(update={"damaged": damaged})
+        raise Unavailable(
+            "The hub stopped before it had read everything.", hint="Run the same command again."
+        )
+
+    def draft(self, ref: str, *, message: str = "", origin: str = "upload") -> Draft:
+        """Begin a version that is built file by file, on the latest one."""
+        made = self._hub.post(
+            f"{self._path(ref)}/uploads", {"message": message, "source": origin}
+        )  # fmt: skip
+        return Draft(self._hub, self._path(ref), made)
+
+    def write(self, ref: str, path: str, data: bytes, *, message: str = "") -> DatasetVersion:
+        """Make a version in which one file is new or has other bytes."""
+        with self.draft(ref, message=message) as draft:
+            draft.put(path, data)
+            return draft.commit()
+
+    def tags(self, ref: str) -> Iterator[Tag]:
+        """Yield a dataset's tags, by name."""
+        return map(Tag.model_validate, self._hub.pages(f"{self._path(ref)}/tags"))
+
+    def tag(self, ref: str, name: str, *, expected: str | None = None) -> Tag:
+        """Set a tag on a version, or move it there in one step.
+
+        Parameters
+        ----------
+        expected : str or None
+            The 7 characters of the version that it must stand for now, empty when it must not
+            exist yet; TagMoved when that is not so.
+        """
+        body = {"version": split(ref)[1], "expected": expected}
+        return Tag.model_validate(self._hub.put(f"{self._path(ref)}/tags/{quote(name)}", body))
+
+    def untag(self, ref: str, name: str) -> None:
+        """Delete a tag; NoSuchTag when there is none."""
+        self._hub.delete(f"{self._path(ref)}/tags/{quote(name)}")
+
+    def diff(self, old: str, new: str) -> Iterator[Change]:
+        """Yield the files that differ between two versions of one dataset, by path."""
+        path = f"{self._version_path(old)}/diff"
+        return map(Change.model_validate, self._hub.pages(path, to=split(new)[1], limit=1000))
+
+    def differing(
+        self, ref: str, folder: Path | str, *, progress: Progress = silent
+    ) -> Sequence[str]:
+        """Return the paths of a version that a folder lacks or has with other bytes."""
+        checker = FolderChecker(self._hub, self._version_path(ref), progress)
+        return checker.differing(Path(folder))
+
+    def lineage(self, ref: str) -> Lineage:
+        """Return where a version came from, and what came of it."""
+        return Lineage.model_validate(self._hub.get(f"{self._version_path(ref)}/lineage"))
+
+    def delete_version(self, ref: str) -> None:
+        """Delete one version; InUse when something depends on it."""
+        self._hub.delete(self._version_path(ref))
+
+    def restore(self, ref: str) -> DatasetVersion:
+        """Take a deleted version back; NoSuchVersion when its bytes have been collected."""
+        found = self._hub.post(f"{self._version_path(ref)}/restore")
+        return DatasetVersion.model_validate(found)
+
+    def collect(self, ref: str, *, really: bool = False, undo: bool = False) -> Collection:
+        """Return what only deleted versions hold; ``really``: let it go in a week."""
+        path = f"{self._path(ref)}/garbage"
+        found = self._hub.post(path, {"undo": undo}) if really or undo else self._hub.get(path)
+        return Collection.model_validate(found)
 
     def export_dvc(self, ref: str) -> DvcExport:
         """Return the texts that make a DVC repository use a version."""

@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
 from nablahub.core.errors import NablaError
-from nablahub.core.objects import ObjectStore
+from nablahub.core.objects import DirectoryStore, ObjectStore
+from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
-from nablahub.datasets import garbage, uploads
-from nablahub.datasets.cache import materialise, sweep
+from nablahub.datasets import garbage, remote_garbage, trash, uploads
+from nablahub.datasets.cache import materialise, remove_tree, sweep
+from nablahub.datasets.committing import DVC_TREES, Committing
 from nablahub.datasets.contents import Contents
-from nablahub.datasets.errors import NoSuchDataset, NoSuchUpload, NoSuchVersion
-from nablahub.datasets.intake import Received, check_room
-from nablahub.datasets.layout import cache_name, manifest_key, object_key, pack_key
-from nablahub.datasets.local import TreeStorer, make_readable
-from nablahub.datasets.manifest import KIND_FILE, Entry, Parser, Root
-from nablahub.datasets.manifests import ManifestReader, Written, write_manifest
+from nablahub.datasets.drafts import Drafts
+from nablahub.datasets.errors import NoSuchUpload, NoSuchVersion
+from nablahub.datasets.intake import Parts, Received, check_room
+from nablahub.datasets.layout import cache_name, object_key, pack_key
+from nablahub.datasets.local import TreeStorer
+from nablahub.datasets.manifest import KIND_FILE, Entry
 from nablahub.datasets.packs import SMALL
-from nablahub.datasets.scan import Found, scan
+from nablahub.datasets.scan import Found
 from nablahub.datasets.store import (
     DatasetRow,
     GarbageRow,
@@ -38,12 +39,18 @@ from nablahub.datasets.store import (
     PackRow,
     UploadRow,
     VersionRow,
+    condemned,
+    damaged,
+    underived,
 )
+from nablahub.datasets.transfers import Transfers
 from nablahub.datasets.types import ObjectName
-from nablahub.datasets.uploads import Check, Origin
 
 if TYPE_CHECKING:
     from nablahub.datasets.service import DatasetService
+
+#: How often it is looked whether the day of a deleted version has come.
+PURGE_SECONDS: Final = 3600.0
 
 
 class Building:
@@ -53,8 +60,12 @@ class Building:
         self._context = context
         self._datasets = datasets
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.transfers = Transfers(self)
+        self._deleting: dict[str, threading.Lock] = {}
         self._making: dict[Path, threading.Lock] = {}
         self._lock = threading.Lock()
+        self.committing = Committing(context, self, datasets)
+        self.drafts = Drafts(self, datasets)
 
     def write[T](self, work: Callable[[Session], T]) -> T:
         """Run work in a write transaction; what it tells is told on the service's loop."""
@@ -65,28 +76,35 @@ class Building:
         return self._context.database.read_sync(work)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Delete what a dead process left half-made and look after garbage from now on."""
+        """Look after garbage from now on."""
         self._loop = loop
         self._context.reconciler.register("dataset-garbage", self._collect)
-        self.sweep()
+        self._context.reconciler.register(DVC_TREES, self.committing.derive_later)
+        self._context.reconciler.register("dataset-purge", self._purge)
 
     def sweep(self) -> None:
         """Delete what a process left when it died; nobody may be writing."""
         state = self._context.settings.state
         sweep(state.cache)
         for folder in state.objects.glob("*"):
-            store = self._datasets.store(folder.name)
+            store = DirectoryStore(folder)
             store.sweep()
             for key in self.read(partial(garbage.orphans, store=store, team_id=folder.name)):
                 store.remove(key)
 
     # Taking in.
 
-    def check_space(self, team_id: str, size: int) -> None:
+    def check_space(self, space: str, size: int) -> None:
         """Raise DatasetQuota or StorageFull when ``size`` more bytes are too many."""
         settings = self._datasets.settings
-        self.read(lambda s: uploads.check_quota(s, team_id, size, settings.dataset_quota_bytes))
+        self.check_quota(space, size)
+        # What goes elsewhere through the service lies on its disk for a while, too.
         check_room(settings.state.objects, size, settings.min_free_bytes)
+
+    def check_quota(self, space: str, size: int) -> None:
+        """Raise DatasetQuota when ``size`` more bytes are more than the team may have."""
+        limit = self._datasets.quota(space)
+        self.read(lambda s: uploads.check_quota(s, space, size, limit))
 
     def register_pack(self, team_id: str, upload: UploadRow, pack: str, got: Received) -> None:
         """Count a stored pack; one that may not stay is deleted before the error leaves."""
@@ -94,18 +112,28 @@ class Building:
             dataset_id=upload.dataset_id, pack=pack, team_id=team_id, size=got.size,
             count=got.objects, upload_id=upload.id, created_at=now(),
         )  # fmt: skip
-        store, limit = self._datasets.store(team_id), self._datasets.settings.dataset_quota_bytes
+        store, limit = self._datasets.store(team_id), self._datasets.quota(team_id)
         with self._undone(team_id, "pack", pack_key(upload.dataset_id, pack)):
             self.write(lambda s: uploads.register_pack(s, store, upload, row, limit))
+        self.mend(store, team_id, upload.dataset_id, pack)
 
     def register_object(
         self, team_id: str, upload: UploadRow, md5: str, sha256: str, size: int
     ) -> None:
         """Count a stored large object; one that may not stay is deleted first."""
         row = ObjectRow(team_id=team_id, md5=md5, sha256=sha256, size=size, created_at=now())
-        store, limit = self._datasets.store(team_id), self._datasets.settings.dataset_quota_bytes
+        store, limit = self._datasets.store(team_id), self._datasets.quota(team_id)
         with self._undone(team_id, "object", object_key(md5)):
             self.write(lambda s: uploads.register_object(s, store, upload, row, limit))
+        if self.read(lambda s: damaged(s, team_id, "")):
+            self.write(lambda s: uploads.mend(s, team_id, "", [md5]))
+
+    def mend(self, store: ObjectStore, space: str, dataset: str, pack: str) -> None:
+        """Note that what a new pack holds is whole again, if any of it was damaged."""
+        if self.read(lambda s: damaged(s, space, dataset)):
+            table = self._datasets.tables.get(store, dataset, pack)
+            md5s = [md5.hex() for md5 in table.md5s()]
+            self.write(lambda s: uploads.mend(s, space, dataset, md5s))
 
     def keep(self, dataset: DatasetRow, upload: UploadRow, file: Path, name: ObjectName) -> None:
         """Make a file that was proved part of the store: a small one in a pack, a large one alone.
@@ -122,8 +150,15 @@ class Building:
             storer.flush()
             file.unlink()
         else:
-            self._datasets.store(dataset.team_id).adopt(file, object_key(name.md5))
-            self.register_object(dataset.team_id, upload, name.md5, name.sha256, name.size)
+            store = self._datasets.store(dataset.space)
+            self.claim(store, dataset.space, upload, "object", object_key(name.md5))
+            store.adopt(file, object_key(name.md5))
+            self.register_object(dataset.space, upload, name.md5, name.sha256, name.size)
+
+    def claim(self, store: ObjectStore, space: str, upload: UploadRow, kind: str, key: str) -> None:
+        """Say that an object is about to be stored, where a store is elsewhere."""
+        if store.local(key) is None:
+            self.transfers.claim(space, key, kind, upload.id)
 
     def _undone(self, team_id: str, kind: str, key: str) -> _Undone:
         return _Undone(self, team_id, kind, key)
@@ -139,101 +174,23 @@ class Building:
         if self._loop is None:
             self.collect_now(team_id)
 
-    # Committing.
+    def storer(
+        self,
+        dataset: DatasetRow,
+        upload: UploadRow,
+        contents: Contents,
+        known: set[bytes] | None = None,
+    ) -> TreeStorer:
+        """Return what stores and counts files of this machine for an upload.
 
-    def commit(self, dataset: DatasetRow, upload: UploadRow, lines: Iterable[bytes]) -> VersionRow:
-        """Make a version of an upload from the text of its manifest; whole or not at all.
-
-        Raises
-        ------
-        BadManifest, BadPath, MissingObjects
-            Naming line or path.
+        Parameters
+        ----------
+        known : set of bytes or None
+            md5s of what is not to be stored; None: of all that the dataset's packs hold.
         """
-        parser = Parser()
-
-        def entries() -> Iterator[Entry]:
-            for data in lines:
-                yield from parser.feed(data)
-            parser.close()
-
-        return self.commit_entries(dataset, upload, entries(), None)
-
-    def commit_entries(
-        self, dataset: DatasetRow, upload: UploadRow, entries: Iterable[Entry], key: str | None
-    ) -> VersionRow:
-        """Make a version of sorted, checked entries; MissingObjects names those without bytes."""
-        store = self._datasets.store(dataset.team_id)
-
-        def write(session: Session) -> tuple[Check, Written]:
-            contents = self._datasets.contents(session, dataset)
-            check = Check(session, contents, dataset.team_id)
-            parent = self._root_of_latest(session, store, dataset)
-            checked = check.through(entries)
-            return check, write_manifest(store, dataset.id, upload.version, checked, parent)
-
-        check, written = self.read(write)
-
-        def finish(session: Session) -> VersionRow:
-            row = uploads.finish(session, upload, check, written, key)
-            current = session.get_one(DatasetRow, dataset.id)
-            self._datasets.tell(session, current, "changed")
-            self._datasets.collect_later(session, current.team_id)
-            return row
-
-        try:
-            return self.write(finish)
-        except BaseException:
-            if self.read(lambda s: s.get(VersionRow, upload.id)) is None:
-                store.remove(manifest_key(dataset.id, upload.version))
-            raise
-
-    def _root_of_latest(
-        self, session: Session, store: ObjectStore, dataset: DatasetRow
-    ) -> Root | None:
-        current = session.get(DatasetRow, dataset.id)
-        latest = session.get(VersionRow, current.latest) if current and current.latest else None
-        return ManifestReader(store, dataset.id, latest.version).root if latest else None
-
-    def commit_tree(self, dataset_id: str, tree: Path, origin: Origin) -> str:
-        """Commit a folder of this machine; see :meth:`DatasetService.commit_tree`."""
-        done = self.read(lambda s: self._by_key(s, origin.key))
-        if done is not None:
-            return done
-
-        def begin(session: Session) -> tuple[DatasetRow, UploadRow, Contents] | None:
-            row = session.get(DatasetRow, dataset_id)
-            if row is None:
-                return None
-            return row, uploads.begin(session, row, origin), self._datasets.contents(session, row)
-
-        begun = self.write(begin)
-        if begun is None:
-            raise NoSuchDataset(dataset_id)
-        dataset, upload, contents = begun
-        try:
-            storer = self.storer(dataset, upload, contents)
-            try:
-                entries = list(storer.entries(scan(tree)))
-            except PermissionError:
-                make_readable(tree)
-                entries = list(storer.entries(scan(tree)))
-            return self.commit_entries(dataset, upload, entries, origin.key).id
-        except (NablaError, OSError):
-            self.cancel(dataset.team_id, upload)
-            done = self.read(lambda s: self._by_key(s, origin.key))
-            if done is not None:  # Somebody else committed the same work at the same time.
-                return done
-            raise
-
-    def storer(self, dataset: DatasetRow, upload: UploadRow, contents: Contents) -> TreeStorer:
-        """Return what stores and counts files of this machine for an upload."""
-        register = _Register(self, dataset.team_id, upload)
-        return TreeStorer(contents.store, dataset.id, set(contents.packed()), register)
-
-    def _by_key(self, session: Session, key: str | None) -> str | None:
-        if key is None:
-            return None
-        return session.scalars(select(VersionRow.id).where(VersionRow.key == key)).first()
+        register = _Register(self, contents.store, dataset.space, upload)
+        known = contents.packed_md5s() if known is None else known
+        return TreeStorer(contents.store, dataset.id, known, register)
 
     def cancel(self, team_id: str, upload: UploadRow) -> None:
         """Give an upload up, with all that came with it."""
@@ -286,27 +243,67 @@ class Building:
 
     # Deleting.
 
-    async def _collect(self, team_id: str) -> float | None:
-        more = await asyncio.to_thread(self._collect_batch, team_id)
+    async def _purge(self, dataset_id: str) -> float | None:
+        left = await asyncio.to_thread(self.purge, dataset_id)
+        return PURGE_SECONDS if left else None
+
+    def purge(self, dataset_id: str) -> bool:
+        """Take away what of a dataset has its day; tell whether more is waiting for its own."""
+
+        def work(session: Session) -> bool:
+            row = session.get(DatasetRow, dataset_id)
+            if row is None:
+                return False
+            gone.append((row.team_id, trash.purge(session, self._datasets, row)))
+            return any(r.purge_at is not None for r in trash.deleted(session, dataset_id))
+
+        gone: list[tuple[str, trash.Waste]] = []
+        left = self.write(work)
+        for team_id, waste in gone:
+            for version_id in waste.versions:
+                name = cache_name(*version_id.split(":"))
+                remove_tree(self._context.settings.state.cache / team_id / name)
+        return left
+
+    async def _collect(self, space: str) -> float | None:
+        more = await asyncio.to_thread(self._collect_batch, space)
         return 0.01 if more else None
 
-    def _collect_batch(self, team_id: str) -> bool:
-        store, parts = self._datasets.store(team_id), self._datasets.parts(team_id)
-        cache = self._context.settings.state.cache / team_id
-        return self.write(lambda s: garbage.collect(s, store, parts, cache, team_id))
+    def _collect_batch(self, space: str) -> bool:
+        store, parts = self._datasets.store(space), self._datasets.parts(space)
+        cache = self._context.settings.state.cache
+        if isinstance(store, S3Store):
+            return self._collect_remote(store, parts, cache, space)
+        return self.write(lambda s: garbage.collect(s, store, parts, cache, space))
 
-    def collect_now(self, team_id: str) -> None:
-        """Delete all of a team's left-over bytes, in this thread."""
-        while self._collect_batch(team_id):
+    def _collect_remote(self, store: S3Store, parts: Parts, cache: Path, space: str) -> bool:
+        with self._lock:
+            turn = self._deleting.setdefault(space, threading.Lock())
+        with turn:  # Who deletes late must not delete what was stored meanwhile.
+            self.write(lambda s: garbage.forget_parts(s, parts, space))
+            doomed = self.write(lambda s: remote_garbage.doom(s, space))
+            remote_garbage.remove(store, doomed)
+            for dataset in doomed.datasets:
+                garbage.remove_trees(cache, dataset)
+            self.write(lambda s: remote_garbage.forget(s, doomed))
+        return len(doomed.notes) == remote_garbage.BATCH
+
+    def collect_now(self, space: str) -> None:
+        """Delete all of a space's left-over bytes, in this thread."""
+        while self._collect_batch(space):
             pass
 
     def resume(self, session: Session) -> None:
         """Take up deletions that were left, and give up stale uploads."""
         for upload in uploads.stale(session):
             dataset = session.get_one(DatasetRow, upload.dataset_id)
-            uploads.end(session, dataset.team_id, upload)
+            uploads.end(session, dataset.space, upload)
         for team_id in garbage.teams_with_garbage(session):
             self._datasets.collect_later(session, team_id)
+        for dataset_id in condemned(session):
+            self._context.reconciler.wake(session, "dataset-purge", dataset_id)
+        for version in underived(session):
+            self._context.reconciler.wake(session, DVC_TREES, version)
 
     def upload(self, session: Session, dataset: DatasetRow, ref: str) -> UploadRow:
         """Return an open upload by its 7 characters or its whole id; NoSuchUpload if it is not."""
@@ -334,8 +331,14 @@ class _Undone:
 class _Register:
     """Counts what a folder of this machine brings."""
 
-    def __init__(self, building: Building, team_id: str, upload: UploadRow) -> None:
-        self._building, self._team_id, self._upload = building, team_id, upload
+    def __init__(
+        self, building: Building, store: ObjectStore, team_id: str, upload: UploadRow
+    ) -> None:
+        self._building, self._store = building, store
+        self._team_id, self._upload = team_id, upload
+
+    def claim(self, kind: str, key: str) -> None:
+        self._building.claim(self._store, self._team_id, self._upload, kind, key)
 
     def pack(self, name: str, size: int, count: int) -> None:
         self._building.register_pack(self._team_id, self._upload, name, Received(size, count))

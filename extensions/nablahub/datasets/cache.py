@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from nablahub.core.objects import ObjectStore, full_storage
+from nablahub.core.objects import ObjectStore, full_storage, sync_files
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import BadObject
 from nablahub.datasets.layout import object_key, pack_key
@@ -54,6 +54,7 @@ def materialise(contents: Contents, entries: Iterable[Entry], target: Path) -> P
         making.mkdir(mode=0o755)
         try:
             _fill(making, contents, entries)
+            sync_files(making)  # A tree that is there is trusted for ever.
             try:
                 making.rename(target)
             except OSError as error:

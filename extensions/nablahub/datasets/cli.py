@@ -5,26 +5,41 @@ from __future__ import annotations
 import configparser
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nablahub.core.console import (
-    confirm_deletion,
     emit_fields,
     emit_json,
     emit_table,
     hub_command,
     size_text,
     transfer,
-    yes_option,
 )
 from nablahub.core.errors import Conflict, NotFound
 from nablahub.core.transport import Transport
-from nablahub.datasets.api import DatasetsAPI
-from nablahub.datasets.types import Dataset, DatasetVersion
-from nablahub.projects.api import ProjectsAPI
+from nablahub.datasets.cli_versions import (
+    api_of,
+    commit,
+    delete,
+    diff,
+    gc,
+    lineage,
+    restore,
+    tag,
+    verify,
+)
+from nablahub.datasets.errors import NameTaken
+from nablahub.datasets.reading import DatasetReader
+from nablahub.datasets.sending import Sender
+
+# The client's types are loaded by the commands that need them: `put` and `get`, which run in
+# loops over folders, do not.
+if TYPE_CHECKING:
+    from nablahub.datasets.types import Dataset, DatasetVersion
 
 
 def download_options[F: Callable[..., Any]](function: F) -> F:
@@ -55,6 +70,7 @@ def _show(dataset: Dataset, *, as_json: bool) -> None:
     latest = dataset.latest_version
     emit_fields({
         "id": dataset.id, "name": dataset.name, "project": dataset.project_id,
+        "storage": dataset.storage_provider_id,
         "description": dataset.description or None,
         "latest": latest.id if latest else None,
         "files": latest.files if latest else None,
@@ -64,19 +80,15 @@ def _show(dataset: Dataset, *, as_json: bool) -> None:
 
 
 def _show_version(version: DatasetVersion, *, as_json: bool) -> None:
-    if as_json:
-        emit_json(version)
-        return
-    emit_fields({
-        "version": version.id, "dataset": version.dataset_name, "number": version.number,
-        "files": version.files, "size": size_text(version.bytes),
-        "message": version.message or None, "from": version.source, "by": version.author,
-        "created": version.created_at,
-    })  # fmt: skip
+    _show_made(version.model_dump(mode="json"), as_json=as_json)
 
 
 def _project(hub: Transport, project: str | None) -> str | None:
-    return ProjectsAPI(hub).get(project).id if project else None
+    if project is None:
+        return None
+    from nablahub.projects.api import ProjectsAPI
+
+    return ProjectsAPI(hub).get(project).id
 
 
 @datasets.command("list")
@@ -84,7 +96,7 @@ def _project(hub: Transport, project: str | None) -> str | None:
 @hub_command
 def list_datasets(hub: Transport, project: str | None, *, as_json: bool) -> None:
     """List your datasets."""
-    rows = list(DatasetsAPI(hub).list(project=_project(hub, project)))
+    rows = list(api_of(hub).list(project=_project(hub, project)))
     if as_json:
         emit_json(rows)
         return
@@ -104,12 +116,21 @@ def list_datasets(hub: Transport, project: str | None, *, as_json: bool) -> None
 @click.argument("name")
 @click.option("--project", help="Id or name of the project it is shown in.")
 @click.option("--description", default="", help="What it holds (Markdown).")
+@click.option("--storage", help="Id or name of the storage provider; default: the hub's store.")
 @hub_command
 def create_dataset(
-    hub: Transport, name: str, project: str | None, description: str, *, as_json: bool
+    hub: Transport,
+    name: str,
+    project: str | None,
+    description: str,
+    storage: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Create an empty dataset."""
-    made = DatasetsAPI(hub).create(name, project=_project(hub, project), description=description)
+    made = api_of(hub).create(
+        name, project=_project(hub, project), description=description, storage=storage
+    )
     _show(made, as_json=as_json)
 
 
@@ -118,7 +139,7 @@ def create_dataset(
 @hub_command
 def show_dataset(hub: Transport, ref: str, *, as_json: bool) -> None:
     """Show a dataset, or with REF:VERSION one version of it."""
-    api = DatasetsAPI(hub)
+    api = api_of(hub)
     if ":" in ref:
         _show_version(api.version(ref), as_json=as_json)
     else:
@@ -131,6 +152,7 @@ def show_dataset(hub: Transport, ref: str, *, as_json: bool) -> None:
 @click.option("-m", "--message", default="", help="What is new in this version.")
 @click.option("--create", is_flag=True, help="Create the dataset when there is none.")
 @click.option("--project", help="With --create: the project it is shown in.")
+@click.option("--again", is_flag=True, help="Make a version even when nothing changed.")
 @hub_command
 def put(
     hub: Transport,
@@ -139,16 +161,38 @@ def put(
     message: str,
     create: bool,
     project: str | None,
+    again: bool,
     *,
     as_json: bool,
 ) -> None:
     """Commit a folder or file as a new version; sends only what the hub lacks."""
-    api = DatasetsAPI(hub)
     if create:
-        api.ensure(dataset, project=_project(hub, project))
+        _ensure(hub, dataset, project)
     with transfer(f"Uploading {source.name}") as report:
-        made = api.upload(dataset, source, message=message, progress=report)
-    _show_version(made, as_json=as_json)
+        made = Sender(hub, dataset, report).send(source, message=message, again=again)
+    _show_made(made, as_json=as_json)
+
+
+def _ensure(hub: Transport, name: str, project: str | None) -> None:
+    """Make a dataset of that name unless there is one."""
+    wanted = _project(hub, project)
+    try:
+        hub.post("/datasets", {"name": name, "project": wanted})
+    except NameTaken:
+        if wanted is not None:
+            api_of(hub).ensure(name, project=wanted)
+
+
+def _show_made(made: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        emit_json(made)
+        return
+    emit_fields({
+        "version": made["id"], "dataset": made["dataset_name"], "number": made["number"],
+        "files": made["files"], "size": size_text(made["bytes"]),
+        "message": made["message"] or None, "from": made["source"], "by": made["author"],
+        "created": datetime.fromisoformat(made["created_at"]),
+    })  # fmt: skip
 
 
 @datasets.command("get")
@@ -161,11 +205,12 @@ def get(
 
     Files that are there already and differ are left alone: nothing is downloaded then.
     """
-    api = DatasetsAPI(hub)
-    target = target or Path((path or api.get(ref).name).rpartition("/")[2])
+    reader = DatasetReader(hub)
+    version = reader.version_fields(ref)
+    target = target or Path((path or version["dataset_name"]).rpartition("/")[2])
     with transfer(f"Downloading {ref}") as report:
-        version = api.download(ref, target, path=path, progress=report, overwrite=force)
-    show_download(version.id, target, as_json=as_json)
+        reader.fetch(version["id"], target, path=path, progress=report, overwrite=force)
+    show_download(version["id"], target, as_json=as_json)
 
 
 @datasets.command("ls")
@@ -174,7 +219,7 @@ def get(
 @hub_command
 def ls(hub: Transport, ref: str, prefix: str, *, as_json: bool) -> None:
     """List the files of a version."""
-    rows = DatasetsAPI(hub).files(ref, prefix=prefix)
+    rows = api_of(hub).files(ref, prefix=prefix)
     if as_json:
         emit_json(list(rows))
         return
@@ -188,7 +233,7 @@ def ls(hub: Transport, ref: str, prefix: str, *, as_json: bool) -> None:
 @hub_command
 def cat(hub: Transport, ref: str, path: str, *, as_json: bool) -> None:
     """Write a file's content to stdout."""
-    api = DatasetsAPI(hub)
+    api = api_of(hub)
     if as_json:
         emit_json({"path": path, "text": api.read(ref, path).decode(errors="replace")})
         return
@@ -202,7 +247,7 @@ def cat(hub: Transport, ref: str, path: str, *, as_json: bool) -> None:
 @hub_command
 def versions(hub: Transport, dataset: str, *, as_json: bool) -> None:
     """List the versions of a dataset."""
-    rows = list(DatasetsAPI(hub).versions(dataset))
+    rows = list(api_of(hub).versions(dataset))
     if as_json:
         emit_json(rows)
         return
@@ -216,20 +261,8 @@ def versions(hub: Transport, dataset: str, *, as_json: bool) -> None:
     )  # fmt: skip
 
 
-@datasets.command("delete")
-@click.argument("dataset")
-@yes_option
-@hub_command
-def delete(hub: Transport, dataset: str, yes: bool, *, as_json: bool) -> None:
-    """Delete a dataset with all its versions."""
-    api = DatasetsAPI(hub)
-    found = api.get(dataset)
-    confirm_deletion(f"the dataset {found.name} with all its versions", yes=yes)
-    api.delete(found.id)
-    if as_json:
-        emit_json({"deleted": found.id})
-    else:
-        click.echo(f"Deleted {found.name} ({found.id}).")
+for _command in (commit, tag, diff, verify, lineage, delete, restore, gc):
+    datasets.add_command(_command)
 
 
 @datasets.command("export-dvc")
@@ -244,7 +277,7 @@ def export_dvc(hub: Transport, ref: str, repo: Path, *, as_json: bool) -> None:
     config = repo / ".dvc/config"
     if not config.parent.is_dir():
         raise NotFound(f"{repo.absolute()} is no DVC repository.", hint="Run `dvc init` there.")
-    api = DatasetsAPI(hub)
+    api = api_of(hub)
     name = api.get(ref).name
     made = api.export_dvc(ref)
     file = repo / f"{name}.dvc"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from nablahub.core.objects import ObjectStore
@@ -12,6 +13,8 @@ from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.packs import HEAD, ROW, SMALL, PackIndex, read_count
 
 CACHED_TABLES: Final = 128
+#: Up to so many objects are looked for one by one, more in one pass over all tables.
+FEW_WANTED: Final = 32
 
 
 class Place(NamedTuple):
@@ -81,6 +84,19 @@ class Contents:
         """Return the table of one of the dataset's packs."""
         return self._tables.get(self.store, self.dataset, pack)
 
+    def heads(self) -> Iterator[bytes]:
+        """Yield name and table of each pack, the newest first: what it holds was proved last."""
+        for pack in reversed(self.packs):
+            yield pack.encode() + self.table(pack).head_bytes()
+
+    def pack_size(self, pack: str) -> int | None:
+        """Return the bytes of one of the dataset's packs, None when it is not there."""
+        return self.store.size(pack_key(self.dataset, pack))
+
+    def pack_chunks(self, pack: str, start: int, length: int) -> Iterator[bytes]:
+        """Yield a range of a pack."""
+        return self.store.chunks(pack_key(self.dataset, pack), start, length)
+
     def packed(self) -> dict[bytes, Known]:
         """Return every packed object by its md5."""
         found: dict[bytes, Known] = {}
@@ -89,6 +105,40 @@ class Contents:
             for number, md5 in enumerate(index.md5s()):
                 found[md5] = Known(pack, index, number)
         return found
+
+    def packed_md5s(self) -> set[bytes]:
+        """Return the md5s of all packed objects."""
+        found: set[bytes] = set()
+        for pack in self.packs:
+            found.update(self.table(pack).md5s())
+        return found
+
+    def holders(self, wanted: Sequence[tuple[str, str, int]]) -> list[str | None]:
+        """Return which pack holds each of some objects, None for one that is in none.
+
+        Parameters
+        ----------
+        wanted : sequence of (str, str, int)
+            md5, sha256 and size of each; all three must be right.
+        """
+        if len(wanted) <= FEW_WANTED:
+            return [self._holder(*one) for one in wanted]
+        found: dict[bytes, tuple[int, str]] = {}
+        for pack in self.packs:
+            index = self.table(pack)
+            found.update(zip(index.digests(), zip(index.sizes(), repeat(pack)), strict=False))
+        places = [found.get(bytes.fromhex(md5 + sha)) for md5, sha, _ in wanted]
+        return [
+            place[1] if place is not None and place[0] == size else None
+            for place, (_, _, size) in zip(places, wanted, strict=True)
+        ]
+
+    def _holder(self, md5: str, sha256: str, size: int) -> str | None:
+        for pack in reversed(self.packs):
+            row = self.table(pack).find(bytes.fromhex(md5))
+            if row is not None and row.size == size and row.sha256.hex() == sha256:
+                return pack
+        return None
 
     def locate(self, md5: str, size: int | None = None) -> Place | None:
         """Return where one object lies; None when the dataset's packs and the team's files lack it.

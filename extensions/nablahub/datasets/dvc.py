@@ -10,15 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from nablahub.core.objects import CHUNK
-from nablahub.datasets.manifest import Entry
+from nablahub.datasets.manifest import Entry, decode
 
 #: The header in which DVC sends the hub's token (``custom_auth_header``), as ``Bearer TOKEN``.
 AUTH_HEADER = "Authorization"
 _quoted = json.encoder.encode_basestring_ascii
+# A line of a manifest whose path JSON writes as it is.
+_PLAIN_ROW = re.compile(
+    rb"^([0-9a-f]{32}) [0-9a-f]{64} [fx] [0-9]+ ([ !#-\[\]-~]+)\n", re.MULTILINE
+)
 _OID = re.compile(r"([0-9a-f]{2})/([0-9a-f]{30})(\.dir)?")
 
 
@@ -43,6 +49,14 @@ def dir_chunks(entries: Iterable[Entry]) -> Iterator[bytes]:
     yield "".join(buffer).encode()
 
 
+def rows_of(page: bytes) -> bytes:
+    """Return the rows of a page of a manifest, from its bytes, as they stand in a ``.dir``."""
+    rows, count = _PLAIN_ROW.subn(rb'{"md5": "\1", "relpath": "\2"}, ', page)
+    if count != page.count(b"\n"):  # A path that JSON escapes.
+        return ", ".join([_row(entry) for entry in decode(page)]).encode()
+    return rows[:-2]
+
+
 @dataclass(frozen=True)
 class DirObject:
     """Name (md5, without ``.dir``) and size in bytes of a ``.dir`` object."""
@@ -64,6 +78,14 @@ class DirHasher:
         rows = ", ".join([_row(entry) for entry in entries])
         if rows:
             data = (self._separator + rows).encode()
+            self._separator = ", "
+            self._md5.update(data)
+            self._size += len(data)
+
+    def add_rows(self, rows: bytes) -> None:
+        """Take the next rows as :func:`rows_of` made them."""
+        if rows:
+            data = self._separator.encode() + rows
             self._separator = ", "
             self._md5.update(data)
             self._size += len(data)
@@ -116,3 +138,34 @@ def dvc_config(remote: str, url: str) -> str:
         f"    custom_auth_header = {AUTH_HEADER}\n"
         "    method = PUT\n"
     )
+
+
+class DirRows:
+    """The ``.dir`` rows of pages lately used: versions that follow each other share most pages.
+
+    Parameters
+    ----------
+    limit : int
+        Most bytes that are kept.
+    """
+
+    def __init__(self, limit: int = 64 * 1024 * 1024) -> None:
+        self._limit = limit
+        self._size = 0
+        self._rows: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, digest: str, read: Callable[[], bytes]) -> bytes:
+        """Return the rows of the page of a digest, which ``read`` reads when they are not here."""
+        with self._lock:
+            if (found := self._rows.get(digest)) is not None:
+                self._rows.move_to_end(digest)
+                return found
+        made = rows_of(read())
+        with self._lock:
+            if digest not in self._rows:
+                self._rows[digest] = made
+                self._size += len(made)
+            while self._size > self._limit:
+                self._size -= len(self._rows.popitem(last=False)[1])
+        return made

@@ -19,13 +19,19 @@ def human(size: int) -> str:
     return f"{value:.1f} TiB"
 
 
+def _plain(path: str) -> str:
+    return path.encode("unicode_escape", "surrogatepass").decode("ascii")[:300]
+
+
 class BadPath(Invalid):
     """A path that can't be in a dataset."""
 
     code = "bad_path"
+    path = ""
 
     def __init__(self, path: str, problem: str) -> None:
-        shown = path.encode("unicode_escape", "surrogatepass").decode("ascii")[:300]
+        self.path = path
+        shown = _plain(path)
         detail = f"The path '{shown}' can't be in a dataset: {problem}."
         hint = "Rename or leave out that file, then try again."
         super().__init__(detail, hint=hint, errors=[Fault(f"{shown}: {problem}")])
@@ -106,6 +112,18 @@ class ObjectBusy(Conflict):
         super().__init__(
             "Another request is sending this object just now.",
             hint="Wait for it to end, then ask what is missing.",
+        )
+
+
+class PartsMissing(Conflict):
+    """An object is to be completed, and some of its parts have not arrived."""
+
+    code = "parts_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Some parts of the object have not arrived.",
+            hint="Ask which (`transfers`), send them, and finish then.",
         )
 
 
@@ -193,6 +211,50 @@ class OtherProject(Conflict):
             f"not to '{wanted}'.",
             hint="Choose another name, or leave the project out to use that dataset.",
             errors=[Fault("The name is taken by another project's dataset.", "/name")],
+        )
+
+
+class TagMoved(Conflict):
+    """A tag does not stand where the caller thought."""
+
+    code = "tag_moved"
+
+
+class NoSuchTag(NotFound):
+    """No such tag."""
+
+    code = "no_such_tag"
+
+
+class DraftClash(Conflict):
+    """Somebody else changed the same files since the draft began."""
+
+    code = "draft_clash"
+    _MOST = 50
+
+    def __init__(self, latest: str, paths: list[str]) -> None:
+        more = len(paths) - self._MOST
+        faults = [Fault(_plain(path), pointer=f"/{_plain(path)}") for path in paths[: self._MOST]]
+        super().__init__(
+            f"{len(paths)} {'file' if len(paths) == 1 else 'files'} of this draft changed in "
+            f"{latest} as well, so nothing was committed: {', '.join(map(_plain, paths[:5]))}"
+            + (" …" if len(paths) > 5 else "") + ".",
+            hint="Get the latest version, decide what is right for these files, and commit them "
+            "to a new draft.",
+            errors=[*faults, Fault(f"… and {more} more")] if more > 0 else faults,
+        )  # fmt: skip
+
+
+class MovedOn(Conflict):
+    """There is a later version than the one that a draft began with."""
+
+    code = "moved_on"
+
+    def __init__(self, base: str | None, latest: str | None) -> None:
+        super().__init__(
+            f"The draft began with {base or 'no version'}, and the latest is {latest or 'none'} "
+            "now; it was not to be put upon another.",
+            hint="Commit with rebase, or begin a new draft.",
         )
 
 

@@ -4,11 +4,14 @@ from nablahub.core.extension import Extension
 
 extension = Extension(
     name="datasets",
-    requires=("teams", "projects"),
+    requires=("teams", "projects", "storage"),
     service="nablahub.datasets.service:DatasetService",
     operations=(
         "nablahub.datasets.handlers",
         "nablahub.datasets.upload_handlers",
+        "nablahub.datasets.transfer_handlers",
+        "nablahub.datasets.draft_handlers",
+        "nablahub.datasets.trash_handlers",
         "nablahub.datasets.remote_handlers",
     ),
     migrations="nablahub.datasets.migrations",

@@ -5,25 +5,34 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from nablahub.core.errors import Conflict, Invalid
-from nablahub.core.objects import full_storage
+from nablahub.core.objects import full_storage, sync_files
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import BadObject, WouldOverwrite
 from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry, Parser
-from nablahub.datasets.packs import PACK_BYTES, SMALL, PackChecker
+from nablahub.datasets.packs import SMALL
 from nablahub.datasets.paths import case_twins, check_path, show
 from nablahub.datasets.patience import patiently
+from nablahub.datasets.planning import Job, plan, read_tables
 from nablahub.datasets.sending import Progress, silent
-from nablahub.datasets.types import File
+from nablahub.datasets.workers import Workers
 
-BATCH_FILES: Final = 4096
+if TYPE_CHECKING:
+    from nablahub.datasets.direct import DirectReader
+
+#: The header that says that the store is reached by signed URLs.
+DIRECT: Final = "X-Nablahub-Direct"
+#: Packs that are on their way while as many are written as there are processors.
+COMING: Final = 2
+LARGE_AT_ONCE: Final = 2
 PARTIAL: Final = ".nablahub-part"
 
 
@@ -47,13 +56,15 @@ class Fetcher:
         self._hub = hub
         self._path = path
         self._progress = progress
+        self._lock = threading.Lock()
         self._done = 0
         self._total = 0
+        self._direct: DirectReader | None = None
 
     def entries(self) -> list[Entry]:
         """Return all entries of the version, checked as if from a stranger."""
         found = self._hub.pages(f"{self._path}/files", limit=1000)
-        return [entry_of(File.model_validate(item)) for item in found]
+        return [entry_from(item) for item in found]
 
     def fetch(self, target: Path, *, overwrite: bool = True) -> int:
         """Download everything and return the number of files.
@@ -84,6 +95,7 @@ class Fetcher:
             _check_case(root, entries)
             self._fill(root, entries, fresh=fresh)
             if fresh:
+                sync_files(root)
                 root.rename(target)
         return len(entries)
 
@@ -100,12 +112,12 @@ class Fetcher:
 
     def _fill(self, root: Path, entries: list[Entry], *, fresh: bool) -> None:
         self._done, self._total = 0, sum(entry.size for entry in entries)
+        resumed = any(root.iterdir())
         for folder in sorted({entry.path.rpartition("/")[0] for entry in entries}):
             (root / folder).mkdir(parents=True, exist_ok=True)
-        resumed = any(root.iterdir())
         wanted: list[Entry] = []
         for entry in entries:
-            if resumed and _is_there(root / entry.path, entry):
+            if resumed and is_there(root / entry.path, entry):
                 self._report(entry.size)
             else:
                 wanted.append(entry)
@@ -116,8 +128,9 @@ class Fetcher:
             self._large(entry, root / entry.path)
 
     def _report(self, size: int) -> None:
-        self._done += size
-        self._progress(self._done, self._total)
+        with self._lock:
+            self._done += size
+            self._progress(self._done, self._total)
 
     def _large(self, entry: Entry, target: Path) -> None:
         """Download to a file beside the target, go on where it stopped, prove, rename."""
@@ -150,6 +163,8 @@ class Fetcher:
             return (md5.hexdigest(), sha256.hexdigest()) == (entry.md5, entry.sha256)
 
         with full_storage(target):
+            if self._direct is not None:  # Then there is nothing left for the hub to send.
+                self._direct.large(entry.md5, entry.size, partial)
             if not patiently(attempt):
                 partial.unlink()
                 raise _wrong(entry)
@@ -175,45 +190,95 @@ class BatchFetcher(Fetcher):
         return patiently(read)
 
     def _get(self, root: Path, entries: list[Entry], *, fresh: bool) -> None:
-        self._small(root, [entry for entry in entries if entry.size <= SMALL], fresh=fresh)
-        super()._get(root, [entry for entry in entries if entry.size > SMALL], fresh=fresh)
+        small = [entry for entry in entries if entry.size <= SMALL]
+        large = [entry for entry in entries if entry.size > SMALL]
+        jobs = patiently(lambda: self._plan(small))
+        try:
+            self._get_all(root, jobs, large, fresh=fresh)
+        finally:
+            if self._direct is not None:
+                self._direct.close()
 
-    def _small(self, root: Path, entries: list[Entry], *, fresh: bool) -> None:
-        """Get batches in a thread, one ahead of the one that is being written."""
-        with ThreadPoolExecutor(1, "nablahub-fetch") as pool:
-            batches = iter(list(_batches(entries)))
-            batch = next(batches, None)
-            coming = pool.submit(self._objects, batch) if batch else None
-            while batch is not None and coming is not None:
-                objects = coming.result()
-                following = next(batches, None)
-                coming = pool.submit(self._objects, following) if following else None
-                for entry in batch:
-                    data = objects[entry.md5]
-                    if len(data) != entry.size:
-                        raise _wrong(entry)
-                    _write(root / entry.path, data, entry, direct=fresh)
-                self._report(sum(entry.size for entry in batch))
-                batch = following
+    def _get_all(self, root: Path, jobs: list[Job], large: list[Entry], *, fresh: bool) -> None:
+        self._small(root, jobs, fresh=fresh)
+        with ThreadPoolExecutor(LARGE_AT_ONCE, "nablahub-fetch") as pool:
+            work = [pool.submit(self._large, entry, root / entry.path) for entry in large]
+            _wait(work)
 
-    def _objects(self, batch: list[Entry]) -> dict[str, bytes]:
-        sha256 = {entry.md5: entry.sha256 for entry in batch}
-        data: bytes = self._hub.request("POST", f"{self._path}/objects", body={"md5": list(sha256)})
-        checker = PackChecker()
-        checker.feed(data)
-        found: dict[str, bytes] = {}
-        for row in checker.finish():
-            md5 = row.md5.hex()
-            if row.sha256.hex() != sha256.get(md5):
-                raise BadObject(f"The hub sent an object that was not asked for ({md5}).")
-            found[md5] = data[row.start : row.start + row.size]
-        return found
+    def _small(self, root: Path, jobs: list[Job], *, fresh: bool) -> None:
+        """Get what of the packs is wanted, and write files while more is coming."""
+        if not jobs:
+            return
+        with Workers(sum(len(job.files) for job in jobs)) as workers:
+            threads = min(max(workers.count, 1) + COMING, len(jobs))
+            with ThreadPoolExecutor(threads, "nablahub-fetch") as pool:
+                _wait([pool.submit(self._job, workers, root, job, fresh) for job in jobs])
+
+    def _plan(self, entries: list[Entry]) -> list[Job]:
+        jobs, missing = self._look_up(entries)
+        if missing:
+            raise _wrong(missing[0])
+        return jobs
+
+    def _look_up(self, entries: list[Entry]) -> tuple[list[Job], list[Entry]]:
+        with self._hub.stream("GET", f"{self._path}/tables", tries=1) as answer:
+            if answer.headers.get(DIRECT) and self._direct is None:
+                self._direct = _direct_reader(self._hub, self._path)
+            return plan(entries, read_tables(answer.iter_bytes()))
+
+    def _range(self, job: Job) -> bytes:
+        if not job.size:
+            return b""
+        headers = {"Range": f"bytes={job.start}-{job.start + job.size - 1}"}
+        data: bytes = self._hub.request("GET", f"{self._path}/packs/{job.pack}", headers=headers)
+        return data
+
+    def _from_store(self, direct: DirectReader, job: Job) -> tuple[bytes, list[int]]:
+        """Get a job's objects by signed URLs; return their bytes and where each file's begin."""
+        objects = direct.small(list(dict.fromkeys(entry.md5 for entry, _ in job.files))) or {}
+        places: dict[str, int] = {}
+        size = 0
+        for md5, data in objects.items():
+            places[md5] = size
+            size += len(data)
+        return b"".join(objects.values()), [places[entry.md5] for entry, _ in job.files]
+
+    def _job(self, workers: Workers, root: Path, job: Job, fresh: bool) -> None:
+        starts = [start for _, start in job.files]
+        if self._direct is None:
+            data = self._range(job)
+        else:
+            data, starts = self._from_store(self._direct, job)
+        base = f"{root}/"
+        # In a folder that nobody knows yet a file may be written under its own name: a half one
+        # is found out by its digest when the download is taken up again.
+        names = [
+            base + entry.path if fresh else f"{base}{_beside(entry.path)}" for entry, _ in job.files
+        ]
+        rows = [
+            (start, entry.size, bytes.fromhex(entry.sha256), _file_mode(entry), name)
+            for (entry, _), start, name in zip(job.files, starts, names, strict=True)
+        ]
+        wrong = set(workers.write(rows, data))
+        for (entry, _), name in zip(job.files, names, strict=True):
+            if wrong and name in wrong:
+                raise _wrong(entry)
+            if not fresh:
+                os.replace(name, base + entry.path)  # noqa: PTH105 (for each of many files)
+        self._report(sum([entry.size for entry, _ in job.files]))
 
 
-def entry_of(file: File) -> Entry:
-    """Return a file of the API as an entry of a manifest; BadPath when its path can be none."""
-    kind = KIND_EXECUTABLE if file.kind == "executable" else KIND_FILE
-    return Entry(check_path(file.path), kind, file.size, file.md5, file.sha256)
+def _direct_reader(hub: Transport, path: str) -> DirectReader:
+    # Loaded where it is needed: with the API's types it takes a while.
+    from nablahub.datasets.direct import DirectReader
+
+    return DirectReader(hub, path)
+
+
+def entry_from(item: Mapping[str, Any]) -> Entry:
+    """Return a file as the API shows it as an entry of a manifest; BadPath when it can be none."""
+    kind = KIND_EXECUTABLE if item["kind"] == "executable" else KIND_FILE
+    return Entry(check_path(item["path"]), kind, item["size"], item["md5"], item["sha256"])
 
 
 def refuse_others(entries: Mapping[Path, Entry]) -> None:
@@ -221,26 +286,13 @@ def refuse_others(entries: Mapping[Path, Entry]) -> None:
     others = [
         show(str(file))
         for file, entry in entries.items()
-        if os.path.lexists(file) and not _is_there(file, entry)
+        if os.path.lexists(file) and not is_there(file, entry)
     ]
     if others:
         raise WouldOverwrite(others)
 
 
-def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
-    size = 0
-    for entry in entries:
-        if batch and (size + entry.size > PACK_BYTES or len(batch) >= BATCH_FILES):
-            yield batch
-            batch, size = [], 0
-        batch.append(entry)
-        size += entry.size
-    if batch:
-        yield batch
-
-
-def _is_there(file: Path, entry: Entry) -> bool:
+def is_there(file: Path, entry: Entry) -> bool:
     """Whether a file has an entry's bytes already."""
     with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
         if file.stat().st_size != entry.size:
@@ -250,19 +302,24 @@ def _is_there(file: Path, entry: Entry) -> bool:
     return False
 
 
-def _write(target: Path, data: bytes, entry: Entry, *, direct: bool) -> None:
-    # In a folder that nobody knows yet a file may be written under its own name: a half one is
-    # found out by its digest when the download is taken up again.
-    file = target if direct else target.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
-    mode = 0o777 if entry.kind == KIND_EXECUTABLE else 0o666
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+def _beside(path: str) -> str:
+    """Return a new name in the folder of a path."""
+    folder, slash, _ = path.rpartition("/")
+    return f"{folder}{slash}.{secrets.token_hex(8)}{PARTIAL}"
+
+
+def _file_mode(entry: Entry) -> int:
+    return 0o777 if entry.kind == KIND_EXECUTABLE else 0o666
+
+
+def _wait(work: list[Future[None]]) -> None:
+    """Wait for all of it; nothing more is begun after the first that fails."""
     try:
-        with open(descriptor, "wb", 0) as opened:  # noqa: PTH123 (it is a descriptor)
-            opened.write(data)
-        if not direct:
-            file.replace(target)
+        for future in as_completed(work):
+            future.result()
     except BaseException:
-        file.unlink(missing_ok=True)
+        for future in work:
+            future.cancel()
         raise
 
 
@@ -273,16 +330,13 @@ def _set_mode(file: Path, entry: Entry) -> None:
 
 def _check_case(root: Path, entries: list[Entry]) -> None:
     """Refuse what would silently lose a file where ``A`` and ``a`` are the same."""
-    twins = case_twins(entry.path for entry in entries)
-    if twins is None:
-        return
     probe = root / f".nablahub-Case-{secrets.token_hex(4)}"
     probe.touch()
     try:
         blind = probe.with_name(probe.name.swapcase()).exists()
     finally:
         probe.unlink()
-    if blind:
+    if blind and (twins := case_twins(entry.path for entry in entries)) is not None:
         raise Invalid(
             f"'{show(twins[0])}' and '{show(twins[1])}' would be one file on this disk, which "
             "does not tell capital from small letters.",

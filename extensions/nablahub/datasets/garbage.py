@@ -48,6 +48,7 @@ def collect(session: Session, store: ObjectStore, parts: Parts, cache: Path, tea
         "pack": lambda name: _pack(session, store, name),
         "object": lambda name: _object(session, store, team_id, name),
         "parts": lambda name: _parts(session, parts, name),
+        "manifest": store.remove,
         "dataset": lambda name: _dataset(session, store, cache, name),
     }
     for row in rows:
@@ -92,6 +93,19 @@ def _object(session: Session, store: ObjectStore, team_id: str, key: str) -> Non
         store.remove(key)
 
 
+def forget_parts(session: Session, parts: Parts, space: str) -> None:
+    """Delete what had arrived at the service of uploads that have ended."""
+    for row in session.scalars(select(GarbageRow).filter_by(team_id=space, kind="parts")):
+        _parts(session, parts, row.name)
+        session.delete(row)
+
+
+def remove_trees(cache: Path, dataset: str) -> None:
+    """Delete a dataset's trees from the cache of all teams."""
+    for tree in cache.glob(f"*/{dataset}-*"):
+        remove_tree(tree)
+
+
 def _parts(session: Session, parts: Parts, dataset: str) -> None:
     if session.scalars(select(UploadRow.id).filter_by(dataset_id=dataset).limit(1)).first() is None:
         parts.forget(dataset)
@@ -105,5 +119,4 @@ def _dataset(session: Session, store: ObjectStore, cache: Path, dataset: str) ->
             store.remove(key)
         if (folder := store.local(prefix)) is not None:
             remove_tree(folder)
-    for tree in cache.glob(f"{dataset}-*"):
-        remove_tree(tree)
+    remove_trees(cache, dataset)

@@ -11,20 +11,20 @@ from urllib.parse import quote
 
 from sqlalchemy.orm import Session
 
-from nablahub.core.errors import Fault, Invalid
+from nablahub.core.errors import Fault, Invalid, NotFound
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page, PageQuery
 from nablahub.core.permissions import Principal
 from nablahub.datasets.batches import batch_of, parse_request
 from nablahub.datasets.contents import Contents
-from nablahub.datasets.dvc import DirObject
 from nablahub.datasets.errors import BadObject, NoSuchFile
 from nablahub.datasets.export import export_of
 from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry
 from nablahub.datasets.manifests import ManifestReader
 from nablahub.datasets.paths import show
-from nablahub.datasets.service import DatasetService, version_wire
-from nablahub.datasets.store import DatasetRow, VersionRow
+from nablahub.datasets.service import DatasetService
+from nablahub.datasets.shapes import version_wire
+from nablahub.datasets.store import DatasetRow, VersionRow, damaged
 from nablahub.datasets.threads import blocking
 from nablahub.datasets.types import (
     ContentQuery,
@@ -36,6 +36,8 @@ from nablahub.datasets.types import (
     DvcExport,
     File,
     FileQuery,
+    Node,
+    TreeQuery,
 )
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -60,7 +62,7 @@ def create_dataset(call: Call, body: DatasetCreate) -> Dataset:
 def get_dataset(call: Call) -> Dataset:
     """Get a dataset by its id or name."""
     service = call.get(DatasetService)
-    row = service.row(call.session, call.who, call.path["dataset"])
+    row = service.readable(call.session, call.who, call.path["dataset"])
     return service.as_wire(call.session, row)
 
 
@@ -84,7 +86,7 @@ def delete_dataset(call: Call) -> None:
 def list_versions(call: Call) -> Page[DatasetVersion]:
     """List the versions of a dataset, newest first."""
     service = call.get(DatasetService)
-    row = service.row(call.session, call.who, call.path["dataset"])
+    row = service.readable(call.session, call.who, call.path["dataset"])
     items, following = service.versions(call.session, row, call.query)
     return Page(items=list(items), next=following)
 
@@ -103,7 +105,7 @@ def open_version(
     service: DatasetService, session: Session, who: Principal, dataset: str, version: str
 ) -> Opened:
     """Find a version and open its manifest."""
-    row = service.row(session, who, dataset)
+    row = service.readable(session, who, dataset)
     found = service.version(session, row, version)
     return Opened(row, found, service.contents(session, row), service.manifest(row, found))
 
@@ -112,8 +114,10 @@ def open_version(
 def get_version(call: Call) -> DatasetVersion:
     """Get a version by its 7 characters, or `latest`."""
     service = call.get(DatasetService)
-    row = service.row(call.session, call.who, call.path["dataset"])
-    return version_wire(row, service.version(call.session, row, call.path["version"]))
+    row = service.readable(call.session, call.who, call.path["dataset"])
+    found = version_wire(row, service.version(call.session, row, call.path["version"]))
+    broken = bool(damaged(call.session, row.space, row.id))
+    return found.model_copy(update={"damaged": broken})
 
 
 @operation(
@@ -133,6 +137,27 @@ def list_files(call: Call) -> Page[File]:
     return Page(items=[file_wire(entry) for entry in rows[: asked.limit]], next=following)
 
 
+@operation(
+    "GET", "/datasets/{dataset}/versions/{version}/tree", scope="datasets:read", query=TreeQuery
+)
+def list_tree(call: Call) -> Page[Node]:
+    """List one folder of a version: its files, and the folders in it."""
+    opened = open_version(
+        call.get(DatasetService), call.session, call.who, call.path["dataset"],
+        call.path["version"],
+    )  # fmt: skip
+    asked: TreeQuery = call.query
+    folder = f"{asked.folder.strip('/')}/" if asked.folder.strip("/") else ""
+    rows = list(islice(opened.manifest.folder(folder, asked.cursor or ""), asked.limit + 1))
+    nodes = [
+        Node(path=row, kind="folder") if isinstance(row, str)
+        else Node.model_validate(file_wire(row).model_dump())
+        for row in rows
+    ]  # fmt: skip
+    following = nodes[asked.limit - 1].path if len(nodes) > asked.limit else None
+    return Page(items=nodes[: asked.limit], next=following)
+
+
 def file_wire(entry: Entry) -> File:
     """Return an entry as clients see it."""
     return File(
@@ -145,9 +170,9 @@ def file_wire(entry: Entry) -> File:
 def get_dvc_files(call: Call) -> DvcExport:
     """Get the `.dvc` file and the remote's configuration that stand for a version."""
     service = call.get(DatasetService)
-    row = service.row(call.session, call.who, call.path["dataset"])
+    row = service.readable(call.session, call.who, call.path["dataset"])
     version = service.version(call.session, row, call.path["version"])
-    tree = DirObject(version.dvc_md5, version.dvc_size)
+    tree = service.dvc_tree(row, version)
     return export_of(service.settings.api_url, row, tree, version.files, version.size)
 
 
@@ -167,8 +192,43 @@ async def get_manifest(call: StreamCall) -> None:
     """Get a version's manifest: `<md5> <sha256> f|x <size> <path>`, a line for each file."""
     opened = await _open(call)
     call.set_header("X-Nablahub-Version", opened.version.id)
-    for number in range(len(opened.manifest.root.pages)):
-        await call.write(await blocking(opened.manifest.page_bytes, number))
+    await send(call, opened.manifest.chunks())
+
+
+@stream(
+    "GET",
+    "/datasets/{dataset}/versions/{version}/tables",
+    scope="datasets:read",
+    produces="application/octet-stream",
+)
+async def get_tables(call: StreamCall) -> None:
+    """Get name (64 characters) and table of each pack that holds small files of the dataset."""
+    opened = await _open(call)
+    if call.get(DatasetService).is_direct(opened.dataset):
+        call.set_header("X-Nablahub-Direct", "1")
+    await send(call, opened.contents.heads())
+
+
+@stream(
+    "GET",
+    "/datasets/{dataset}/versions/{version}/packs/{pack}",
+    scope="datasets:read",
+    produces="application/octet-stream",
+)
+async def get_pack(call: StreamCall) -> None:
+    """Get a pack of small files, or the part of it that `Range` asks for."""
+    opened = await _open(call)
+    pack = call.path["pack"]
+    known = pack in opened.contents.packs
+    size = await blocking(opened.contents.pack_size, pack) if known else None
+    if size is None:
+        raise NotFound("This dataset has no such pack.", hint="Ask for its tables first.")
+    start, length = read_range(call.request_headers.get("Range"), size)
+    if length != size:
+        call.set_status(206)
+        call.set_header("Content-Range", f"bytes {start}-{start + length - 1}/{size}")
+    call.set_header("Content-Length", str(length))
+    await send(call, opened.contents.pack_chunks(pack, start, length))
 
 
 @stream(

@@ -17,7 +17,7 @@ def object_key(md5: str) -> str:
 
 
 def pack_key(dataset: str, pack: str) -> str:
-    """Return the key of a pack, which is named by its sha256."""
+    """Return the key of a pack, whose name :func:`nablahub.datasets.packs.pack_name` tells."""
     return f"packs/{dataset}/{pack}"
 
 

@@ -14,7 +14,7 @@ from nablahub.core.objects import ObjectStore, full_storage
 from nablahub.datasets.errors import ChangedWhileRead
 from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.manifest import Entry
-from nablahub.datasets.packs import SMALL, PackBuilder
+from nablahub.datasets.packs import SMALL, PackBuilder, pack_name
 from nablahub.datasets.scan import Found, Scan, read_chunks, read_small
 
 #: Name of a large file that is being copied into the store.
@@ -23,6 +23,9 @@ LOCAL: Final = "local-"
 
 class Register(Protocol):
     """What counts bytes that were stored; raises when they must not stay."""
+
+    def claim(self, kind: str, key: str) -> None:
+        """Say that an object is about to be stored."""
 
     def pack(self, name: str, size: int, count: int) -> None:
         """Count a pack; ``size`` in bytes."""
@@ -97,11 +100,9 @@ class TreeStorer:
         if not len(builder):
             return
         parts = builder.parts()
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(part)
-        name, size = digest.hexdigest(), sum(map(len, parts))
+        name, size = pack_name(parts[0]), sum(map(len, parts))
         self._register.room(size)
+        self._register.claim("pack", pack_key(self._dataset, name))
         with self._store.create(pack_key(self._dataset, name)) as writer:
             for part in parts:
                 writer.write(part)
@@ -137,6 +138,7 @@ class TreeStorer:
             md5.update(data)
             sha256.update(data)
         again = hashlib.sha256()
+        self._register.claim("object", object_key(md5.hexdigest()))
         with self._store.create(object_key(md5.hexdigest())) as writer:
             for data in read_chunks(found):
                 again.update(data)

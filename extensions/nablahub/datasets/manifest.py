@@ -16,13 +16,15 @@ import hashlib
 import re
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import batched
 from typing import Final, NamedTuple
 
 from nablahub.core.errors import Fault
 from nablahub.datasets.errors import BadManifest
-from nablahub.datasets.paths import TreeRules, show
+from nablahub.datasets.paths import PLAIN, TreeRules, show
 
 PAGE_FILES: Final = 1024
 PAGE_LIMIT: Final = 4 * PAGE_FILES
@@ -31,6 +33,10 @@ KIND_FILE: Final = "f"
 KIND_EXECUTABLE: Final = "x"
 
 _LINE = re.compile(r"([0-9a-f]{32}) ([0-9a-f]{64}) ([fx]) (0|[1-9][0-9]{0,15}) ([^\n]+)\n")
+# A whole line with a plain path: thousands are read by one call.
+_PLAIN_LINE = re.compile(
+    rf"^([0-9a-f]{{32}}) ([0-9a-f]{{64}}) ([fx]) (0|[1-9][0-9]{{0,14}}) ({PLAIN})$", re.MULTILINE
+)
 
 
 class Entry(NamedTuple):
@@ -97,8 +103,11 @@ class Root:
 
     def find(self, path: str) -> int:
         """Return the number of the only page that may hold a path, -1 when none may."""
-        keys = [page.first.encode() for page in self.pages]
-        return bisect_right(keys, path.encode()) - 1
+        return bisect_right(self._keys, path.encode()) - 1
+
+    @cached_property
+    def _keys(self) -> list[bytes]:
+        return [page.first.encode() for page in self.pages]
 
 
 def order(entry: Entry) -> bytes:
@@ -113,33 +122,48 @@ def encode(entries: Iterable[Entry]) -> bytes:
 
 def decode(data: bytes) -> list[Entry]:
     """Return the entries of a page that was checked when it was stored."""
-    rows: list[Entry] = []
-    for line in data.decode().split("\n")[:-1]:
-        md5, sha256, kind, size, path = line.split(" ", 4)
-        rows.append(Entry(path, kind, int(size), md5, sha256))
-    return rows
+    rows = [line.split(" ", 4) for line in data.decode().split("\n")[:-1]]
+    return [Entry(path, kind, int(size), md5, sha) for md5, sha, kind, size, path in rows]
 
 
-def paginate(entries: Iterable[Entry]) -> Iterator[tuple[Page, bytes, list[Entry]]]:
-    """Cut sorted entries into pages and yield each with its bytes and entries.
+class Stored(NamedTuple):
+    """A page of a new manifest; ``data`` is None for one that is stored already."""
+
+    page: Page
+    data: bytes | None
+    rows: Sequence[Entry]
+
+
+def cut(rows: list[Entry]) -> tuple[list[list[Entry]], list[Entry]]:
+    """Cut sorted entries, the first of which begins a page, into whole pages and the rest.
 
     A page ends after a path whose CRC-32 is a multiple of :data:`PAGE_FILES`, so about that many
     files lie in one; :data:`PAGE_LIMIT` is the most.
     """
+    whole: list[list[Entry]] = []
+    start = 0
+    for end, row in enumerate(rows, 1):
+        if zlib.crc32(row.path.encode()) % PAGE_FILES == 0 or end - start >= PAGE_LIMIT:
+            whole.append(rows[start:end])
+            start = end
+    return whole, rows[start:]
+
+
+def paginate(entries: Iterable[Entry]) -> Iterator[Stored]:
+    """Cut sorted entries into pages (see :func:`cut`)."""
     rows: list[Entry] = []
-    for entry in entries:
-        rows.append(entry)
-        if len(rows) >= PAGE_LIMIT or zlib.crc32(entry.path.encode()) % PAGE_FILES == 0:
-            yield _page(rows)
-            rows = []
+    for group in batched(entries, PAGE_LIMIT):
+        whole, rows = cut([*rows, *group])
+        yield from map(make_page, whole)
     if rows:
-        yield _page(rows)
+        yield make_page(rows)
 
 
-def _page(rows: list[Entry]) -> tuple[Page, bytes, list[Entry]]:
+def make_page(rows: Sequence[Entry]) -> Stored:
+    """Return the page of these entries."""
     data = encode(rows)
     digest = hashlib.sha256(data).hexdigest()
-    return Page(digest, len(rows), sum(r.size for r in rows), rows[0].path), data, rows
+    return Stored(Page(digest, len(rows), sum([r.size for r in rows]), rows[0].path), data, rows)
 
 
 class Parser:
@@ -168,8 +192,16 @@ class Parser:
             text = (head + newline).decode()
         except UnicodeDecodeError as error:
             raise self._fault("the text is not valid UTF-8") from error
-        for line in text.split("\n")[:-1]:
-            yield self._entry(line + "\n")
+        yield from self._plain(text) or (self._entry(line + "\n") for line in text.split("\n")[:-1])
+
+    def _plain(self, text: str) -> list[Entry]:
+        """Return all entries when nothing of them needs a closer look, else none."""
+        rows = _PLAIN_LINE.findall(text)
+        if len(rows) != text.count("\n"):
+            return []
+        self._rules.add_plain([row[4] for row in rows])
+        self._count += len(rows)
+        return [Entry(path, kind, int(size), md5, sha) for md5, sha, kind, size, path in rows]
 
     def close(self) -> None:
         """Say that the text ends here."""

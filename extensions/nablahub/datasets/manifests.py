@@ -14,12 +14,13 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
-from nablahub.core.objects import ObjectStore
+from nablahub.core.objects import CHUNK, ObjectStore
 from nablahub.datasets.dvc import DirHasher, DirObject
 from nablahub.datasets.layout import manifest_key
-from nablahub.datasets.manifest import Entry, Page, Root, decode, order, paginate
+from nablahub.datasets.manifest import Entry, Page, Root, Stored, decode, order, paginate
 
 MAGIC: Final = b"NABLMF1\n"
 FOOTER: Final = 24
@@ -27,10 +28,13 @@ FOOTER: Final = 24
 
 @dataclass(frozen=True)
 class Written:
-    """What a new manifest is: its list of pages and its ``.dir`` object for DVC."""
+    """What a new manifest is: its list of pages and its ``.dir`` object for DVC.
+
+    The object of one that was made from another's pages is derived later: it needs every file.
+    """
 
     root: Root
-    dir_object: DirObject
+    dir_object: DirObject | None
 
 
 def write_manifest(
@@ -49,15 +53,34 @@ def write_manifest(
     parent : Root or None
         A version of the same dataset whose pages are reused where they are equal.
     """
-    known = {page.digest: page.place for page in parent.pages} if parent else {}
     hasher = DirHasher()
+
+    def hashed() -> Iterator[Stored]:
+        for stored in paginate(entries):
+            hasher.add(stored.rows)
+            yield stored
+
+    root = write_pages(store, dataset, version, hashed(), parent)
+    return Written(root, hasher.finish())
+
+
+def write_pages(
+    store: ObjectStore,
+    dataset: str,
+    version: str,
+    stored: Iterable[Stored],
+    parent: Root | None = None,
+) -> Root:
+    """Store a manifest of pages, some of which may be stored already; see `write_manifest`."""
+    known = {page.digest: page.place for page in parent.pages} if parent else {}
     pages: list[Page] = []
     offset = 0
     with store.create(manifest_key(dataset, version)) as writer:
-        for page, data, rows in paginate(entries):
-            hasher.add(rows)
-            place = known.get(page.digest)
-            if place is None:
+        for page, data, _ in stored:
+            place = page.place or known.get(page.digest)
+            if not place:
+                if data is None:
+                    raise AssertionError("a page without bytes or place")
                 writer.write(data)
                 place = f"{version} {offset} {len(data)}"
                 offset += len(data)
@@ -68,7 +91,7 @@ def write_manifest(
         writer.write(listed)
         writer.write(MAGIC + struct.pack("<QQ", offset, len(listed)))
         writer.commit()
-    return Written(Root(tuple(pages)), hasher.finish())
+    return Root(tuple(pages))
 
 
 class ManifestReader:
@@ -86,9 +109,17 @@ class ManifestReader:
         self._store = store
         self._dataset = dataset
         self._version = version
-        self.root = self._read_root()
+        self._last: tuple[int, list[Entry]] = (-1, [])
 
-    def _read_root(self) -> Root:
+    @cached_property
+    def root(self) -> Root:
+        """The list of its pages, read when it is first needed: not in whose transaction it is made.
+
+        Raises
+        ------
+        FileNotFoundError
+            When the manifest is gone.
+        """
         key = manifest_key(self._dataset, self._version)
         size = self._store.size(key)
         if size is None:
@@ -109,9 +140,25 @@ class ManifestReader:
         holder, start, length = self.root.pages[number].place.split(" ")
         return self._store.read(manifest_key(self._dataset, holder), int(start), int(length))
 
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the text of all pages; those that lie side by side are read at once."""
+        holder, start, length = "", 0, 0
+        for page in self.root.pages:
+            name, place, extent = page.place.split(" ")
+            if name == holder and int(place) == start + length and length < CHUNK:
+                length += int(extent)
+                continue
+            if length:
+                yield self._store.read(manifest_key(self._dataset, holder), start, length)
+            holder, start, length = name, int(place), int(extent)
+        if length:
+            yield self._store.read(manifest_key(self._dataset, holder), start, length)
+
     def page(self, number: int) -> list[Entry]:
-        """Return the entries of a page."""
-        return decode(self.page_bytes(number))
+        """Return the entries of a page; the one read last is kept."""
+        if self._last[0] != number:
+            self._last = number, decode(self.page_bytes(number))
+        return self._last[1]
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries in order."""
@@ -126,6 +173,41 @@ class ManifestReader:
         rows = self.page(number)
         place = bisect_left(rows, path.encode(), key=order)
         return rows[place] if place < len(rows) and rows[place].path == path else None
+
+    def from_path(self, path: str) -> Entry | None:
+        """Return the first entry at or after a path, in the order of the bytes."""
+        key = path.encode()
+        for number in range(max(self.root.find(path), 0), len(self.root.pages)):
+            rows = self.page(number)
+            place = bisect_left(rows, key, key=order)
+            if place < len(rows):
+                return rows[place]
+        return None
+
+    def folder(self, folder: str, after: str = "") -> Iterator[Entry | str]:
+        """Yield what lies in a folder: entries of its files, names of the folders in it.
+
+        Parameters
+        ----------
+        folder : str
+            With a slash at its end; empty for the version's own.
+        after : str
+            Begin behind this path: a file's, or a folder's without slash.
+        """
+        # "0" follows "/" in ASCII: nothing sorts between a folder's last file and it.
+        start = folder
+        if after:
+            inside = self.from_path(f"{after}/")
+            is_folder = inside is not None and inside.path.startswith(f"{after}/")
+            start = f"{after}0" if is_folder else f"{after}\0"
+        while (entry := self.from_path(start)) is not None and entry.path.startswith(folder):
+            name, slash, _ = entry.path[len(folder) :].partition("/")
+            if slash:
+                yield folder + name
+                start = f"{folder}{name}0"
+            else:
+                yield entry
+                start = f"{entry.path}\0"
 
     def after(self, path: str, *, prefix: str = "") -> Iterator[Entry]:
         """Yield the entries after a path (empty: from the start) that begin with a prefix."""

@@ -10,7 +10,8 @@ Layout (numbers are little-endian)::
     …   the objects, in that order
 
 The table comes first, so a reader of a stream knows what comes, and a reader of one object needs
-the table and one range. A pack is named by the sha256 of all its bytes and belongs to one dataset.
+the table and one range. A pack belongs to one dataset and is named by the sha256 of what comes
+before its objects: that holds the sha256 and the size of each, so the name stands for every byte.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import add, sub
 from typing import Final, NamedTuple
 
 from nablahub.datasets.errors import BadObject
@@ -55,9 +58,28 @@ class PackIndex:
         """Bytes before the first object."""
         return HEAD + ROW * self.count
 
+    def head_bytes(self) -> bytes:
+        """Return the pack's bytes before its objects."""
+        return MAGIC + struct.pack("<Q", self.count) + self.table
+
     def md5s(self) -> list[bytes]:
         """Return all md5s, in order."""
         return [self.table[i : i + 16] for i in range(0, 16 * self.count, 16)]
+
+    def digests(self) -> list[bytes]:
+        """Return md5 and sha256 (48 bytes) of each object, in order."""
+        n, table = self.count, self.table
+        shas = [table[i : i + 32] for i in range(16 * n, 48 * n, 32)]
+        return list(map(add, self.md5s(), shas))
+
+    def sizes(self) -> list[int]:
+        """Return the bytes of each object, in order."""
+        ends = self.ends()
+        return list(map(sub, ends, (0, *ends)))
+
+    def ends(self) -> tuple[int, ...]:
+        """Return where each object ends, counted from the first byte after the table."""
+        return struct.unpack_from(f"<{self.count}Q", self.table, 48 * self.count)
 
     def at(self, number: int) -> Packed:
         """Return one object by its number."""
@@ -77,9 +99,8 @@ class PackIndex:
 
     def __iter__(self) -> Iterator[Packed]:
         n, table = self.count, self.table
-        ends = struct.unpack_from(f"<{n}Q", table, 48 * n)
         start = 0
-        for number, end in enumerate(ends):
+        for number, end in enumerate(self.ends()):
             sha256 = table[16 * n + 32 * number : 16 * n + 32 * number + 32]
             md5 = table[16 * number : 16 * number + 16]
             yield Packed(md5, sha256, self.head + start, end - start)
@@ -88,20 +109,21 @@ class PackIndex:
 
 def build_head(objects: Sequence[tuple[bytes, bytes, int]]) -> bytes:
     """Return a pack's bytes before its objects, from their (md5, sha256, size)."""
-    ends: list[int] = []
-    end = 0
-    for _, _, size in objects:
-        end += size
-        ends.append(end)
+    ends = list(accumulate([size for _, _, size in objects]))
     return b"".join(
         [
             MAGIC,
             struct.pack("<Q", len(objects)),
-            *(md5 for md5, _, _ in objects),
-            *(sha256 for _, sha256, _ in objects),
+            *[md5 for md5, _, _ in objects],
+            *[sha256 for _, sha256, _ in objects],
             struct.pack(f"<{len(ends)}Q", *ends),
         ]
     )
+
+
+def pack_name(head: bytes) -> str:
+    """Return the name of the pack that begins with these bytes."""
+    return hashlib.sha256(head).hexdigest()
 
 
 def read_count(head: bytes) -> int:
@@ -113,7 +135,7 @@ def read_count(head: bytes) -> int:
 
 
 class PackChecker:
-    """Takes a pack in pieces and proves every object in it; keeps no more than one piece.
+    """Takes a pack in pieces and proves every object in it; keeps no more than one object's bytes.
 
     Raises
     ------
@@ -122,14 +144,12 @@ class PackChecker:
     """
 
     def __init__(self, digest: str | None = None) -> None:
-        self._whole = hashlib.sha256()
         self._digest = digest
-        self._pending = bytearray()
+        self._pending = b""
         self._index: PackIndex | None = None
-        self._count = 0
-        self._objects: Iterator[Packed] = iter(())
-        self._object: Packed | None = None
-        self._left = 0
+        self._ends: tuple[int, ...] = ()
+        self._number = 0
+        self._place = 0
 
     @property
     def index(self) -> PackIndex | None:
@@ -138,59 +158,59 @@ class PackChecker:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        self._whole.update(data)
-        if self._index is not None:
-            self._bodies(memoryview(data))
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        if self._index is None and not (data := self._head(data)):
             return
-        self._pending += data
-        if not self._count and len(self._pending) >= HEAD:
-            self._count = read_count(bytes(self._pending[:HEAD]))
-        head = HEAD + ROW * self._count
-        if self._count and len(self._pending) >= head:
-            self._index = PackIndex(self._count, bytes(self._pending[HEAD:head]))
-            self._objects = iter(self._index)
-            self._next()
-            rest = bytes(self._pending[head:])
-            self._pending.clear()
-            self._bodies(memoryview(rest))
+        self._bodies(data)
 
-    def _next(self) -> None:
-        """Go on to the next object, past empty ones."""
-        while True:
-            self._object = next(self._objects, None)
-            if self._object is None:
-                return
-            if not 0 <= self._object.size <= SMALL:
-                raise self._bad("has a size that no packed object may have")
-            self._md5 = hashlib.md5(usedforsecurity=False)
-            self._sha256 = hashlib.sha256()
-            self._left = self._object.size
-            if self._left:
-                return
-            self._prove()
+    def _head(self, data: bytes) -> bytes:
+        """Read the table when all of it is there; return what follows it."""
+        if len(data) >= HEAD:
+            count = read_count(data[:HEAD])
+            head = HEAD + ROW * count
+            if len(data) >= head:
+                self._begin(PackIndex(count, data[HEAD:head]), data[:head])
+                return data[head:]
+        self._pending = data
+        return b""
 
-    def _bodies(self, data: memoryview) -> None:
-        while len(data):
-            if self._object is None:
-                raise BadObject("Bytes follow the last object of the pack.", hint="Send it again.")
-            piece = data[: self._left]
-            self._md5.update(piece)
-            self._sha256.update(piece)
-            self._left -= len(piece)
-            data = data[len(piece) :]
-            if not self._left:
-                self._prove()
-                self._next()
+    def _begin(self, index: PackIndex, head: bytes) -> None:
+        if self._digest is not None and hashlib.sha256(head).hexdigest() != self._digest:
+            raise BadObject("The pack is not the one its name says.", hint="Send it again.")
+        self._index = index
+        self._ends = index.ends()
+        start = 0
+        for number, end in enumerate(self._ends):
+            if not 0 <= end - start <= SMALL:
+                raise self._bad(number, "has a size that no packed object may have")
+            start = end
 
-    def _prove(self) -> None:
-        known = self._object
-        if known is None:
+    def _bodies(self, data: bytes) -> None:
+        """Prove the objects that are whole; every byte of small files goes this way."""
+        if self._index is None:
             return
-        if self._sha256.digest() != known.sha256 or self._md5.digest() != known.md5:
-            raise self._bad("does not have the bytes that its digests promise")
+        table, count, ends = self._index.table, self._index.count, self._ends
+        number, begin, view = self._number, self._place, memoryview(data)
+        start, md5, sha256 = 0, hashlib.md5, hashlib.sha256
+        while number < count and (end := ends[number] - begin) <= len(view):
+            piece = view[start:end]
+            name, proof = 16 * number, 16 * count + 32 * number
+            if (
+                sha256(piece).digest() != table[proof : proof + 32]
+                or md5(piece, usedforsecurity=False).digest() != table[name : name + 16]
+            ):
+                raise self._bad(number, "does not have the bytes that its digests promise")
+            start = end
+            number += 1
+        self._number, self._place = number, begin + start
+        self._pending = data[start:]
+        if number == count and self._pending:
+            raise BadObject("Bytes follow the last object of the pack.", hint="Send it again.")
 
-    def _bad(self, problem: str) -> BadObject:
-        name = self._object.md5.hex() if self._object else "?"
+    def _bad(self, number: int, problem: str) -> BadObject:
+        name = self._index.at(number).md5.hex() if self._index else "?"
         return BadObject(
             f"The object {name} {problem}: it was damaged on the way or changed while it was read.",
             hint="Send it again.",
@@ -198,10 +218,10 @@ class PackChecker:
 
     def finish(self) -> PackIndex:
         """Say that the pack ends here and return its table."""
-        if self._index is None or self._object is not None:
+        if self._index is not None and not self._number:
+            self._bodies(b"")  # A pack of nothing but empty objects.
+        if self._index is None or self._number < self._index.count:
             raise BadObject("The pack ends too early.", hint="Send it again.")
-        if self._digest is not None and self._whole.hexdigest() != self._digest:
-            raise BadObject("The pack is not the one its name says.", hint="Send it again.")
         return self._index
 
 

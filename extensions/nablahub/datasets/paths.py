@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import lt
 from urllib.parse import unquote
 
 from nablahub.datasets.errors import BadPath
@@ -19,10 +21,21 @@ PATH_BYTES = 2048
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Nearly all paths are of this kind: one match says that nothing below can be wrong with them.
-_PLAIN = re.compile(
-    r"(?!\.{1,2}(?:/|$))[\w.\-]{1,200}(?:/(?!\.{1,2}(?:/|$))[\w.\-]{1,200}){0,8}", re.ASCII
-)
+_NAME = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.\-]{1,200}"
+PLAIN = rf"{_NAME}(?:/{_NAME}){{0,8}}"
+_PLAIN = re.compile(PLAIN)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _DRIVE = re.compile(r"[A-Za-z]:(?:/|$)")
+
+
+def is_plain_name(name: str) -> bool:
+    """Tell whether nothing can be wrong with the name of a file or folder."""
+    return _PLAIN_NAME.fullmatch(name) is not None
+
+
+def is_plain(path: str) -> bool:
+    """Tell whether nothing can be wrong with a path by itself; it is ASCII then."""
+    return _PLAIN.fullmatch(path) is not None
 
 
 def show(path: str) -> str:
@@ -39,7 +52,7 @@ def check_path(path: str) -> str:
     BadPath
         Naming the path, the rule it breaks and the way out.
     """
-    if _PLAIN.fullmatch(path):
+    if is_plain(path):
         return path
     if problem := _problem(path):
         raise BadPath(path, problem)
@@ -116,6 +129,35 @@ class TreeRules:
             if twin != path or (form != path and form in self._files):
                 raise BadPath(path, "it looks the same as another path and differs only in the "
                               "form of its Unicode characters")  # fmt: skip
+
+    def add_plain(self, paths: Sequence[str]) -> None:
+        """Check many paths that have been found plain, as :data:`PLAIN` says; much faster.
+
+        Raises
+        ------
+        BadPath
+            As :meth:`add`.
+        """
+        last = self._last.decode()
+        ordered = bool(paths) and last < paths[0] and all(map(lt, paths, islice(paths, 1, None)))
+        if not ordered or not self._fits(paths):
+            for path in paths:  # Finds out which one is wrong.
+                self.add(path)
+            return
+        self._files.update(paths)
+        self._last = paths[-1].encode()
+
+    def _fits(self, paths: Sequence[str]) -> bool:
+        """Add the folders of paths; False when one of them is a file."""
+        added: set[str] = set()
+        for folder in {path.rpartition("/")[0] for path in paths} - self._folders:
+            while folder and folder not in added and folder not in self._folders:
+                added.add(folder)
+                folder = folder.rpartition("/")[0]
+        if not added.isdisjoint(self._files) or not added.isdisjoint(paths):
+            return False
+        self._folders |= added
+        return True
 
     def _add_folders(self, path: str) -> None:
         folder = path

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -25,10 +26,12 @@ from nablahub.datasets.manifest import KIND_FILE, Entry
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.paths import TreeRules, show
 from nablahub.datasets.scan import Found
-from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, objects_of
 from nablahub.datasets.types import ObjectName
 from nablahub.datasets.uploads import SHOWN_FAULTS, Origin
+
+if TYPE_CHECKING:
+    from nablahub.datasets.service import DatasetService
 
 SOURCE: Final = "dvc push"
 PUSHED: Final = "pushed-"
@@ -50,15 +53,14 @@ class Pushed:
     folder : pathlib.Path
         Where what arrives for the dataset is collected.
     md5 : str
-        What it claims to be.
+        What it claims to be; None when nothing is claimed.
     """
 
     folder: Path
-    md5: str
+    md5: str | None
 
     def __post_init__(self) -> None:
-        self.file = self.folder / f"{PUSHED}{self.md5}"
-        self._coming = self.folder / f".coming-{self.md5}-{id(self):x}"
+        self._coming = self.folder / f".coming-{secrets.token_hex(8)}"
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256()
         self.size = 0
@@ -83,11 +85,14 @@ class Pushed:
 
     def finish(self) -> str:
         """Keep the object and return its sha256; BadObject when it is another one."""
-        if self._md5.hexdigest() != self.md5:
+        md5 = self._md5.hexdigest()
+        if self.md5 is not None and md5 != self.md5:
             raise BadObject(
                 f"The bytes do not have the md5 {self.md5}.", hint="Run `dvc push` again."
             )
+        self.md5 = md5
         self._opened.close()
+        self.file = self.folder / f"{PUSHED}{md5}"
         self._coming.replace(self.file)
         return self._sha256.hexdigest()
 
@@ -96,7 +101,7 @@ def keep_large(
     service: DatasetService, dataset: DatasetRow, upload: UploadRow, pushed: Pushed, sha256: str
 ) -> None:
     """Make a large object part of the store; a small one waits for its pack."""
-    if pushed.size > SMALL:
+    if pushed.size > SMALL and pushed.md5 is not None:
         name = ObjectName(md5=pushed.md5, sha256=sha256, size=pushed.size)
         service.building.keep(dataset, upload, pushed.file, name)
 
@@ -147,7 +152,7 @@ def commit_tree(
     """
     contents = service.building.read(lambda s: service.contents(s, dataset))
     entries = list(_entries(service, dataset, upload, contents, rows))
-    return service.building.commit_entries(dataset, upload, entries, None)
+    return service.building.committing.commit_entries(dataset, upload, entries, None)
 
 
 def _entries(
@@ -158,9 +163,9 @@ def _entries(
     rows: list[tuple[str, str]],
 ) -> Iterator[Entry]:
     packed = contents.packed()
-    folder = service.parts(dataset.team_id).root / dataset.id
-    team_id, names = dataset.team_id, [md5 for _, md5 in rows]
-    large = service.building.read(lambda s: objects_of(s, team_id, names))
+    folder = service.parts(dataset.space).root / dataset.id
+    space, names = dataset.space, [md5 for _, md5 in rows]
+    large = service.building.read(lambda s: objects_of(s, space, names))
     storer = service.building.storer(dataset, upload, contents)
     faults: list[Fault] = []
     lost = 0

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import NoSuchFile
-from nablahub.datasets.fetching import Fetcher, entry_of
+from nablahub.datasets.fetching import BatchFetcher, Fetcher, entry_from
 from nablahub.datasets.patience import patiently
-from nablahub.datasets.types import File
+from nablahub.datasets.sending import Progress, silent
+
+if TYPE_CHECKING:
+    from nablahub.datasets.types import File
 
 
 def split(ref: str) -> tuple[str, str]:
@@ -37,8 +40,13 @@ class FilesAPI:
 
     def files(self, ref: str, *, prefix: str = "") -> Iterator[File]:
         """Yield the files of a version, by path."""
+        from nablahub.datasets.types import File
+
+        return map(File.model_validate, self._files(ref, prefix))
+
+    def _files(self, ref: str, prefix: str) -> Iterator[dict[str, Any]]:
         path = f"{self._version_path(ref)}/files"
-        return map(File.model_validate, self._hub.pages(path, prefix=prefix or None, limit=1000))
+        return self._hub.pages(path, prefix=prefix or None, limit=1000)
 
     def read(self, ref: str, path: str) -> bytes:
         """Return a file's content."""
@@ -60,8 +68,47 @@ class FilesAPI:
         if path is None:
             fetcher.fetch(target, overwrite=overwrite)
             return
-        for file in self.files(ref, prefix=path):
-            if file.path == path:
-                fetcher.fetch_file(entry_of(file), target, overwrite=overwrite)
+        for file in self._files(ref, path):
+            if file["path"] == path:
+                fetcher.fetch_file(entry_from(file), target, overwrite=overwrite)
                 return
         raise NoSuchFile(path, ref)
+
+
+class DatasetReader(FilesAPI):
+    """What of datasets is read without the types of the API, which take a while to load."""
+
+    _root = "/datasets"
+
+    def _path(self, ref: str) -> str:
+        """Return a dataset's place; ``<team>/<name>`` has a slash, so its id is asked for."""
+        base = split(ref)[0]
+        if "/" in base:
+            base = self._hub.get("/datasets", ref=base)["items"][0]["id"]
+        return f"{self._root}/{quote(base, safe='')}"
+
+    def version_fields(self, ref: str) -> dict[str, Any]:
+        """Return a version as the API shows it."""
+        found: dict[str, Any] = self._hub.get(self._version_path(ref))
+        return found
+
+    def fetch(
+        self,
+        ref: str,
+        target: Path,
+        *,
+        path: str | None = None,
+        progress: Progress = silent,
+        overwrite: bool = True,
+    ) -> None:
+        """Get a whole version into a folder, or one file of it to a file name.
+
+        Raises
+        ------
+        WouldOverwrite
+            When a file is there with other bytes and ``overwrite`` is false.
+        NoSuchFile
+            When ``path`` is not in the version.
+        """
+        fetcher = BatchFetcher(self._hub, self._version_path(ref), progress)
+        self._download(fetcher, ref, target, path, overwrite=overwrite)

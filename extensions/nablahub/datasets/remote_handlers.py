@@ -22,9 +22,10 @@ from nablahub.datasets.dvc import dir_chunks, parse_object
 from nablahub.datasets.handlers import read_range, send
 from nablahub.datasets.manifests import ManifestReader
 from nablahub.datasets.service import DatasetService
-from nablahub.datasets.store import LinkRow, VersionRow, pack_names
+from nablahub.datasets.store import LinkRow, VersionRow, pack_names, versions_of
 from nablahub.datasets.threads import blocking, entered
 from nablahub.datasets.upload_handlers import large_chunks
+from nablahub.datasets.uploads import NOT_YET
 
 #: A ``.dir`` of a million files has 100 MB.
 LARGEST_DIR: Final = 256 * 1024**2
@@ -58,15 +59,18 @@ def find(
         raise unknown()
     md5, is_dir = parsed
     names = pack_names(session, row.id, committed=True)
-    contents = Contents(service.store(row.team_id), row.id, names, service.tables)
+    contents = Contents(service.store(row.space), row.id, names, service.tables)
     if not is_dir:
         link = session.get(LinkRow, (row.id, md5))
         return Target(contents, md5, large=link is not None and link.upload_id is None)
     query = select(VersionRow).where(VersionRow.dataset_id == row.id, VersionRow.dvc_md5 == md5)
     version = session.scalars(query.limit(1)).first()
-    if version is None:
-        raise unknown()
-    return Target(contents, md5, False, service.manifest(row, version), version.dvc_size)
+    if version is not None:
+        return Target(contents, md5, False, service.manifest(row, version), version.dvc_size)
+    for other in session.scalars(versions_of(row.id).where(VersionRow.dvc_md5 == NOT_YET)):
+        if (tree := service.dvc_tree(row, other)).md5 == md5:
+            return Target(contents, md5, False, service.manifest(row, other), tree.size)
+    raise unknown()
 
 
 async def _answer(call: StreamCall) -> None:
@@ -126,14 +130,14 @@ async def put_dvc_object(call: StreamCall) -> None:
     md5, is_dir = parsed
     dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
     size = int(call.request_headers.get("Content-Length", "0"))
-    await blocking(service.building.check_space, dataset.team_id, size)
+    await blocking(service.building.check_space, dataset.space, size)
     upload = await call.db_write(lambda s: pushing.upload_of(s, dataset, who.name))
     if is_dir:
         data = b"".join([part async for part in large_chunks(call, LARGEST_DIR)])
         rows = await blocking(pushing.parse_tree, data, md5)
         await blocking(pushing.commit_tree, service, dataset, upload, rows)
         return
-    folder = service.parts(dataset.team_id).root / dataset.id
+    folder = service.parts(dataset.space).root / dataset.id
     async with entered(pushing.Pushed(folder, md5)) as pushed:
         async for data in large_chunks(call):
             await blocking(pushed.write, data)

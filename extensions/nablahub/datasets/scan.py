@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from nablahub.datasets.errors import BadPath, ChangedWhileRead
+from nablahub.datasets.hashing import Small
 from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE
 from nablahub.datasets.paths import TreeRules
 from nablahub.datasets.paths import show as show_path
@@ -27,14 +28,8 @@ _SPECIAL = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Found:
-    """A file that was found; ``file`` is where it really lies, ``size`` in bytes."""
-
-    path: str
-    file: str
-    size: int
-    kind: str
+#: A file that was found, large or small.
+Found = Small
 
 
 @dataclass
@@ -90,12 +85,12 @@ def _walk(root: Path, result: Scan) -> None:
                 count += 1
                 path = prefix + entry.name
                 if entry.is_symlink():
-                    result.files.append(_through_link(path, entry.path, base))
+                    result.files.append(through_link(path, entry.path, base))
                 elif entry.is_dir(follow_symlinks=False):
                     todo.append(path + "/")
                 else:
                     info = entry.stat(follow_symlinks=False)
-                    _refuse_special(path, info)
+                    refuse_special(path, info)
                     result.files.append(Found(path, entry.path, info.st_size, _kind(info)))
         if not count and prefix:
             result.empty.append(prefix[:-1])
@@ -105,13 +100,14 @@ def _kind(info: os.stat_result) -> str:
     return KIND_EXECUTABLE if info.st_mode & stat.S_IXUSR else KIND_FILE
 
 
-def _refuse_special(path: str, info: os.stat_result) -> None:
+def refuse_special(path: str, info: os.stat_result) -> None:
+    """Raise BadPath unless it is an ordinary file."""
     if not stat.S_ISREG(info.st_mode):
         what = _SPECIAL.get(stat.S_IFMT(info.st_mode), "not an ordinary file")
         raise BadPath(path, f"it is {what}")
 
 
-def _through_link(path: str, link: str, base: str) -> Found:
+def through_link(path: str, link: str, base: str) -> Found:
     """Take the file a link leads to, when it lies in the same tree and the link is relative."""
     if os.readlink(link).startswith("/"):  # noqa: PTH115 (strings are three times as fast here)
         raise BadPath(path, "it is a link to an absolute path; only links within the folder count")
@@ -124,7 +120,7 @@ def _through_link(path: str, link: str, base: str) -> Found:
         raise BadPath(path, "it is a link that leads nowhere") from error
     if stat.S_ISDIR(info.st_mode):
         raise BadPath(path, "it is a link to a folder; copy the folder or leave the link out")
-    _refuse_special(path, info)
+    refuse_special(path, info)
     return Found(path, target, info.st_size, _kind(info))
 
 

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
 from nablahub.core.errors import Fault, Invalid
 from nablahub.core.events import Event
 from nablahub.core.ids import new_id
-from nablahub.core.objects import DirectoryStore
 from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
+from nablahub.core.wire import LARGEST
+from nablahub.datasets import tags
 from nablahub.datasets.building import Building
 from nablahub.datasets.contents import Contents, PackTables
+from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
 from nablahub.datasets.errors import InUse, NameTaken, NoSuchDataset, NoSuchVersion
 from nablahub.datasets.intake import Parts
 from nablahub.datasets.layout import cache_name
 from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.shapes import summary, version_wire
 from nablahub.datasets.store import (
+    ChangeRow,
     DatasetRow,
     GarbageRow,
+    InputRow,
     LinkRow,
     PackRow,
+    TagRow,
     UploadRow,
     VersionRow,
     by_name,
+    in_team,
     of_teams,
     pack_names,
     versions_of,
@@ -42,10 +50,10 @@ from nablahub.datasets.types import (
     DatasetPatch,
     DatasetQuery,
     DatasetVersion,
-    VersionSummary,
 )
-from nablahub.datasets.uploads import Origin, drop_unlinked
+from nablahub.datasets.uploads import NOT_YET, Origin, drop_unlinked
 from nablahub.projects.service import ProjectService, held
+from nablahub.storage.service import PROVIDER, StorageService, Store
 from nablahub.teams.service import TeamService
 
 LATEST: Final = "latest"
@@ -60,13 +68,21 @@ class DatasetService:
         self._context = context
         self.settings = context.settings
         self.tables = PackTables()
+        self.dir_rows = DirRows()
         self.guards: list[Guard] = []
+        #: The same of one version of a dataset.
+        self.version_guards: list[Guard] = []
         self._parts: dict[str, Parts] = {}
         self.building = Building(context, self)
 
     async def start(self) -> None:
-        """Clean up after a process that died; called when the service starts."""
+        """Look after garbage; what the building tells is told on this loop."""
         self.building.start(asyncio.get_running_loop())
+
+    async def lead(self) -> None:
+        """Clean up after a process that died, where no other one may be writing."""
+        if not self._context.database.shared:
+            self.building.sweep()
 
     def resume(self, session: Session) -> None:
         """Take up what was left unfinished."""
@@ -98,7 +114,15 @@ class DatasetService:
         return self.building.read(look)
 
     def commit_tree(
-        self, dataset_id: str, tree: Path, *, key: str, author: str, source: str, message: str = ""
+        self,
+        dataset_id: str,
+        tree: Path,
+        *,
+        key: str,
+        author: str,
+        source: str,
+        message: str = "",
+        inputs: Sequence[str] = (),
     ) -> str:
         """Commit a folder as a new version of a dataset and return the version's id.
 
@@ -113,33 +137,58 @@ class DatasetService:
             in the middle.
         author, source, message : str
             What is shown of where it came from.
+        inputs : sequence of str
+            Ids of the versions of datasets that it was made from.
 
         Raises
         ------
         BadPath, DatasetQuota, StorageFull, NoSuchDataset
             Nothing is left of the attempt then.
         """
-        return self.building.commit_tree(dataset_id, tree, Origin(author, source, message, key))
+        return self.building.committing.commit_tree(
+            dataset_id, tree, Origin(author, source, message, key, tuple(inputs))
+        )
 
     # What lies where.
 
-    def store(self, team_id: str) -> DirectoryStore:
-        """Return a team's object store."""
-        return DirectoryStore(self.settings.state.objects / team_id)
+    def quota(self, space: str) -> int:
+        """Return how many bytes a space may hold; a team's own bucket is its own affair."""
+        return LARGEST if space.startswith(PROVIDER) else self.settings.dataset_quota_bytes
 
-    def parts(self, team_id: str) -> Parts:
-        """Return what is arriving for a team."""
-        root = self.settings.state.objects / team_id / "parts"
-        return self._parts.setdefault(team_id, Parts(root))
+    def store(self, space: str) -> Store:
+        """Return the object store of a space; see :attr:`DatasetRow.space`."""
+        storage = self._context.get(StorageService)
+        if space.startswith(PROVIDER):
+            return storage.provider_store(space)
+        return storage.team_store(space)
+
+    def is_direct(self, dataset: DatasetRow) -> bool:
+        """Whether clients exchange a dataset's bytes with its store by themselves."""
+        return self._context.get(StorageService).is_direct(dataset.provider_id)
+
+    def parts(self, space: str) -> Parts:
+        """Return what is arriving at the service for a space."""
+        root = self.settings.state.objects / space / "parts"
+        return self._parts.setdefault(space, Parts(root))
 
     def contents(self, session: Session, dataset: DatasetRow) -> Contents:
         """Return the objects of a dataset."""
         names = pack_names(session, dataset.id)
-        return Contents(self.store(dataset.team_id), dataset.id, names, self.tables)
+        return Contents(self.store(dataset.space), dataset.id, names, self.tables)
 
     def manifest(self, dataset: DatasetRow, version: VersionRow) -> ManifestReader:
         """Return the manifest of a version."""
-        return ManifestReader(self.store(dataset.team_id), dataset.id, version.version)
+        return ManifestReader(self.store(dataset.space), dataset.id, version.version)
+
+    def dvc_tree(self, dataset: DatasetRow, version: VersionRow) -> DirObject:
+        """Return what DVC calls a version's tree; reads all of the manifest if nobody has yet."""
+        if version.dvc_md5 != NOT_YET:
+            return DirObject(version.dvc_md5, version.dvc_size)
+        hasher = DirHasher()
+        reader = self.manifest(dataset, version)
+        for number, part in enumerate(reader.root.pages):
+            hasher.add_rows(self.dir_rows.get(part.digest, partial(reader.page_bytes, number)))
+        return hasher.finish()
 
     # Datasets.
 
@@ -152,7 +201,9 @@ class DatasetService:
                 self._check_same_team(session, who, asked.team, team_id)
         else:
             team_id = self._context.get(TeamService).pick(session, who, asked.team)
+        provider = self._provider(session, who, asked.storage_provider, team_id)
         row = self._make(session, team_id, asked.project or who.project_id, asked.name, who.name)
+        row.provider_id = provider
         row.description = asked.description
         return self.as_wire(session, row)
 
@@ -163,15 +214,28 @@ class DatasetService:
                 errors=[Fault("Not the project's team.", "/team", hint="Leave it out.")],
             )
 
+    def _provider(
+        self, session: Session, who: Principal, ref: str | None, team_id: str
+    ) -> str | None:
+        if ref is None:
+            return None
+        row = self._context.get(StorageService).row(session, who, ref)
+        if row.team_id != team_id:
+            raise Invalid(
+                "A dataset and its storage provider belong to the same team.",
+                errors=[Fault("It is another team's.", "/storage_provider")],
+            )
+        return row.id
+
     def _make(
         self, session: Session, team_id: str, project_id: str | None, name: str, author: str
     ) -> DatasetRow:
         self._check_free(session, team_id, name)
         at = now()
         row = DatasetRow(
-            id=new_id("dataset"), team_id=team_id, project_id=project_id, name=name,
-            description="", latest=None, created_by=author, created_at=at, updated_at=at,
-            revision=1,
+            id=new_id("dataset"), team_id=team_id, project_id=project_id, provider_id=None,
+            name=name, description="", latest=None, created_by=author, created_at=at, updated_at=at,
+            revision=1, public=False,
         )  # fmt: skip
         session.add(row)
         session.flush()
@@ -206,6 +270,20 @@ class DatasetService:
             who.check_project(row.project_id, f"Dataset {ref}")
         return row
 
+    def readable(self, session: Session, who: Principal, ref: str) -> DatasetRow:
+        """Return a dataset that the caller may read: one of theirs, or a public one.
+
+        A public one of another team is meant by its id or ``<team>/<name>``; raises as
+        :meth:`row`.
+        """
+        team, slash, name = ref.partition("/")
+        row = in_team(session, team, name, who.team_ids) if slash else session.get(DatasetRow, ref)
+        if row is not None and row.public and row.team_id not in who.team_ids:
+            return row
+        if row is not None and slash:
+            ref = row.id
+        return self.row(session, who, ref)
+
     def _find(self, session: Session, teams: frozenset[str], ref: str) -> DatasetRow | None:
         row = session.get(DatasetRow, ref)
         if row is not None and row.team_id in teams:
@@ -233,6 +311,9 @@ class DatasetService:
             query = query.where(DatasetRow.project_id == asked.project)
         if asked.name is not None:
             query = query.where(DatasetRow.name == asked.name)
+        if asked.ref is not None and "/" in asked.ref:
+            found = self.readable(session, who, asked.ref.partition(":")[0])
+            return [self.as_wire(session, found)], None
         if asked.ref is not None:
             base = asked.ref.partition(":")[0]
             query = query.where((DatasetRow.name == base) | (DatasetRow.id == base))
@@ -250,6 +331,8 @@ class DatasetService:
             row.name = asked.name
         if asked.description is not None:
             row.description = asked.description
+        if asked.public is not None:
+            row.public = asked.public
         row.updated_at = now()
         row.revision += 1
         self.tell(session, row, "changed")
@@ -265,15 +348,21 @@ class DatasetService:
                 hint="Delete what depends on it first.",
             )
         md5s = list(session.scalars(select(LinkRow.md5).where(LinkRow.dataset_id == row.id)))
-        for table in (LinkRow, PackRow, UploadRow, VersionRow):
+        ids = list(session.scalars(select(VersionRow.id).where(VersionRow.dataset_id == row.id)))
+        for start in range(0, len(ids), 500):
+            some = ids[start : start + 500]
+            session.execute(delete(InputRow).where(InputRow.version_id.in_(some)))
+        uploads = select(UploadRow.id).where(UploadRow.dataset_id == row.id)
+        session.execute(delete(ChangeRow).where(ChangeRow.upload_id.in_(uploads)))
+        for table in (LinkRow, PackRow, UploadRow, VersionRow, TagRow):
             for item in session.scalars(select(table).where(table.dataset_id == row.id)):
                 session.delete(item)
         session.flush()
-        drop_unlinked(session, row.team_id, md5s)
-        session.add(GarbageRow(team_id=row.team_id, kind="dataset", name=row.id))
+        drop_unlinked(session, row.space, md5s)
+        session.add(GarbageRow(team_id=row.space, kind="dataset", name=row.id))
         self.tell(session, row, "deleted")
         session.delete(row)
-        self.collect_later(session, row.team_id)
+        self.collect_later(session, row.space)
 
     def _check_free(self, session: Session, team_id: str, name: str) -> None:
         if by_name(session, [team_id], name):
@@ -283,10 +372,20 @@ class DatasetService:
         """Return what of datasets a project holds."""
         return held(session, DatasetRow.project_id, project_id, "dataset")
 
+    def provider_holds(self, session: Session, provider_id: str | None) -> str | None:
+        """Return what of datasets lies in a storage provider, None: in the hub's own store."""
+        if provider_id is None:
+            own = select(DatasetRow.id).where(DatasetRow.provider_id.is_(None))
+            full = session.scalars(own.where(DatasetRow.latest.is_not(None)).limit(1)).first()
+            return "datasets" if full else None
+        left = session.scalars(select(GarbageRow.id).filter_by(team_id=provider_id).limit(1))
+        found = held(session, DatasetRow.provider_id, provider_id, "dataset")
+        return found or ("data that is just being deleted" if left.first() else None)
+
     # Versions.
 
     def resolve(self, session: Session, who: Principal | str, ref: str) -> VersionRow:
-        """Return the version meant by ``<id|name>``, ``…:latest`` or ``…:<version>``.
+        """Return the version meant by ``<id|name>`` and ``:latest``, ``:<version>`` or ``:<tag>``.
 
         Raises
         ------
@@ -297,11 +396,12 @@ class DatasetService:
         return self.version(session, self.row(session, who, base), version or LATEST)
 
     def version(self, session: Session, dataset: DatasetRow, version: str) -> VersionRow:
-        """Return a version of a dataset by its 7 characters, its whole id, or ``latest``."""
+        """Return a version of a dataset by its 7 characters, its whole id, a tag or ``latest``."""
         name = version.removeprefix(f"{dataset.id}:")
         wanted = dataset.latest if name == LATEST else f"{dataset.id}:{name}"
         row = session.get(VersionRow, wanted) if wanted else None
-        if row is None:
+        row = row or tags.target(session, dataset, name)
+        if row is None or row.deleted_at is not None:
             raise NoSuchVersion(f"{dataset.name}:{name}")
         return row
 
@@ -317,9 +417,13 @@ class DatasetService:
 
     # What others hear.
 
-    def collect_later(self, session: Session, team_id: str) -> None:
-        """Delete a team's left-over bytes once the transaction is committed."""
-        self._context.reconciler.wake(session, "dataset-garbage", team_id)
+    def collect_later(self, session: Session, space: str) -> None:
+        """Delete a space's left-over bytes once the transaction is committed."""
+        self._context.reconciler.wake(session, "dataset-garbage", space)
+
+    def purge_later(self, session: Session, row: DatasetRow) -> None:
+        """Look after a dataset's condemned versions from now on."""
+        self._context.reconciler.wake(session, "dataset-purge", row.id)
 
     def tell(self, session: Session, row: DatasetRow, type_: str) -> None:
         """Say that a dataset changed."""
@@ -331,25 +435,9 @@ class DatasetService:
         """Return the row as clients see it."""
         latest = session.get(VersionRow, row.latest) if row.latest else None
         return Dataset(
-            id=row.id, team_id=row.team_id, project_id=row.project_id, name=row.name,
-            description=row.description, created_by=row.created_by, created_at=row.created_at,
-            updated_at=row.updated_at, revision=row.revision,
+            id=row.id, team_id=row.team_id, project_id=row.project_id,
+            storage_provider_id=row.provider_id, name=row.name, description=row.description,
+            created_by=row.created_by, created_at=row.created_at, updated_at=row.updated_at,
+            revision=row.revision, public=row.public,
             latest_version=summary(latest) if latest else None,
         )  # fmt: skip
-
-
-def summary(row: VersionRow) -> VersionSummary:
-    """Return what lists show of a version."""
-    return VersionSummary(
-        id=row.id, version=row.version, ref=row.id, files=row.files, bytes=row.size,
-        created_at=row.created_at,
-    )  # fmt: skip
-
-
-def version_wire(dataset: DatasetRow, row: VersionRow) -> DatasetVersion:
-    """Return a version as clients see it."""
-    return DatasetVersion(
-        **summary(row).model_dump(), dataset_id=dataset.id, dataset_name=dataset.name,
-        number=row.number, message=row.message, author=row.author, source=row.source,
-        digest=row.digest, dvc_md5=row.dvc_md5,
-    )  # fmt: skip

@@ -2,6 +2,9 @@
 
 There is no row for each file or small object: these are in manifests and packs. Rows exist for
 what is counted, shared or deleted by itself.
+
+``team_id`` of packs, objects, links, garbage and transfers is the *space* that their bytes lie in:
+the id of a team for its part of the hub's own store, or that of a storage provider.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ForeignKey,
     Index,
     Integer,
@@ -25,6 +29,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base
 from nablahub.core.times import Moment
+from nablahub.teams.store import TeamRow
 
 
 class DatasetRow(Base):
@@ -36,6 +41,7 @@ class DatasetRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     team_id: Mapped[str] = mapped_column(ForeignKey("teams.id"))
     project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"), index=True)
+    provider_id: Mapped[str | None] = mapped_column(String(32), index=True)
     name: Mapped[str] = mapped_column(String(255))
     description: Mapped[str] = mapped_column(Text)
     latest: Mapped[str | None] = mapped_column(String(40))
@@ -43,10 +49,21 @@ class DatasetRow(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
     updated_at: Mapped[datetime] = mapped_column(Moment)
     revision: Mapped[int] = mapped_column(Integer)
+    public: Mapped[bool] = mapped_column(Boolean, default=False)
+
+    @property
+    def space(self) -> str:
+        """Where its bytes lie: in a storage provider, else in its team's part of the store."""
+        return self.provider_id or self.team_id
 
 
 class VersionRow(Base):
-    """A committed version; made once, never changed."""
+    """A committed version; its files never change.
+
+    One that was deleted has ``deleted_at`` and is not there for anybody; its bytes stay until
+    ``purge_at``, which a collection of garbage sets. The row of one that was purged stays as long
+    as its manifest holds pages of others.
+    """
 
     __tablename__ = "dataset_versions"
     __table_args__ = (
@@ -68,6 +85,10 @@ class VersionRow(Base):
     dvc_md5: Mapped[str] = mapped_column(String(32), index=True)
     dvc_size: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(Moment)
+    parent: Mapped[str | None] = mapped_column(String(40), index=True)
+    deleted_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
+    purge_at: Mapped[datetime | None] = mapped_column(Moment)
+    purged_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class UploadRow(Base):
@@ -83,6 +104,42 @@ class UploadRow(Base):
     source: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(Moment)
     touched_at: Mapped[datetime] = mapped_column(Moment)
+    base: Mapped[str | None] = mapped_column(String(40))
+    inputs: Mapped[str] = mapped_column(Text, default="")
+
+
+class ChangeRow(Base):
+    """A file that a draft puts, or drops when there is no md5."""
+
+    __tablename__ = "dataset_changes"
+
+    upload_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    path: Mapped[str] = mapped_column(String(2048), primary_key=True)
+    kind: Mapped[str | None] = mapped_column(String(1))
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    md5: Mapped[str | None] = mapped_column(String(32))
+    sha256: Mapped[str | None] = mapped_column(String(64))
+
+
+class TagRow(Base):
+    """A name that stands for a version until it is moved."""
+
+    __tablename__ = "dataset_tags"
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    version_id: Mapped[str] = mapped_column(String(40), index=True)
+    set_by: Mapped[str] = mapped_column(String(255))
+    set_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class InputRow(Base):
+    """A version that another was made from."""
+
+    __tablename__ = "dataset_inputs"
+
+    version_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    input_id: Mapped[str] = mapped_column(String(40), primary_key=True, index=True)
 
 
 class PackRow(Base):
@@ -128,7 +185,9 @@ class LinkRow(Base):
 class GarbageRow(Base):
     """Something in the store that no row refers to any more; written with the deletion.
 
-    ``kind`` is ``dataset`` (all it has), ``pack``, ``parts`` or ``object``; ``name`` is the key.
+    ``kind`` is ``dataset`` (all it has), ``pack``, ``parts``, ``manifest`` or ``object``; ``name``
+    is the key. What is ``doomed`` is being deleted just now, or was when the service died.
+    ``multipart`` is an upload in parts that is given up with it.
     """
 
     __tablename__ = "dataset_garbage"
@@ -137,6 +196,49 @@ class GarbageRow(Base):
     team_id: Mapped[str] = mapped_column(String(32), index=True)
     kind: Mapped[str] = mapped_column(String(16))
     name: Mapped[str] = mapped_column(String(255))
+    doomed: Mapped[bool] = mapped_column(Boolean, default=False)
+    multipart: Mapped[str] = mapped_column(Text, default="")
+
+
+class TransferRow(Base):
+    """An object that is on its way into an S3; written before its first byte leaves.
+
+    ``multipart`` is the S3's name of an upload whose parts a client sends by itself; empty when
+    the service sends the object. ``upload_id`` is None when the version's upload has ended.
+    """
+
+    __tablename__ = "dataset_transfers"
+
+    team_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    upload_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    multipart: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    part_size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class DamageRow(Base):
+    """An object whose stored bytes are wrong or gone; whoever has it may send it again.
+
+    ``dataset_id`` is that of the dataset whose pack had it, empty for a large object.
+    """
+
+    __tablename__ = "dataset_damage"
+
+    team_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    md5: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
+def damaged(session: Session, space: str, dataset_id: str) -> set[str]:
+    """Return the md5s of the damaged objects that a dataset may have."""
+    query = select(DamageRow.md5).where(
+        DamageRow.team_id == space, DamageRow.dataset_id.in_(["", dataset_id])
+    )
+    return set(session.scalars(query))
 
 
 def of_teams(team_ids: Iterable[str]) -> Select[DatasetRow]:
@@ -149,9 +251,53 @@ def by_name(session: Session, team_ids: Iterable[str], name: str) -> Sequence[Da
     return session.scalars(of_teams(team_ids).where(DatasetRow.name == name)).all()
 
 
+def in_team(session: Session, team: str, name: str, team_ids: Iterable[str]) -> DatasetRow | None:
+    """Return the dataset of a name in the team of a name, if it is public or one of these teams'.
+
+    A user and a group may have the same name; theirs comes first.
+    """
+    mine = DatasetRow.team_id.in_(sorted(team_ids))
+    query = select(DatasetRow).join(TeamRow, TeamRow.id == DatasetRow.team_id)
+    query = query.where(TeamRow.name == team, DatasetRow.name == name)
+    return session.scalars(query.where(DatasetRow.public | mine).order_by(mine.desc())).first()
+
+
 def versions_of(dataset_id: str) -> Select[VersionRow]:
-    """Select the versions of a dataset."""
-    return select(VersionRow).where(VersionRow.dataset_id == dataset_id)
+    """Select the versions of a dataset that are not deleted."""
+    return select(VersionRow).where(
+        VersionRow.dataset_id == dataset_id, VersionRow.deleted_at.is_(None)
+    )
+
+
+def tags_of(session: Session, dataset_id: str) -> Sequence[TagRow]:
+    """Return a dataset's tags by name."""
+    return session.scalars(
+        select(TagRow).where(TagRow.dataset_id == dataset_id).order_by(TagRow.name)
+    ).all()
+
+
+def changes_of(session: Session, upload_id: str) -> Sequence[ChangeRow]:
+    """Return what a draft changes, by path."""
+    return session.scalars(
+        select(ChangeRow).where(ChangeRow.upload_id == upload_id).order_by(ChangeRow.path)
+    ).all()
+
+
+def condemned(session: Session) -> Sequence[str]:
+    """Return the datasets that have deleted versions whose bytes are to go."""
+    query = (
+        select(VersionRow.dataset_id)
+        .where(VersionRow.purge_at.is_not(None), VersionRow.purged_at.is_(None))
+        .distinct()
+    )
+    return session.scalars(query).all()
+
+
+def underived(session: Session) -> Sequence[str]:
+    """Return the versions of which nobody knows yet what DVC calls their tree."""
+    return session.scalars(
+        select(VersionRow.id).where(VersionRow.dvc_md5 == "", VersionRow.purged_at.is_(None))
+    ).all()
 
 
 def pack_names(session: Session, dataset_id: str, *, committed: bool = False) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nablahub.core.names import Name
 from nablahub.core.paging import PageQuery
@@ -33,8 +33,12 @@ class Dataset(Resource):
     id: str
     team_id: str
     project_id: str | None
+    storage_provider_id: str | None = Field(
+        default=None, description="Where its data lies; null: the hub's own store"
+    )
     name: str
     description: str
+    public: bool = Field(default=False, description="Everybody may read it, as `team/name`")
     latest_version: VersionSummary | None
     created_by: str
     created_at: Timestamp
@@ -50,6 +54,9 @@ class DatasetCreate(Body):
     team: str | None = Field(
         default=None, description="Id or name; default: the project's, else your private team"
     )
+    storage_provider: str | None = Field(
+        default=None, description="Id or name of the one its data lies in; default: the hub's own"
+    )
     description: Description = ""
 
 
@@ -58,6 +65,7 @@ class DatasetPatch(Body):
 
     name: Name | None = None
     description: Description | None = None
+    public: bool | None = Field(default=None, description="Whether everybody may read it")
 
 
 class DatasetQuery(PageQuery):
@@ -78,7 +86,35 @@ class DatasetVersion(VersionSummary):
     author: str
     source: str = Field(description="Where it came from: upload, run …, dvc")
     digest: str = Field(description="sha256 of the canonical manifest")
-    dvc_md5: str = Field(description="DVC's name of the tree, without .dir")
+    damaged: bool = Field(
+        default=False,
+        description="Whether stored bytes of the dataset are known to be damaged; only told of "
+        "a version by itself. Putting the same files again restores them",
+    )
+    dvc_md5: str | None = Field(
+        description="DVC's name of the tree, without .dir; null until it has been derived"
+    )
+
+
+class Tag(Resource):
+    """A tag of a dataset."""
+
+    name: str
+    version: str = Field(description="The 7 characters of the version it stands for")
+    ref: str = Field(description="ds…:…, the version's own reference")
+    set_by: str
+    set_at: Timestamp
+
+
+class TagPut(Body):
+    """Where a tag shall stand."""
+
+    version: str = Field(description="7 characters, another tag, or `latest`")
+    expected: str | None = Field(
+        default=None,
+        description="The 7 characters that it must stand for now (empty: that it must not exist); "
+        "left out, it is moved from wherever it is",
+    )
 
 
 class File(Resource):
@@ -89,6 +125,24 @@ class File(Resource):
     kind: Literal["file", "executable"]
     md5: Md5
     sha256: Sha256
+
+
+class Node(Resource):
+    """A file or folder in a folder of a version."""
+
+    path: str = Field(description="From the version's own folder on")
+    kind: Literal["file", "executable", "folder"]
+    size: int | None = Field(default=None, description="In bytes; null for a folder")
+    md5: Md5 | None = None
+    sha256: Sha256 | None = None
+
+
+class TreeQuery(Body):
+    """Which folder of a version to list."""
+
+    folder: str = Field(default="", description="Its path; empty: the version's own")
+    limit: int = Field(default=200, ge=1, le=5000, description="Items on a page")
+    cursor: str | None = Field(default=None, description="`next` of the page before")
 
 
 class FileQuery(Body):
@@ -110,6 +164,9 @@ class UploadCreate(Body):
 
     message: Message = ""
     source: str = Field(default="upload", max_length=200)
+    inputs: list[str] = Field(
+        default=[], max_length=100, description="Versions of datasets that it is made from"
+    )
 
 
 class Upload(Resource):
@@ -121,6 +178,100 @@ class Upload(Resource):
     message: str
     author: str
     created_at: Timestamp
+    direct: bool = Field(
+        default=False, description="Bytes go to the object store by signed URLs (`transfers`)"
+    )
+    base: str | None = Field(default=None, description="The version that it begins with")
+    packs: int = Field(
+        default=0, description="How many packs the dataset has: without any, all must be sent"
+    )
+
+
+class CommitQuery(Body):
+    """What the text of a commit tells."""
+
+    base: str | None = Field(
+        default=None,
+        description="A version: the text tells the differences from it, first `- <path>` for each "
+        "file that goes, then the lines of those that are new or changed",
+    )
+
+
+class FilePut(Body):
+    """How a file comes into a draft."""
+
+    executable: bool = Field(default=False, description="Whether it may be run")
+
+
+class Rename(Body):
+    """A file of a draft and where it goes."""
+
+    path: str = Field(alias="from", min_length=1, description="Its path now")
+    to: str = Field(min_length=1, description="Its new path")
+
+
+class Change(Resource):
+    """A file that differs between two versions, or that a draft changes."""
+
+    path: str
+    change: Literal["added", "removed", "changed", "put"]
+    size: int | None = Field(description="In bytes; null when it is gone")
+    md5: str | None
+    old_size: int | None = None
+    old_md5: str | None = None
+
+
+class DraftCommit(Body):
+    """How a draft becomes a version."""
+
+    rebase: bool = Field(
+        default=True,
+        description="Put the changes upon a later version than the one the draft began with",
+    )
+
+
+class DiffQuery(Body):
+    """With what to compare a version."""
+
+    to: str = Field(default="latest", description="7 characters, a tag or `latest`")
+    limit: int = Field(default=1000, ge=1, le=5000, description="Items on a page")
+    cursor: str | None = Field(default=None, description="`next` of the page before")
+
+
+class Lineage(Resource):
+    """Where a version came from, and what came of it."""
+
+    source: str = Field(description="upload, run …, notebook …, import …")
+    parent: str | None = Field(description="The version that was the latest before it")
+    inputs: list[str] = Field(description="Versions of datasets that it was made from")
+    children: list[str] = Field(description="Versions whose parent it is")
+    outputs: list[str] = Field(description="Versions of datasets that were made from it")
+    used_by: list[str] = Field(description="What else needs it, such as models")
+
+
+class WastedFile(Resource):
+    """A file that only deleted versions hold."""
+
+    version: str
+    path: str
+    size: int
+
+
+class Collection(Resource):
+    """What a collection of garbage takes, or would take, away."""
+
+    versions: list[str] = Field(description="The deleted versions")
+    files: list[WastedFile] = Field(description="The first 10,000 of them")
+    count: int = Field(description="How many files")
+    bytes: int
+    packs: int = Field(description="How many packs of small files go as a whole")
+    until: Timestamp | None = Field(description="Until when it can be undone")
+
+
+class CollectionDo(Body):
+    """What to do about garbage."""
+
+    undo: bool = Field(default=False, description="Keep what was to go")
 
 
 class ObjectName(Body):
@@ -156,6 +307,93 @@ class PartAnswer(Resource):
 
     arrived: int
     complete: bool
+
+
+class Transfer(Body):
+    """An object that a client sends to the object store by itself."""
+
+    kind: Literal["pack", "object"]
+    name: str = Field(
+        pattern=r"^([0-9a-f]{32}|[0-9a-f]{64})$", description="The name of a pack, or an md5"
+    )
+    sha256: str = Field(
+        default="", pattern=r"^([0-9a-f]{64})?$", description="Of a large object's bytes"
+    )
+    size: int = Field(ge=1, le=2**43, description="In bytes")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.name) != (64 if self.kind == "pack" else 32):
+            raise ValueError("A pack is named by 64 hexadecimal digits, an object by 32.")
+        if (self.kind == "object") != bool(self.sha256):
+            raise ValueError("An object has a sha256 of its own, a pack has none.")
+        return self
+
+
+class TransferPart(Resource):
+    """A part that has not arrived: send these bytes to that URL by PUT."""
+
+    number: int
+    offset: int
+    size: int
+    url: str = Field(description="Signed; it works for an hour")
+
+
+class TransferPlan(Resource):
+    """What is to be sent of an object."""
+
+    part_size: int
+    arrived: int = Field(description="Bytes that need not be sent")
+    parts: list[TransferPart]
+
+
+class TransferState(Resource):
+    """Whether an object counts now; else ask again, it is still being read."""
+
+    complete: bool
+
+
+class Source(Resource):
+    """An object of the store from which bytes are got."""
+
+    url: str = Field(description="Signed; it works for an hour; takes Range")
+    size: int
+
+
+class Location(Resource):
+    """Where the bytes of an object of a dataset are."""
+
+    md5: str
+    source: int = Field(description="Number in `sources`, from 0")
+    start: int
+    size: int
+
+
+class LocationsAnswer(Resource):
+    """Where to get objects from."""
+
+    direct: bool = Field(description="False: they are got from the hub only")
+    sources: list[Source]
+    objects: list[Location]
+
+
+class Damage(Resource):
+    """A file of a version whose stored bytes are wrong or gone."""
+
+    path: str
+    md5: Md5
+    size: int
+    problem: str = Field(description="A sentence")
+    restored: bool = Field(description="Whether a good copy was found and put in its place")
+
+
+class Verification(Resource):
+    """What reading all bytes of a version has shown so far; the last line says `done`."""
+
+    done: bool
+    files: int = Field(description="Files that were read")
+    bytes: int
+    damaged: list[Damage] = Field(description="Since the line before")
 
 
 class BatchRequest(Body):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
 from nablahub.core.errors import Fault, Invalid, Malformed, StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, full_storage
@@ -15,10 +16,13 @@ from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.datasets import uploads
 from nablahub.datasets.errors import BadObject, human
 from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter
-from nablahub.datasets.service import DatasetService, version_wire
-from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow
+from nablahub.datasets.layout import pack_key
+from nablahub.datasets.service import DatasetService
+from nablahub.datasets.shapes import version_wire
+from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, damaged, pack_names
 from nablahub.datasets.threads import blocking, entered
 from nablahub.datasets.types import (
+    CommitQuery,
     DatasetVersion,
     Md5,
     Missing,
@@ -34,16 +38,20 @@ from nablahub.datasets.types import (
 LARGEST_MANIFEST: Final = 4 * 1024**3
 
 
-def _wire(row: UploadRow) -> Upload:
-    return Upload.model_validate(row, from_attributes=True)
+def _wire(session: Session, service: DatasetService, dataset: DatasetRow, row: UploadRow) -> Upload:
+    made = Upload.model_validate(row, from_attributes=True)
+    packs = len(pack_names(session, dataset.id))
+    return made.model_copy(update={"packs": packs, "direct": service.is_direct(dataset)})
 
 
 @operation("POST", "/datasets/{dataset}/uploads", scope="datasets:write", status=201)
 def begin_upload(call: Call, body: UploadCreate) -> Upload:
     """Begin a new version of a dataset."""
-    row = call.get(DatasetService).row(call.session, call.who, call.path["dataset"])
-    origin = uploads.Origin(call.who.name, body.source, body.message)
-    return _wire(uploads.begin(call.session, row, origin))
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    inputs = tuple(service.resolve(call.session, call.who, ref).id for ref in body.inputs)
+    origin = uploads.Origin(call.who.name, body.source, body.message, inputs=inputs)
+    return _wire(call.session, service, row, uploads.begin(call.session, row, origin))
 
 
 @operation("GET", "/datasets/{dataset}/uploads/{upload}", scope="datasets:read")
@@ -51,7 +59,8 @@ def get_upload(call: Call) -> Upload:
     """Get an upload that is not committed yet."""
     service = call.get(DatasetService)
     row = service.row(call.session, call.who, call.path["dataset"])
-    return _wire(service.building.upload(call.session, row, call.path["upload"]))
+    upload = service.building.upload(call.session, row, call.path["upload"])
+    return _wire(call.session, service, row, upload)
 
 
 @operation("DELETE", "/datasets/{dataset}/uploads/{upload}", scope="datasets:write")
@@ -60,11 +69,12 @@ def cancel_upload(call: Call) -> None:
     service = call.get(DatasetService)
     row = service.row(call.session, call.who, call.path["dataset"])
     upload = service.building.upload(call.session, row, call.path["upload"])
-    uploads.end(call.session, row.team_id, upload)
-    service.collect_later(call.session, row.team_id)
+    uploads.end(call.session, row.space, upload)
+    service.collect_later(call.session, row.space)
 
 
-async def _find(call: StreamCall) -> tuple[DatasetRow, UploadRow]:
+async def find_upload(call: StreamCall) -> tuple[DatasetRow, UploadRow]:
+    """Return the dataset and the open upload of a request."""
     service, who, path = call.get(DatasetService), call.who, call.path
     return await call.db_read(
         lambda s: (
@@ -87,15 +97,18 @@ async def list_missing(call: StreamCall) -> MissingAnswer:
     """
     service = call.get(DatasetService)
     asked = _parse(await call.read())
-    dataset, _ = await _find(call)
+    dataset, _ = await find_upload(call)
     contents = await call.db_read(lambda s: service.contents(s, dataset))
-    packed = await blocking(contents.packed)
     lacking = await call.db_read(
-        lambda s: uploads.missing(s, dataset.team_id, packed, asked.objects)
+        lambda s: uploads.missing(s, dataset.space, contents, asked.objects)
     )
+    broken = await call.db_read(lambda s: damaged(s, dataset.space, dataset.id))
+    if broken:  # They are there, but not as they were: who has them sends them again.
+        wanted = broken.union(lacking)
+        lacking = [md5 for md5 in dict.fromkeys(o.md5 for o in asked.objects) if md5 in wanted]
     sizes = {o.md5: o.size for o in asked.objects}
     total = sum(sizes[md5] for md5 in lacking)
-    await blocking(service.building.check_space, dataset.team_id, total)
+    await blocking(service.building.check_space, dataset.space, total)
     return MissingAnswer(missing=lacking)
 
 
@@ -120,29 +133,31 @@ def _parse(body: bytes) -> Missing:
     consumes="application/octet-stream",
 )
 async def put_pack(call: StreamCall) -> None:
-    """Send a pack of small objects, named by the sha256 of its bytes."""
+    """Send a pack of small objects, named by the sha256 of its bytes before the objects."""
     service = call.get(DatasetService)
     pack = call.path["pack"]
     if len(pack) != 64 or not set(pack) <= set("0123456789abcdef"):
         raise BadObject("A pack is named by its sha256.", hint="Send 64 hexadecimal digits.")
-    dataset, upload = await _find(call)
+    dataset, upload = await find_upload(call)
     size = int(call.request_headers.get("Content-Length", "0"))
-    await blocking(service.building.check_space, dataset.team_id, size)
-    store = service.store(dataset.team_id)
+    await blocking(service.building.check_space, dataset.space, size)
+    store = service.store(dataset.space)
+    key = pack_key(dataset.id, pack)
+    await blocking(service.building.claim, store, dataset.space, upload, "pack", key)
     made = await blocking(PackReceiver, store, dataset.id, pack)
     async with entered(made) as receiver:
         async for data in large_chunks(call):
             await blocking(receiver.feed, data)
         got = await blocking(receiver.finish)
-    await blocking(service.building.register_pack, dataset.team_id, upload, pack, got)
+    await blocking(service.building.register_pack, dataset.space, upload, pack, got)
 
 
 @stream("HEAD", "/datasets/{dataset}/uploads/{upload}/objects/{md5}", scope="datasets:write")
 async def look_at_object(call: StreamCall) -> None:
     """Find out how many bytes of a large object have arrived (`X-Arrived`)."""
     service = call.get(DatasetService)
-    dataset, _ = await _find(call)
-    parts = service.parts(dataset.team_id)
+    dataset, _ = await find_upload(call)
+    parts = service.parts(dataset.space)
     file = parts.path(dataset.id, _md5(call))
     call.set_header("X-Arrived", str(await blocking(parts.arrived, file)))
 
@@ -159,15 +174,15 @@ async def put_object(call: StreamCall) -> PartAnswer:
     service = call.get(DatasetService)
     asked: PartQuery = call.query
     md5 = _md5(call)
-    dataset, upload = await _find(call)
-    team_id = dataset.team_id
-    await blocking(service.building.check_space, team_id, asked.size - asked.offset)
-    file = service.parts(team_id).path(dataset.id, md5)
-    with service.parts(team_id).claim(file):
-        arrived = await _append_piece(call, service.parts(team_id), file)
+    dataset, upload = await find_upload(call)
+    space = dataset.space
+    await blocking(service.building.check_space, space, asked.size - asked.offset)
+    file = service.parts(space).path(dataset.id, md5)
+    with service.parts(space).claim(file):
+        arrived = await _append_piece(call, service.parts(space), file)
         if arrived < asked.size:
             return PartAnswer(arrived=arrived, complete=False)
-        await blocking(service.parts(team_id).prove, file, md5, asked.sha256)
+        await blocking(service.parts(space).prove, file, md5, asked.sha256)
         name = ObjectName(md5=md5, sha256=asked.sha256, size=asked.size)
         await blocking(service.building.keep, dataset, upload, file, name)
     return PartAnswer(arrived=arrived, complete=True)
@@ -205,13 +220,15 @@ def _md5(call: StreamCall) -> Md5:
     "/datasets/{dataset}/uploads/{upload}/commit",
     scope="datasets:write",
     status=201,
+    query=CommitQuery,
     consumes="text/plain",
 )
 async def commit_upload(call: StreamCall) -> DatasetVersion:
     """Commit an upload: the body is the manifest of all files of the new version.
 
     A line for each file, sorted by the bytes of the paths: `<md5> <sha256> f|x <size> <path>`.
-    Sent again after it worked, it answers with the same version.
+    With `base` it is only what differs from that version. Sent again after it worked, it answers
+    with the same version.
     """
     service, who = call.get(DatasetService), call.who
     dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
@@ -220,11 +237,17 @@ async def commit_upload(call: StreamCall) -> DatasetVersion:
     if done is not None:
         return version_wire(dataset, done)
     upload = await call.db_read(lambda s: service.building.upload(s, dataset, name))
+    asked: CommitQuery = call.query
+    base: VersionRow | None = None
+    if (known := asked.base) is not None:
+        base = await call.db_read(lambda s: service.version(s, dataset, known))
     with tempfile.TemporaryFile(dir=_spool(service)) as spool:
         async for data in large_chunks(call, LARGEST_MANIFEST):
             await blocking(_append, spool, data)
         spool.seek(0)
-        row = await blocking(service.building.commit, dataset, upload, _read(spool))
+        row = await blocking(
+            service.building.committing.commit, dataset, upload, _read(spool), base
+        )
     return version_wire(dataset, row)
 
 

@@ -19,7 +19,7 @@ from nablahub.core.errors import Fault
 from nablahub.core.ids import new_id
 from nablahub.core.objects import ObjectStore
 from nablahub.core.times import now
-from nablahub.datasets.contents import Contents, Known
+from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import (
     DatasetQuota,
     MissingObjects,
@@ -27,16 +27,20 @@ from nablahub.datasets.errors import (
     NoSuchUpload,
     UploadLost,
 )
-from nablahub.datasets.layout import object_key, pack_key
+from nablahub.datasets.layout import manifest_key, object_key, pack_key
 from nablahub.datasets.manifest import Entry
 from nablahub.datasets.manifests import Written
 from nablahub.datasets.paths import show
 from nablahub.datasets.store import (
+    ChangeRow,
+    DamageRow,
     DatasetRow,
     GarbageRow,
+    InputRow,
     LinkRow,
     ObjectRow,
     PackRow,
+    TransferRow,
     UploadRow,
     VersionRow,
     next_number,
@@ -46,6 +50,10 @@ from nablahub.datasets.store import (
 from nablahub.datasets.types import ObjectName
 
 SHOWN_FAULTS: Final = 50
+#: Entries that are looked up together: all tables of packs are gone through once for each.
+GROUP: Final = 20_000
+#: In place of the md5 of a DVC tree that has not been derived yet.
+NOT_YET: Final = ""
 #: An upload that nothing was added to for so long is given up.
 KEPT: Final = timedelta(days=7)
 
@@ -58,16 +66,29 @@ class Origin:
     source: str = "upload"
     message: str = ""
     key: str | None = None
+    #: Ids of the versions of datasets that it was made from.
+    inputs: tuple[str, ...] = ()
+
+
+class LatestMoved(Exception):
+    """Another version was committed since the caller looked; it looks again."""
+
+
+def expect_latest(session: Session, dataset_id: str, version_id: str | None) -> None:
+    """Raise LatestMoved unless that is a dataset's latest version."""
+    dataset = session.get(DatasetRow, dataset_id)
+    if dataset is not None and dataset.latest != version_id:
+        raise LatestMoved
 
 
 def begin(session: Session, dataset: DatasetRow, origin: Origin) -> UploadRow:
-    """Begin a version of a dataset."""
+    """Begin a version of a dataset; a draft of it begins with the latest one."""
     version = new_id("version")
     at = now()
     row = UploadRow(
         id=f"{dataset.id}:{version}", dataset_id=dataset.id, version=version,
         message=origin.message, author=origin.author, source=origin.source,
-        created_at=at, touched_at=at,
+        created_at=at, touched_at=at, base=dataset.latest, inputs="\n".join(origin.inputs),
     )  # fmt: skip
     session.add(row)
     session.flush()
@@ -75,20 +96,13 @@ def begin(session: Session, dataset: DatasetRow, origin: Origin) -> UploadRow:
 
 
 def missing(
-    session: Session, team_id: str, packed: dict[bytes, Known], asked: Sequence[ObjectName]
+    session: Session, team_id: str, contents: Contents, asked: Sequence[ObjectName]
 ) -> list[str]:
     """Return the md5s of the objects that must be sent."""
-    unknown = [o for o in asked if not _is_packed(packed, o)]
+    holders = contents.holders([(o.md5, o.sha256, o.size) for o in asked])
+    unknown = [o for o, holder in zip(asked, holders, strict=True) if holder is None]
     large = objects_of(session, team_id, [o.md5 for o in unknown])
     return list(dict.fromkeys(o.md5 for o in unknown if not _is_large(large, o)))
-
-
-def _is_packed(packed: dict[bytes, Known], wanted: ObjectName) -> bool:
-    known = packed.get(bytes.fromhex(wanted.md5))
-    if known is None:
-        return False
-    row = known.table.at(known.number)
-    return row.size == wanted.size and row.sha256.hex() == wanted.sha256
 
 
 def _is_large(large: dict[str, ObjectRow], wanted: ObjectName) -> bool:
@@ -116,8 +130,7 @@ def register_pack(
         When the pack was deleted meanwhile by whoever cancelled an upload that had it too.
     """
     if session.get(PackRow, (row.dataset_id, row.pack)) is None:
-        if store.size(pack_key(row.dataset_id, row.pack)) != row.size:
-            raise UploadLost
+        _check_stored(session, store, row.team_id, pack_key(row.dataset_id, row.pack), row.size)
         check_quota(session, row.team_id, row.size, limit)
         session.add(row)
     touch(session, upload)
@@ -128,8 +141,7 @@ def register_object(
 ) -> None:
     """Count a large object that has been stored; raises as :func:`register_pack`."""
     if session.get(ObjectRow, (row.team_id, row.md5)) is None:
-        if store.size(object_key(row.md5)) != row.size:
-            raise UploadLost
+        _check_stored(session, store, row.team_id, object_key(row.md5), row.size)
         check_quota(session, row.team_id, row.size, limit)
         session.add(row)
     if session.get(LinkRow, (upload.dataset_id, row.md5)) is None:
@@ -139,6 +151,34 @@ def register_object(
             )
         )
     touch(session, upload)
+
+
+def _check_stored(session: Session, store: ObjectStore, space: str, key: str, size: int) -> None:
+    """Raise UploadLost when bytes are gone since they were stored.
+
+    Elsewhere than on this machine, asking would keep everybody waiting: there a row says that they
+    are on their way, and what has one is never deleted.
+    """
+    if store.local(key) is not None:
+        if store.size(key) != size:
+            raise UploadLost
+        return
+    transfer = session.get(TransferRow, (space, key))
+    if transfer is None:
+        raise UploadLost
+    session.delete(transfer)
+
+
+def mend(session: Session, space: str, dataset_id: str, md5s: Iterable[str]) -> None:
+    """Note that objects are whole again; ``dataset_id`` is empty for large ones."""
+    for names in batched(md5s, 500):
+        session.execute(
+            delete(DamageRow).where(
+                DamageRow.team_id == space,
+                DamageRow.dataset_id == dataset_id,
+                DamageRow.md5.in_(names),
+            )
+        )
 
 
 def touch(session: Session, upload: UploadRow) -> None:
@@ -174,9 +214,10 @@ class Check:
 
     def through(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """Yield the entries unchanged; MissingObjects at the end names those without bytes."""
-        packed = self.contents.packed()
-        for group in batched(entries, 1000):
-            lost = [entry for entry in group if not self._packed(packed, entry)]
+        for group in batched(entries, GROUP):
+            holders = self.contents.holders([(e.md5, e.sha256, e.size) for e in group])
+            self.packs.update(filter(None, holders))
+            lost = [e for e, holder in zip(group, holders, strict=True) if holder is None]
             rows = objects_of(self.session, self.team_id, [entry.md5 for entry in lost])
             for entry in lost:
                 row = rows.get(entry.md5)
@@ -188,16 +229,6 @@ class Check:
         if self._count:
             raise MissingObjects(self._faults, self._count)
 
-    def _packed(self, packed: dict[bytes, Known], entry: Entry) -> bool:
-        known = packed.get(bytes.fromhex(entry.md5))
-        if known is None:
-            return False
-        row = known.table.at(known.number)
-        if row.size != entry.size or row.sha256 != bytes.fromhex(entry.sha256):
-            return False
-        self.packs.add(known.pack)
-        return True
-
     def _fault(self, entry: Entry, row: ObjectRow | None) -> None:
         self._count += 1
         if len(self._faults) < SHOWN_FAULTS:
@@ -208,9 +239,19 @@ class Check:
 
 
 def finish(
-    session: Session, upload: UploadRow, check: Check, written: Written, key: str | None
+    session: Session,
+    upload: UploadRow,
+    check: Check,
+    written: Written,
+    key: str | None,
+    base: VersionRow | None = None,
 ) -> VersionRow:
     """Make the version, in the transaction that ends its upload.
+
+    Parameters
+    ----------
+    base : VersionRow or None
+        The version whose pages it shares.
 
     Raises
     ------
@@ -222,6 +263,8 @@ def finish(
         raise NoSuchDataset(upload.dataset_id)
     if session.get(UploadRow, upload.id) is None:
         raise NoSuchUpload(upload.id)
+    if base is not None and not _is_there(session, base.id):
+        raise UploadLost
     _keep_packs(session, dataset.id, check.packs)
     _keep_large(session, dataset, check.large)
     at = now()
@@ -230,15 +273,32 @@ def finish(
         number=next_number(session, dataset.id), key=key, message=upload.message,
         author=upload.author, source=upload.source, files=written.root.files,
         size=written.root.size, digest=written.root.digest,
-        dvc_md5=written.dir_object.md5, dvc_size=written.dir_object.size, created_at=at,
+        dvc_md5=written.dir_object.md5 if written.dir_object else NOT_YET,
+        dvc_size=written.dir_object.size if written.dir_object else 0, created_at=at,
     )  # fmt: skip
+    row.parent = dataset.latest
     session.add(row)
+    for name in dict.fromkeys(upload.inputs.split("\n")):
+        if session.get(VersionRow, name) is not None:
+            session.add(InputRow(version_id=row.id, input_id=name))
     session.flush()
-    end(session, dataset.team_id, upload)
+    session.execute(
+        delete(TransferRow).where(
+            TransferRow.team_id == dataset.space,
+            TransferRow.key == manifest_key(dataset.id, upload.version),
+        )
+    )
+    end(session, dataset.space, upload)
     dataset.latest = row.id
     dataset.updated_at = at
     dataset.revision += 1
     return row
+
+
+def _is_there(session: Session, version_id: str) -> bool:
+    """Whether a version is there and nobody is about to take its bytes away."""
+    row = session.get(VersionRow, version_id)
+    return row is not None and row.purge_at is None
 
 
 def _keep_packs(session: Session, dataset_id: str, packs: set[str]) -> None:
@@ -254,7 +314,7 @@ def _keep_packs(session: Session, dataset_id: str, packs: set[str]) -> None:
 
 def _keep_large(session: Session, dataset: DatasetRow, md5s: set[str]) -> None:
     ordered = sorted(md5s)
-    if len(objects_of(session, dataset.team_id, ordered)) != len(ordered):
+    if len(objects_of(session, dataset.space, ordered)) != len(ordered):
         raise UploadLost
     for names in batched(ordered, 500):
         query = select(LinkRow).where(LinkRow.dataset_id == dataset.id, LinkRow.md5.in_(names))
@@ -264,7 +324,7 @@ def _keep_large(session: Session, dataset: DatasetRow, md5s: set[str]) -> None:
                 linked[md5].upload_id = None
             else:
                 session.add(
-                    LinkRow(dataset_id=dataset.id, md5=md5, team_id=dataset.team_id, upload_id=None)
+                    LinkRow(dataset_id=dataset.id, md5=md5, team_id=dataset.space, upload_id=None)
                 )
     session.flush()
 
@@ -282,6 +342,10 @@ def end(session: Session, team_id: str, upload: UploadRow) -> None:
     session.flush()
     drop_unlinked(session, team_id, [link.md5 for link in links])
     session.add(GarbageRow(team_id=team_id, kind="parts", name=upload.dataset_id))
+    session.execute(
+        update(TransferRow).where(TransferRow.upload_id == upload.id).values(upload_id=None)
+    )
+    session.execute(delete(ChangeRow).where(ChangeRow.upload_id == upload.id))
     session.execute(delete(UploadRow).where(UploadRow.id == upload.id))
 
 

@@ -15,14 +15,17 @@ from nablahub.core.context import Context
 from nablahub.core.events import Event
 from nablahub.core.times import now
 from nablahub.deployments import keys, routes
+from nablahub.deployments.kept import KeptRoutes
 from nablahub.deployments.probe import Outcome, Prober
-from nablahub.deployments.rollout import PROBING, Place, Rollout, View, route_of
+from nablahub.deployments.rollout import PROBING, Place, Rollout, View
 from nablahub.deployments.servers import KIND, Servers
 from nablahub.deployments.store import DeploymentRow, ServerRow, servers, spec
 from nablahub.deployments.store import keys as keys_of
+from nablahub.deployments.traffic import route_of
 
 log = logging.getLogger(__name__)
 KEYS_KIND: Final = "deployment-keys"
+KEPT_KIND: Final = "deployment-routes"
 #: A server that doesn't answer so many health checks in turn is taken for hung.
 HEALTH_CHECKS: Final = 3
 #: How soon to ask again a server that is loading, or an address that doesn't answer yet.
@@ -45,12 +48,14 @@ class Controller:
         self._prober: Prober | None = None
         self._written: set[str] = set()
         self._unanswered: dict[tuple[str, Place], int] = {}
+        self._kept = KeptRoutes(context.settings)
         self._routes_lock = asyncio.Lock()
         self._keys_lock = asyncio.Lock()
         context.reconciler.register(KIND, self.step)
         context.reconciler.register(KEYS_KIND, self.write_keys)
+        context.reconciler.register(KEPT_KIND, self._keep)
 
-    async def start(self) -> None:
+    async def lead(self) -> None:
         """Write the routes that the rows say."""
         await self._publish()
 
@@ -81,6 +86,7 @@ class Controller:
         async with self._keys_lock:
             if await self._database.read(write):
                 self._written.add(deployment_id)
+                self._jobs.keys_changed(deployment_id)
 
     async def step(self, deployment_id: str) -> float | None:
         """Take a deployment one step further; return the seconds until the next look."""
@@ -94,6 +100,7 @@ class Controller:
         if view.gone:
             self._written.discard(deployment_id)
             await asyncio.to_thread(keys.remove, self._state.keys / deployment_id)
+            self._jobs.keys_changed(deployment_id)
             await self._database.write(lambda s: _forget(s, self._jobs, deployment_id))
             return None
         if view.starting and await self._ask_ready(view):
@@ -102,7 +109,8 @@ class Controller:
             return await self._try(view)
         if view.starting:
             return min(view.delay or SOON, 4 * SOON)
-        await self._check_health(view)
+        if not self._jobs.several:  # On a cluster the kubelet asks, and ends what hangs.
+            await self._check_health(view)
         return view.delay
 
     def _advance(self, session: Session, deployment_id: str) -> View | None:
@@ -128,14 +136,23 @@ class Controller:
 
         def all_routes(session: Session) -> list[routes.Route]:
             rows = session.scalars(select(DeploymentRow).order_by(DeploymentRow.id)).all()
-            found = (route_of(session, row) for row in rows)
+            several = self._jobs.several
+            found = (route_of(session, row, several=several) for row in rows)
             secret = self.prober.canary_secret
             return [replace(route, canary_secret=secret) for route in found if route is not None]
 
         ours = self._context.settings.own_url
         async with self._routes_lock:
-            wanted = routes.build(await self._database.read(all_routes), otherwise=ours)
+            found = await self._database.read(all_routes)
+            wanted = routes.build(found, otherwise=ours)
             await asyncio.to_thread(routes.write, self._state.deployments_routes, wanted)
+            everybodys = [replace(route, canary=None) for route in found]
+            kept = routes.build(everybodys, otherwise=ours, priority=routes.KEPT_PRIORITY)
+            if self._kept.want(kept):
+                self._context.reconciler.wake_now(KEPT_KIND, "routes")
+
+    async def _keep(self, _: str) -> None:
+        await self._kept.write()
 
     async def _ask_ready(self, view: View) -> bool:
         """Ask the servers that are loading; return whether one of them is ready now."""
@@ -184,7 +201,8 @@ class Controller:
         await self._database.write(record)
         if outcome.answered:
             return 0.0
-        return SOON if view.probe == "canary" else 5 * SOON
+        # A Traefik that reads our file has the route at once, one that asks for it a moment later.
+        return SOON if view.probe == "canary" and not self._jobs.several else 5 * SOON
 
 
 def _mark_ready(session: Session, deployment_id: str, ready: list[Place]) -> None:

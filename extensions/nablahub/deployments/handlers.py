@@ -8,7 +8,7 @@ import secrets
 from sqlalchemy.orm import Session
 
 from nablahub.core.errors import Invalid, TooLarge
-from nablahub.core.operations import Call, Preparation, StreamCall, operation, stream
+from nablahub.core.operations import Call, Preparation, StreamCall, at_leader, operation, stream
 from nablahub.core.paging import Page, PageQuery
 from nablahub.core.specmodel import read
 from nablahub.core.yamlspec import document
@@ -102,6 +102,7 @@ def list_keys(call: Call) -> Page[Key]:
     return Page(items=items, next=following)
 
 
+@at_leader
 @stream(
     "POST", "/deployments/{deployment}/keys", scope="deployments:write", status=201,
     consumes="application/json",
@@ -138,6 +139,7 @@ def revoke_key(call: Call) -> None:
     Keyring(call.context).revoke(call.session, row, call.path["key"])
 
 
+@at_leader
 @stream(
     "GET", "/deployment-routes", scope="deployments:read", produces="application/json"
 )  # fmt: skip

@@ -9,7 +9,6 @@ ones are drained. A version that doesn't get that far is given up, and the old o
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -17,9 +16,10 @@ from typing import Any, Final, Literal
 from sqlalchemy.orm import Session
 
 from nablahub.core.errors import NablaError
-from nablahub.deployments.routes import Backend, Route
 from nablahub.deployments.servers import Servers
 from nablahub.deployments.store import DeploymentRow, ServerRow, SpecRow, servers, spec
+from nablahub.deployments.telling import Telling
+from nablahub.deployments.traffic import canary_due, places
 from nablahub.deployments.types import DeploymentSpec
 
 #: A version is given up when one of its servers has died so often before it was ready.
@@ -95,6 +95,8 @@ class Rollout:
         self._target = spec(session, row.id, row.spec_version)
         self._document = DeploymentSpec.model_validate_json(self._target.document)
         self._servers = list(servers(session, row.id))
+        #: Of each server → how many take requests behind its address.
+        self._counts: dict[str, int] = {}
         self._waiting = ""
         self._dues: list[datetime] = []
 
@@ -117,7 +119,11 @@ class Rollout:
                 self._ensure(source, replica)
         self._adopt()
         probe = self._probe()
-        self._tell()
+        Telling(
+            row, self._target, self._serving(), self._document,
+            places=self._places(self._document), servers=self._servers, counts=self._counts,
+            waiting=self._waiting, at=self._at,
+        ).tell()  # fmt: skip
         live = [server for server in self._servers if server.state != "gone"]
         view = View(row.id, row.name, row.spec_version, probe, gone=row.deleted and not live)
         if probe != "none":
@@ -138,8 +144,14 @@ class Rollout:
         found = self._jobs.look(self._session, server.job_id)
         if found.state == "ended":
             self._ended(server, found.message, failed=found.failed)
-        elif found.state == "waiting":
+            return
+        self._counts[server.job_id] = found.servers
+        if found.state == "waiting":
             self._waiting = found.message
+            if server.state == "ready":
+                # All pods of a version can be gone for a while; the cluster makes others.
+                server.state, server.since, server.address = "starting", self._at, ""
+                server.message = found.message
         elif server.state == "starting":
             if server.address != found.address:
                 server.address, server.since = found.address, self._at
@@ -174,13 +186,16 @@ class Rollout:
             return {}
         wanted: dict[str, tuple[SpecRow, int]] = {}
         if self._target.verdict != "failed":
-            wanted[self._target.fingerprint] = (self._target, self._document.wanted)
+            wanted[self._target.fingerprint] = (self._target, self._places(self._document))
         for number in (self._row.serving_version, self._row.previous_version):
             if number is not None:
                 older = spec(self._session, self._row.id, number)
-                count = DeploymentSpec.model_validate_json(older.document).wanted
+                count = self._places(DeploymentSpec.model_validate_json(older.document))
                 wanted.setdefault(older.fingerprint, (older, count))
         return wanted
+
+    def _places(self, document: DeploymentSpec) -> int:
+        return places(document, several=self._jobs.several)
 
     def _give_up(self) -> None:
         """Give a version up whose servers die before they are ready, unless it serves already."""
@@ -225,6 +240,7 @@ class Rollout:
             # Wanted again before it was told to end.
             server.state, server.due, server.since = "starting", None, self._at
         if server.state != "gone":
+            self._jobs.scale(self._session, server.job_id, source)
             return
         if server.due is not None and server.due > self._at:
             self._dues.append(server.due)
@@ -265,88 +281,8 @@ class Rollout:
         return "none"
 
     def _canary_due(self) -> bool:
-        return canary_due(self._row, self._target, self._document, self._servers)
-
-    # What to say.
-
-    def _tell(self) -> None:
-        """Put the whole into one state and one sentence."""
-        row, target = self._row, self._target
-        serving = self._serving()
-        shown = serving or target
-        ready = self._ready(shown.fingerprint)
-        row.ready_replicas = len(ready)
-        if row.deleted or self._document.wanted == 0:
-            live = any(server.state != "gone" for server in self._servers)
-            row.ready_replicas = 0
-            row.state, row.reason = "Stopped", ""
-            row.message = "Its servers are ending." if live else ""
-        elif serving is None:
-            self._tell_first()
-        elif serving.verdict != "healthy" or not ready:
-            self._tell_restart(ready)
-        else:
-            row.state, row.reason, row.message = "Running", "", ""
-            missing = self._troubled(serving.fingerprint)
-            if target.verdict == "failed":
-                row.reason = "rollout"
-                row.message = (
-                    f"Version {target.number} was given up, version {serving.number} still "
-                    f"answers. {target.message}"
-                )
-            elif target.number != serving.number:
-                row.message = (
-                    f"Version {target.number} is starting; version {serving.number} answers "
-                    "meanwhile."
-                )
-            elif len(ready) < self._document.wanted:
-                row.message = f"{len(ready)} of {self._document.wanted} servers are ready. "
-                row.message = (row.message + missing).strip()
-
-    def _tell_first(self) -> None:
-        row, target = self._row, self._target
-        live = [s for s in self._servers if s.fingerprint == target.fingerprint and s.address]
-        if target.verdict == "failed":
-            row.state, row.reason, row.message = "Failed", "rollout", target.message
-        elif row.ready_replicas >= self._document.wanted:
-            row.state, row.reason = "Provisioned", ""
-            row.message = "Its servers are ready; a sample is being tried through its address."
-            row.message = f"{row.message} {target.message}".strip()
-        elif live:
-            row.state, row.reason, row.message = "Provisioned", "", "The model is being loaded."
-        else:
-            trouble = self._troubled(target.fingerprint)
-            row.state, row.reason = "Pending", "restarting" if trouble else ""
-            row.message = trouble or self._waiting or "Its model server is about to start."
-
-    def _tell_restart(self, ready: Sequence[ServerRow]) -> None:
-        row = self._row
-        serving = self._serving()
-        assert serving is not None
-        if ready:
-            row.state, row.reason = "Provisioned", ""
-            row.message = "Its servers are ready; a sample is being tried through its address."
-            row.message = f"{row.message} {serving.message}".strip()
-        else:
-            row.state, row.reason = "Pending", "restarting"
-            row.message = self._troubled(serving.fingerprint) or (
-                self._waiting or "Its model server is starting again."
-            )
-
-    def _troubled(self, fingerprint: str) -> str:
-        """Tell of a server that died, and when it is tried again."""
-        for server in self._servers:
-            if server.fingerprint != fingerprint or not server.message:
-                continue
-            if server.state == "starting":
-                return f"A model server is being replaced: {server.message}"
-            if server.state == "gone" and server.due is not None:
-                seconds = max(0, round((server.due - self._at).total_seconds()))
-                return (
-                    f"A model server ended: {server.message} It is started again in {seconds} s "
-                    f"(attempt {server.attempt + 1})."
-                )
-        return ""
+        wanted = self._places(self._document)
+        return canary_due(self._row, self._target, wanted, self._servers)
 
 
 def _place(server: ServerRow) -> Place:
@@ -359,35 +295,3 @@ def _sample(version: SpecRow) -> dict[str, Any] | None:
     if given is None and version.sample is not None:
         given = json.loads(version.sample)
     return given
-
-
-def canary_due(
-    row: DeploymentRow, target: SpecRow, document: DeploymentSpec, found: Sequence[ServerRow]
-) -> bool:
-    """Whether a version's servers are all ready and it waits for its first sample."""
-    if row.deleted or document.wanted == 0 or target.verdict != "pending":
-        return False
-    if row.serving_version == row.spec_version:
-        return False
-    ready = [s for s in found if s.fingerprint == target.fingerprint and s.state == "ready"]
-    return len(ready) >= document.wanted
-
-
-def route_of(session: Session, row: DeploymentRow) -> Route | None:
-    """Return a deployment's route as its rows have it; None when it is being deleted."""
-    if row.deleted:
-        return None
-    found = servers(session, row.id)
-    target = spec(session, row.id, row.spec_version)
-    document = DeploymentSpec.model_validate_json(target.document)
-
-    def backend(version: SpecRow) -> Backend:
-        alike = [s for s in found if s.fingerprint == version.fingerprint and s.state == "ready"]
-        return Backend(version.number, tuple(sorted(s.address for s in alike)))
-
-    main = canary = None
-    if row.serving_version is not None:
-        main = backend(spec(session, row.id, row.serving_version))
-    if canary_due(row, target, document, found):
-        canary = backend(target)
-    return Route(row.id, main, canary)

@@ -15,14 +15,21 @@ from typing import Any, Final
 
 #: The hub's own route takes "/" with the length of its rule as its priority.
 PRIORITY: Final = 100_000
+#: Of routes kept for the time when the service cannot be asked: any that it tells win over them.
+KEPT_PRIORITY: Final = 50_000
 ENTRY_POINT: Final = "http"
 #: Sent by the prober alone: leads to the servers of a version that has no traffic yet.
 CANARY_HEADER: Final = "X-Nablahub-Canary"
 VERSION_HEADER: Final = "X-Nablahub-Deployment-Version"
 PREFIX: Final = "/deployments"
+#: A connection that nobody used for so long is given up by Traefik. A server that drains waits a
+#: second longer before it closes one (``LINGER`` in ``servers``), so that none is closed under a
+#: request.
+IDLE_SECONDS: Final = 2
 
 _GUARD = "nablahub-deployments"
 _NOBODY = "nablahub-no-deployment"
+_TRANSPORT = "nablahub-deployments"
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,14 @@ class Backend:
     version : int
         The spec version.
     addresses : tuple of str
-        ``host:port`` of each server that gets traffic; none: 503.
+        ``host:port`` of each server, or of the Service before them.
+    weight : int
+        Its share of the traffic, beside those of the other versions.
     """
 
     version: int
     addresses: tuple[str, ...]
+    weight: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,9 @@ class Route:
     ----------
     deployment_id : str
         Names the address.
-    main : Backend or None
-        Where everybody goes; None: nobody is served.
+    main : tuple of Backend
+        Where everybody goes, by weight; those without addresses are passed over. None left: whoever
+        answers where no deployment is.
     canary : Backend or None
         Where the prober goes.
     canary_secret : str
@@ -58,7 +69,7 @@ class Route:
     """
 
     deployment_id: str
-    main: Backend | None = None
+    main: tuple[Backend, ...] = ()
     canary: Backend | None = None
     canary_secret: str = ""
 
@@ -68,7 +79,9 @@ def endpoint(url: str, deployment_id: str) -> str:
     return f"{url.rstrip('/')}{PREFIX}/{deployment_id}"
 
 
-def build(routes: Iterable[Route], *, otherwise: str | None = None) -> dict[str, Any]:
+def build(
+    routes: Iterable[Route], *, otherwise: str | None = None, priority: int = PRIORITY
+) -> dict[str, Any]:
     """Return the dynamic configuration; empty when there is nothing to route.
 
     Parameters
@@ -76,37 +89,31 @@ def build(routes: Iterable[Route], *, otherwise: str | None = None) -> dict[str,
     routes : iterable of Route
         What to route.
     otherwise : str or None
-        Who answers where no deployment is, such as ``http://127.0.0.1:8002``; None: whoever has
-        the rest of the addresses.
+        Who answers where no deployment is, or none that takes requests, such as
+        ``http://127.0.0.1:8002``; None: whoever has the rest of the addresses.
+    priority : int
+        Of the routes.
     """
-    routers: dict[str, Any] = {}
-    services: dict[str, Any] = {}
-    middlewares: dict[str, Any] = {}
+    made = _Made(priority)
     for route in routes:
-        name = f"deployment-{route.deployment_id}"
-        strip = f"{name}-strip"
-        middlewares[strip] = {"stripPrefix": {"prefixes": [f"{PREFIX}/{route.deployment_id}"]}}
-        main = route.main or Backend(0, ())
-        _add(routers, services, middlewares, name, _rule(route.deployment_id), main, 0)
-        if route.canary is not None:
-            secret = f"Header(`{CANARY_HEADER}`, `{route.canary_secret}`)"
-            rule = f"{_rule(route.deployment_id)} && {secret}"
-            _add(routers, services, middlewares, f"{name}-canary", rule, route.canary, 1)
-    if routers:
-        middlewares[_GUARD] = {"headers": _GUARD_HEADERS}
+        made.add(route)
+    if made.routers:
+        made.middlewares[_GUARD] = {"headers": _GUARD_HEADERS}
     if otherwise is not None:
-        routers[_NOBODY] = {
+        made.routers[_NOBODY] = {
             "entryPoints": [ENTRY_POINT],
             "rule": f"Path(`{PREFIX}`) || PathPrefix(`{PREFIX}/`)",
-            "priority": PRIORITY - 1,
+            "priority": priority - 1,
             "service": _NOBODY,
         }
-        services[_NOBODY] = {"loadBalancer": {"servers": [{"url": otherwise}]}}
-    if not routers:
+        made.services[_NOBODY] = {"loadBalancer": {"servers": [{"url": otherwise}]}}
+    if not made.routers:
         return {}
-    if not middlewares:  # Traefik takes no empty mapping.
-        return {"http": {"routers": routers, "services": services}}
-    return {"http": {"routers": routers, "services": services, "middlewares": middlewares}}
+    found = {"routers": made.routers, "services": made.services}
+    if made.middlewares:  # Traefik takes no empty mapping.
+        idle = {"forwardingTimeouts": {"idleConnTimeout": f"{IDLE_SECONDS}s"}}
+        found |= {"middlewares": made.middlewares, "serversTransports": {_TRANSPORT: idle}}
+    return {"http": found}
 
 
 #: The hub's cookies never reach a model, and what a model answers gets no rights in a browser.
@@ -122,34 +129,58 @@ _GUARD_HEADERS: Final = {
 }
 
 
-def _rule(deployment_id: str) -> str:
-    path = f"{PREFIX}/{deployment_id}"
-    return f"(Path(`{path}`) || PathPrefix(`{path}/`))"
+class _Made:
+    """The parts of a configuration."""
 
+    def __init__(self, priority: int) -> None:
+        self._priority = priority
+        self.routers: dict[str, Any] = {}
+        self.services: dict[str, Any] = {}
+        self.middlewares: dict[str, Any] = {}
 
-def _add(
-    routers: dict[str, Any],
-    services: dict[str, Any],
-    middlewares: dict[str, Any],
-    name: str,
-    rule: str,
-    backend: Backend,
-    above: int,
-) -> None:
-    strip = f"{name.removesuffix('-canary')}-strip"
-    stamp = f"{name}-version"
-    middlewares[stamp] = {
-        "headers": {"customResponseHeaders": {VERSION_HEADER: str(backend.version)}}
-    }
-    routers[name] = {
-        "entryPoints": [ENTRY_POINT],
-        "rule": rule,
-        "priority": PRIORITY + above,
-        "middlewares": [_GUARD, stamp, strip],
-        "service": name,
-    }
-    servers = [{"url": f"http://{address}"} for address in backend.addresses]
-    services[name] = {"loadBalancer": {"servers": servers, "passHostHeader": True}}
+    def add(self, route: Route) -> None:
+        """Add the routers of a deployment that has servers."""
+        path = f"{PREFIX}/{route.deployment_id}"
+        name = f"deployment-{route.deployment_id}"
+        rule = f"(Path(`{path}`) || PathPrefix(`{path}/`))"
+        main = [backend for backend in route.main if backend.addresses]
+        if main:
+            parts = [{"name": self._service(name, b), "weight": b.weight} for b in main]
+            service = parts[0]["name"]
+            if len(parts) > 1:
+                service = name
+                self.services[name] = {"weighted": {"services": parts}}
+            self._router(name, rule, 0, service, name)
+        if route.canary is not None and route.canary.addresses:
+            rule = f"{rule} && Header(`{CANARY_HEADER}`, `{route.canary_secret}`)"
+            self._router(f"{name}-canary", rule, 1, self._service(name, route.canary), name)
+
+    def _router(self, name: str, rule: str, above: int, service: object, deployment: str) -> None:
+        strip = f"{deployment}-strip"
+        path = f"{PREFIX}/{deployment.removeprefix('deployment-')}"
+        self.middlewares[strip] = {"stripPrefix": {"prefixes": [path]}}
+        self.routers[name] = {
+            "entryPoints": [ENTRY_POINT],
+            "rule": rule,
+            "priority": self._priority + above,
+            "middlewares": [_GUARD, strip],
+            "service": service,
+        }
+
+    def _service(self, deployment: str, backend: Backend) -> str:
+        """Add the servers of a version, whose answers say which one it is."""
+        name = f"{deployment}-v{backend.version}"
+        stamp = {"customResponseHeaders": {VERSION_HEADER: str(backend.version)}}
+        self.middlewares[name] = {"headers": stamp}
+        self.services[name] = {
+            "middlewares": [name],
+            "loadBalancer": {
+                "servers": [{"url": f"http://{address}"} for address in backend.addresses],
+                "passHostHeader": True,
+                "serversTransport": _TRANSPORT,
+            },
+        }
+        return name
 
 
 def write(path: Path, configuration: dict[str, Any]) -> bool:

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
+from nablahub.core.database import count_by
 from nablahub.core.errors import NablaError, NotFound
 from nablahub.core.events import Event
 from nablahub.core.ids import new_uuid
-from nablahub.core.instances import Machine
 from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.core.yamlspec import Document
 from nablahub.deployments.controller import Controller
-from nablahub.deployments.errors import BadSpec, DeploymentNameTaken, NoSuchSpecVersion
+from nablahub.deployments.errors import (
+    BadSpec,
+    DeploymentNameTaken,
+    DeploymentNotReady,
+    DeploymentStopped,
+    NoSuchSpecVersion,
+)
 from nablahub.deployments.proxy import PREFIX, ProxyToken
-from nablahub.deployments.routes import endpoint
+from nablahub.deployments.routes import PREFIX as ADDRESSES
 from nablahub.deployments.servers import KIND, ModelServers, Servers
 from nablahub.deployments.specs import (
+    SELDON,
     SpecText,
     check_instance,
+    check_scale,
     fingerprint,
     pick_engine,
     read_spec,
@@ -37,12 +45,10 @@ from nablahub.deployments.types import (
     DeploymentPatch,
     DeploymentQuery,
     DeploymentSpec,
-    Engine,
     SpecQuery,
     SpecVersion,
-    State,
-    Verdict,
 )
+from nablahub.deployments.wire import as_wire, spec_as_wire
 from nablahub.jobs.submission import why_not
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
@@ -85,16 +91,17 @@ class DeploymentService:
     ) -> None:
         self._context = context
         self._models: Models = models or context.get(ModelService)
-        self.controller = Controller(context, jobs or ModelServers(context))
+        self._servers: Servers = jobs or ModelServers(context)
+        self.controller = Controller(context, self._servers)
         self._proxy = ProxyToken(context.settings)
 
     async def authenticate(self, token: str) -> Principal | None:
         """Return the proxy when it is the proxy's token."""
         return self._proxy.principal(token)
 
-    async def start(self) -> None:
+    async def lead(self) -> None:
         """Bring the routes back to what the rows say."""
-        await self.controller.start()
+        await self.controller.lead()
 
     async def stop(self) -> None:
         """Close the prober; model servers go on."""
@@ -113,6 +120,10 @@ class DeploymentService:
                 row.state, row.message = "Provisioned", "Its address is being tried."
                 self.tell(session, row, "changed")
             self._context.reconciler.wake(session, KIND, row.id)
+
+    def count_states(self, session: Session) -> dict[str, dict[str, int]]:
+        """Return how many deployments are in which state."""
+        return {"deployments": count_by(session, DeploymentRow.state)}
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return how many deployments a project still holds."""
@@ -177,7 +188,7 @@ class DeploymentService:
         found, following = page(
             session, specs(row.id), asked, columns={"number": SpecRow.number}, key=SpecRow.number
         )
-        return [_spec_as_wire(version) for version in found], following
+        return [spec_as_wire(version) for version in found], following
 
     def list(
         self, session: Session, who: Principal, asked: DeploymentQuery
@@ -245,6 +256,18 @@ class DeploymentService:
         row.name = f"{row.name} ({row.id})"
         self._context.reconciler.wake(session, KIND, row.id)
 
+    def unserved(self, session: Session, path: str) -> NablaError | None:
+        """Return why the proxy found nobody to answer below a deployment's address.
+
+        None when no deployment has it. Whoever asks has shown no key: its name, and what became of
+        it, are its team's.
+        """
+        parts = path.removeprefix(f"{ADDRESSES}/").split("/")
+        row = session.get(DeploymentRow, parts[0])
+        if row is None or row.deleted:
+            return None
+        return DeploymentStopped(path) if row.state == "Stopped" else DeploymentNotReady(path)
+
     def tell(self, session: Session, row: DeploymentRow, type_: str) -> None:
         """Emit an event of the deployment."""
         data = {"name": row.name, "state": row.state, "message": row.message}
@@ -282,10 +305,11 @@ class DeploymentService:
         source: Document,
     ) -> SpecRow:
         """Check a spec against what there is, and make its row (not added yet)."""
-        machine = Machine.detect()
+        machine = self._context.machine
         types = self._context.instances.types
         known = {n: why_not(kind, who, machine, serves=True) for n, kind in types.items()}
         check_instance(source, wanted, known)
+        check_scale(source, wanted, several=self._servers.several)
         try:
             model = self._models.resolve(session, who, wanted.model, project_id=row.project_id)
         except NablaError as error:
@@ -294,40 +318,18 @@ class DeploymentService:
         return SpecRow(
             deployment_id=row.id, number=row.spec_version,
             document=wanted.model_dump_json(exclude_defaults=True), model_ref=model.id,
-            engine=engine, fingerprint=fingerprint(model.id, engine, wanted.instance_type),
+            engine=engine,
+            fingerprint=fingerprint(
+                model.id, engine, wanted.instance_type, SELDON if wanted.engine == SELDON else None
+            ),
             verdict="pending", message="", sample=None, probing_since=None, created_by=who.name,
             created_at=now(),
         )  # fmt: skip
+
+    def _as_wire(self, session: Session, row: DeploymentRow) -> Deployment:
+        return as_wire(session, row, self._context.settings.public_url)
 
     def _check_free(self, session: Session, project_id: str, name: str) -> None:
         query = select(DeploymentRow.id).filter_by(project_id=project_id, name=name)
         if session.scalars(query).first():
             raise DeploymentNameTaken(name)
-
-    def _as_wire(self, session: Session, row: DeploymentRow) -> Deployment:
-        wanted = spec(session, row.id, row.spec_version)
-        document = DeploymentSpec.model_validate_json(wanted.document)
-        shown = wanted
-        if row.serving_version is not None:
-            shown = spec(session, row.id, row.serving_version)
-        sample = document.sample if shown.sample is None else json.loads(shown.sample)
-        return Deployment(
-            id=row.id, name=row.name, project_id=row.project_id, team_id=row.team_id,
-            state=cast("State", row.state), reason=row.reason, message=row.message,
-            model_ref=shown.model_ref, model_name=row.name, engine=cast("Engine", shown.engine),
-            instance_type=document.instance_type,
-            replicas=document.replicas, ready_replicas=row.ready_replicas,
-            enabled=document.enabled, endpoint=endpoint(self._context.settings.public_url, row.id),
-            spec=document, spec_version=row.spec_version, serving_version=row.serving_version,
-            sample=sample, created_by=row.created_by, created_at=row.created_at,
-            updated_at=row.updated_at, revision=row.revision,
-        )  # fmt: skip
-
-
-def _spec_as_wire(row: SpecRow) -> SpecVersion:
-    verdict = "pending" if row.verdict == "proved" else row.verdict
-    return SpecVersion(
-        number=row.number, spec=DeploymentSpec.model_validate_json(row.document),
-        model_ref=row.model_ref, verdict=cast("Verdict", verdict),
-        message=row.message, created_by=row.created_by, created_at=row.created_at,
-    )  # fmt: skip

@@ -14,6 +14,8 @@ from nablahub.deployments.errors import BadSpec
 from nablahub.deployments.types import DeploymentSpec, Engine
 
 ENGINES: Final = get_args(Engine)
+#: Not a way to run a model, but who makes the pods of those that run it.
+SELDON: Final = "seldon"
 #: A model's format → the engine that serves it.
 BY_FORMAT: Final[Mapping[str, Engine]] = {
     "ONNX": "onnx", "sklearn": "sklearn", "Custom": "python"
@@ -33,8 +35,7 @@ LATER: Final = {
     "integrations": "Put the files into the model's version.",
     "healthChecks": "Remove it; give a `sample` to be tried instead.",
     "models": "Write `model: <id or name>[:version]`.",
-    "resources": "Write `replicas` and `instance_type` at the top level.",
-    "autoscaling": "Write a fixed number of `replicas`; autoscaling comes with a later release.",
+    "resources": "Write `replicas`, `instance_type` and `autoscaling` at the top level.",
     "apiVersion": "Remove it; there is one version of this form.",
     "region": "Remove it; it runs where the hub runs.",
 }
@@ -56,12 +57,12 @@ def read_spec(source: str | Mapping[str, Any]) -> SpecText:
     found = document(source)
     spec, faults = read(found, DeploymentSpec)
     faults = [_explain(found, fault) for fault in faults]
-    if isinstance(found.data, dict) and found.data.get("engine") in ("seldon", "custom"):
+    if isinstance(found.data, dict) and found.data.get("engine") == "custom":
         faults = [fault for fault in faults if fault.pointer != "/engine"]
         faults.append(
             found.fault(
                 ("engine",), f"The engine {found.data['engine']!r} is not available yet.",
-                hint=f"Use one of {', '.join(ENGINES)}.",
+                hint=f"Use one of {', '.join((*ENGINES, SELDON))}.",
             )
         )  # fmt: skip
     if faults or spec is None:
@@ -91,7 +92,7 @@ def pick_engine(source: Document, spec: DeploymentSpec, format_: str) -> Engine:
                 hint=f"Formats that can: {', '.join(BY_FORMAT)}.",
             )
         ])  # fmt: skip
-    if spec.engine not in (None, engine):
+    if spec.engine not in (None, engine, SELDON):
         raise BadSpec([
             source.fault(
                 ("engine",), f"{spec.engine} can't serve a model of the format {format_}.",
@@ -127,7 +128,44 @@ def check_instance(source: Document, spec: DeploymentSpec, known: Mapping[str, s
         ])  # fmt: skip
 
 
-def fingerprint(model_ref: str, engine: str, instance_type: str) -> str:
+def check_scale(source: Document, spec: DeploymentSpec, *, several: bool) -> None:
+    """Refuse what only a cluster has, where there is none, and a most that is below the least.
+
+    Parameters
+    ----------
+    several : bool
+        Whether model servers are pods of a cluster.
+    """
+    scaling = spec.autoscaling
+    if spec.engine == SELDON and not several:
+        raise BadSpec([
+            source.fault(
+                ("engine",), "Seldon Core runs on a Kubernetes cluster, and this hub's model "
+                "servers are processes of one machine.",
+                hint="Leave `engine` out: the same requests are answered.",
+            )
+        ])  # fmt: skip
+    if scaling is None or not scaling.enabled:
+        return
+    if not several:
+        raise BadSpec([
+            source.fault(
+                ("autoscaling",), "The number of servers can't follow their load here: they are "
+                "processes of one machine, which is no bigger for having more of them.",
+                hint="Remove it and write a fixed number of `replicas`.", key=True,
+            )
+        ])  # fmt: skip
+    if scaling.max_replicas < spec.replicas:
+        raise BadSpec([
+            source.fault(
+                ("autoscaling", "max_replicas"),
+                f"There can't be {scaling.max_replicas} servers at most and {spec.replicas} "
+                "at least.", hint="Raise it, or lower `replicas`.",
+            )
+        ])  # fmt: skip
+
+
+def fingerprint(model_ref: str, engine: str, instance_type: str, maker: str | None = None) -> str:
     """Name what a spec's servers are made from: equal fingerprints share their servers."""
-    parts = json.dumps([model_ref, engine, instance_type])
+    parts = json.dumps([model_ref, engine, instance_type, *([maker] if maker else [])])
     return hashlib.sha256(parts.encode()).hexdigest()[:12]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from nablahub.core.instances import DEFAULT_INSTANCE
 from nablahub.core.names import Name
@@ -13,8 +13,32 @@ from nablahub.core.specmodel import Text
 from nablahub.core.wire import Body, Resource, Revision, Timestamp
 
 MAX_REPLICAS = 20
+MAX_AUTOMATIC = 100
 Engine = Literal["onnx", "sklearn", "python"]
+#: What a spec may say: by the model's format, or who makes its pods on a cluster.
+Named = Literal["onnx", "sklearn", "python", "seldon"]
 State = Literal["Pending", "Provisioned", "Running", "Failed", "Error", "Stopped"]
+
+
+class Metric(Body):
+    """What shows that servers are busy."""
+
+    metric: Literal["cpu", "memory"]
+    summary: Literal["average"] = "average"
+    value: int = Field(
+        ge=1, le=100, description="Percent of what the instance type has: above it, more servers"
+    )
+
+
+class Autoscaling(Body):
+    """How the number of servers follows their load, on a cluster."""
+
+    enabled: bool = True
+    max_replicas: int = Field(
+        ge=1, le=MAX_AUTOMATIC, validation_alias=AliasChoices("max_replicas", "maxReplicas"),
+        description="Never more; `replicas` says how many there are at least",
+    )  # fmt: skip
+    metrics: list[Metric] = Field(min_length=1, max_length=2)
 
 
 class DeploymentSpec(Body):
@@ -24,7 +48,14 @@ class DeploymentSpec(Body):
     model: Text = Field(description="Id or name of a model, `:version` behind it or the latest")
     replicas: int = Field(default=1, ge=0, le=MAX_REPLICAS, description="0 stops it")
     instance_type: Text = DEFAULT_INSTANCE
-    engine: Engine | None = Field(default=None, description="Default: by the model's format")
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="More servers when they are busy; on a cluster only"
+    )
+    engine: Named | None = Field(
+        default=None,
+        description="Default: by the model's format; `seldon`: the same, in pods that Seldon "
+        "Core's operator makes",
+    )
     enabled: bool = True
     sample: dict[str, Any] | None = Field(
         default=None, description="A V2 inference request to try before traffic comes"

@@ -48,6 +48,7 @@ def _keep(job: JobRow, output: Output, left: Path, committer: Committer) -> dict
         return {"kind": "volume", "ref": output.ref}
     if output.kind == "string":
         return {"kind": "string", "value": _text(output, left)}
+    read = [given.ref for given in spec_of(job).inputs if given.kind == "dataset"]
     version = committer.commit_tree(
         output.ref,
         left,
@@ -55,6 +56,7 @@ def _keep(job: JobRow, output: Output, left: Path, committer: Committer) -> dict
         author=job.created_by,
         source=f"job:{job.id}",
         message=f"Output {output.name} of job {job.name}",
+        inputs=read,
     )
     return {"kind": "dataset", "ref": version}
 

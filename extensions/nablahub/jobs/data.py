@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -46,9 +47,19 @@ class Committer(Protocol):
         """Return the team's dataset of that id or name, made when it is not there."""
 
     def commit_tree(
-        self, dataset_id: str, tree: Path, *, key: str, author: str, source: str, message: str = ""
+        self,
+        dataset_id: str,
+        tree: Path,
+        *,
+        key: str,
+        author: str,
+        source: str,
+        message: str = "",
+        inputs: Sequence[str] = (),
     ) -> str:
         """Commit a folder and return the version's id; the same key gives the same version.
+
+        ``inputs`` are the ids of the versions of datasets that the job read.
 
         Blocks; belongs into a thread. A user's code wrote the folder: links are not followed.
         """

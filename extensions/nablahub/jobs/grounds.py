@@ -37,6 +37,8 @@ class Ground:
         Who takes in what tasks on other machines send.
     volumes : Volumes
         What the steps of runs hand on.
+    several : bool
+        Whether one job of the kind `serve` can be several servers behind one address.
     """
 
     runner: Runner
@@ -47,6 +49,7 @@ class Ground:
     images: frozenset[str] | None = None
     endless: bool = False
     receiving: Receiving | None = None
+    several: bool = False
 
 
 def choose(settings: Settings, layout: LocalLayout) -> Ground:
@@ -81,6 +84,7 @@ def _cluster(settings: Settings, layout: LocalLayout) -> Ground:
         volumes=runner.volumes,
         images=frozenset({"default", *settings.kubernetes.images}),
         endless=True,
+        several=True,
         receiving=runner.receiving,
     )
 

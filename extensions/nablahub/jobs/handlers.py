@@ -7,7 +7,7 @@ import codecs
 import contextlib
 
 from nablahub.core.environments import TABLE, has_kernel, packages
-from nablahub.core.operations import Call, StreamCall, last_event_id, operation, stream
+from nablahub.core.operations import Call, StreamCall, at_leader, last_event_id, operation, stream
 from nablahub.core.paging import Page
 from nablahub.jobs.artifacts import listed, opened
 from nablahub.jobs.runners.contract import TaskName
@@ -63,6 +63,7 @@ def cancel_job(call: Call) -> Job:
     return as_wire(service.cancel(call.session, row, f"{call.who.name} cancelled it."))
 
 
+@at_leader
 @stream(
     "GET", "/jobs/{job}/logs", scope="jobs:read", query=LogQuery, produces="text/plain"
 )  # fmt: skip
@@ -103,6 +104,7 @@ async def _follow(call: StreamCall) -> None:
                 await call.sse({"offset": whole, "text": text}, event="log", seq=str(whole))
 
 
+@at_leader
 @stream("GET", "/jobs/{job}/artifacts", scope="jobs:read", produces="application/json")
 async def list_artifacts(call: StreamCall) -> Artifacts:
     """List the files in a job's /artifacts."""
@@ -112,6 +114,7 @@ async def list_artifacts(call: StreamCall) -> Artifacts:
     return Artifacts(items=await asyncio.to_thread(listed, root))
 
 
+@at_leader
 @stream("GET", "/jobs/{job}/artifacts/{path+}", scope="jobs:read", produces="*/*")
 async def get_artifact(call: StreamCall) -> None:
     """Get a file of a job's /artifacts."""

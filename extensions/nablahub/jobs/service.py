@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
-from nablahub.core.database import after_commit
+from nablahub.core.database import after_commit, count_by
 from nablahub.core.events import Event
 from nablahub.core.ids import new_id
 from nablahub.core.instances import Offer
@@ -28,16 +28,19 @@ from nablahub.jobs.data import Materialiser
 from nablahub.jobs.errors import JobOwned, JobRuns, NoSuchJob, SandboxUnavailable
 from nablahub.jobs.grounds import choose
 from nablahub.jobs.layout import LocalLayout
+from nablahub.jobs.live_keys import LiveKeys
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.steps import Machinery, Steps
 from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfinished
 from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import GROUPS, INSTANCE, Tasks, instance_of
-from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner
+from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner, Scale
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
 
 CANCELLED = "It was cancelled."
+#: Kind of what is left of a deleted job.
+FORGOTTEN = "job-forgotten"
 
 
 @dataclass
@@ -80,6 +83,7 @@ class JobService:
         self.machine = self.ground.machine
         self.capacity = Capacity(self.machine)
         self.runner: Runner = self.ground.runner
+        self.live_keys = LiveKeys(settings.state.keys)
         self._submission = Submission(self.ground, context.instances, sources, datasets)
         self._waiters = Waiters({})
         self._beside: set[asyncio.Task[None]] = set()
@@ -90,11 +94,15 @@ class JobService:
             tasks=self._tasks,
         )  # fmt: skip
         self._recent = machinery.recent
-        context.reconciler.register("job", Steps(machinery).step)
+        #: Of a server's job → how many of its servers take requests, as they were seen last.
+        self.servers = machinery.servers
+        context.reconciler.register("job", Steps(machinery).step, stale=self._drop)
+        context.reconciler.register(FORGOTTEN, self._forget_task)
         self.runner.listen(lambda name: context.reconciler.wake_now("job", name))
 
     async def stop(self) -> None:
         """Stop listening; jobs go on."""
+        self.live_keys.close()
         await asyncio.gather(*self._beside)
         await self.runner.close()
 
@@ -102,9 +110,7 @@ class JobService:
         """Take up every job that has not ended, in the order they came; clean up after the rest."""
         tokens.sweep(session)
         jobs = unfinished(session)
-        running = frozenset(job.id for job in jobs)
-        known = frozenset(session.scalars(select(JobRow.id)))
-        after_commit(session, lambda: self._later(self._sweep(known, running)))
+        after_commit(session, lambda: self._later(self._sweep()))
         for job in jobs:
             if job.state in ("Provisioned", "Running"):
                 self.capacity.hold(job.id, job.kind, instance_of(job))
@@ -116,12 +122,18 @@ class JobService:
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
-    async def _sweep(self, known: frozenset[str], running: frozenset[str]) -> None:
+    async def _sweep(self) -> None:
         """Clean up after jobs that ended or were deleted when a kill left no time for it."""
-        for name in await self.runner.names():
+        read = self._context.database.read
+        # Rows after tasks: what is begun meanwhile has a row before it has a task.
+        found = await self.runner.names()
+        known = await read(lambda s: set(s.scalars(select(JobRow.id))))
+        for name in found:
             if name not in known:
                 await self.runner.forget(name)
-        for name in await self.runner.untidy():
+        found = await self.runner.untidy()
+        running = await read(lambda s: {job.id for job in unfinished(s)})
+        for name in found:
             if name not in running:
                 await self.runner.tidy(name)
 
@@ -193,6 +205,17 @@ class JobService:
             self._context.reconciler.wake(session, "job", row.id)
         return row
 
+    def scale(self, session: Session, row: JobRow, scale: Scale) -> None:
+        """Wish that a server is so many from now on; nothing happens when it is, or has ended."""
+        wanted = scale.model_dump(mode="json")
+        if row.finished or row.spec.get("scale", Scale().model_dump(mode="json")) == wanted:
+            return
+        row.spec = {**row.spec, "scale": wanted}
+        row.revision += 1
+        row.updated_at = now()
+        after_commit(session, lambda: self._drop(row.id))
+        self._context.reconciler.wake(session, "job", row.id)
+
     def forget(self, session: Session, row: JobRow) -> None:
         """Delete a job that has ended, with its log and artifacts.
 
@@ -203,11 +226,13 @@ class JobService:
         """
         if not row.finished:
             raise JobRuns(row.id)
-        name = TaskName(row.id)
         event = Event("job", row.id, "deleted", row.team_id, row.project_id, {"name": row.name})
         self._context.events.emit(session, event)
         forget(session, row)
-        after_commit(session, lambda: self._later(self.runner.forget(name)))
+        self._context.reconciler.wake(session, FORGOTTEN, row.id)
+
+    async def _forget_task(self, job_id: str) -> None:
+        await self.runner.forget(TaskName(job_id))
 
     def delete(self, session: Session, row: JobRow) -> None:
         """Delete a job of nobody's that has ended; JobOwned when it is part of something."""
@@ -261,6 +286,10 @@ class JobService:
         columns = {"created_at": JobRow.created_at, "name": JobRow.name, "state": JobRow.state}
         rows, following = page(session, query, asked, columns=columns, key=JobRow.id)
         return [as_wire(row) for row in rows], following
+
+    def count_states(self, session: Session) -> dict[str, dict[str, int]]:
+        """Return how many jobs are in which state."""
+        return {"jobs": count_by(session, JobRow.state)}
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return what of jobs a project holds: the record of them, too."""

@@ -28,7 +28,14 @@ from nablahub.jobs.data import Committer
 from nablahub.jobs.grounds import Ground
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.rules import Change, objection
-from nablahub.jobs.runners.contract import Runner, TaskName, TaskRefused, TaskSpec, TaskStatus
+from nablahub.jobs.runners.contract import (
+    Runner,
+    RunnerAway,
+    TaskName,
+    TaskRefused,
+    TaskSpec,
+    TaskStatus,
+)
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.tasks import Tasks, instance_of, spec_of
 from nablahub.jobs.types import State
@@ -61,6 +68,8 @@ class Machinery:
     recent: dict[str, JobRow] = field(default_factory=dict)
     #: Jobs that this life started and has not yet stored as running.
     started: set[str] = field(default_factory=set)
+    #: How many servers of a server's job take requests.
+    servers: dict[str, int] = field(default_factory=dict)
 
 
 class Steps:
@@ -179,6 +188,9 @@ class Steps:
         except TaskRefused as error:
             await self._finish(job, Ending("Error", "start", str(error)))
             return False
+        except RunnerAway as error:
+            await self._say(job, str(error))
+            raise  # Tried again later, with more patience each time.
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise  # Tried again later, with more patience each time.
@@ -194,6 +206,9 @@ class Steps:
         if status.phase == "running":
             if job.wanted == "end":
                 await self._cancel(job, task)
+            elif job.kind == "serve":
+                await self._m.runner.scale(task)
+                self._count(job, status.servers)
             await self._store_running(job, status)
             return
         if status.phase == "absent":
@@ -215,6 +230,13 @@ class Steps:
                 end = Ending(state, "output", f"{UNKEPT}: {error.strerror or 'it is unreadable'}.")
         await self._finish(job, end, status, outputs)
 
+    def _count(self, job: JobRow, servers: int) -> None:
+        """Remember how many servers there are, and tell whose they are when that changed."""
+        if self._m.servers.get(job.id) != servers:
+            self._m.servers[job.id] = servers
+            if job.owner_kind is not None and job.owner_id is not None:
+                self._m.context.reconciler.wake_now(job.owner_kind, job.owner_id)
+
     async def _cancel(self, job: JobRow, task: TaskSpec) -> None:
         await self._m.runner.cancel(
             task.name, grace_seconds=task.grace_seconds, message=job.wanted_message
@@ -224,13 +246,14 @@ class Steps:
         if status.started_at is None and job.state == "Provisioned":
             await self._say(job, status.message)
             return
-        known = (job.state, job.ready, job.address)
-        if known == ("Running", status.ready, status.address):
+        known = (job.state, job.ready, job.address, job.message)
+        if known == ("Running", status.ready, status.address, status.message):
             return
 
         change = Change("Running")
         fields = {
-            "started_at": status.started_at, "ready": status.ready, "address": status.address
+            "started_at": status.started_at, "ready": status.ready, "address": status.address,
+            "message": status.message,
         }  # fmt: skip
         if objection(job, change) is None and await self._store(job, change, fields) is None:
             return
@@ -259,6 +282,7 @@ class Steps:
         self._m.started.discard(job.id)
         self._m.recent.pop(job.id, None)
         self._m.tasks.drop(job)
+        self._m.servers.pop(job.id, None)
         for waiting in self._m.capacity.release(job.id):
             self._m.context.reconciler.wake_now("job", waiting)
         await self._m.runner.tidy(TaskName(job.id))

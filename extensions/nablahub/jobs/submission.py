@@ -83,6 +83,7 @@ class Submission:
             lambda: _check_files(spec),
             lambda: _check_names(spec),
             lambda: self._check_nodes(spec),
+            lambda: _check_scale(spec, self._ground),
         ]
         for check in checks:
             try:
@@ -268,4 +269,13 @@ def _check_names(spec: JobSpec) -> None:
         raise Invalid(
             "A server never ends by itself: it has no outputs and no timeout.",
             errors=[Fault("Not for servers.", "/outputs" if spec.outputs else "/timeout_seconds")],
+        )
+
+
+def _check_scale(spec: JobSpec, ground: Ground) -> None:
+    """Refuse more servers than one, and who makes them, where that is not for us to say."""
+    if not ground.several and (spec.scale.most > 1 or spec.maker != "deployment"):
+        raise Invalid(
+            "On one machine a job of the kind `serve` is one server.",
+            errors=[Fault("Only on a cluster.", "/scale", hint="Leave it out.")],
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tarfile
-from typing import cast
+from typing import Any, cast
 
 from pydantic import Field
 
 from nablahub.core.errors import Malformed
-from nablahub.core.operations import StreamCall, stream
+from nablahub.core.operations import StreamCall, at_leader, stream
 from nablahub.core.wire import Body, Resource
 from nablahub.jobs.errors import NoSuchJob
 from nablahub.jobs.runners.contract import TaskName
@@ -34,8 +34,25 @@ class TaskLogQuery(Body):
     node: int | None = Field(
         default=None, ge=0, lt=MOST_NODES, description="Which of a job's several nodes wrote it"
     )
+    source: str = Field(
+        default="", pattern=r"^[a-z0-9.-]{0,63}$", description="Which of a server's pods sends it"
+    )
 
 
+class TaskKeysQuery(Body):
+    """What of its keys a server's pod knows."""
+
+    known: str = Field(default="", max_length=64, description="The version it has, if any")
+
+
+class TaskKeys(Resource):
+    """The hashes of the keys that open a server."""
+
+    version: str = Field(description="Changes with the content")
+    content: dict[str, Any] = Field(description="What the model server reads as its file of keys")
+
+
+@at_leader
 @stream(
     "PUT", "/jobs/{job}/task/log", scope="jobs:deliver", query=TaskLogQuery,
     consumes="application/octet-stream",
@@ -44,10 +61,33 @@ async def put_log(call: StreamCall) -> TakenLog:
     """Take a part of a job's log, from its own pod; what came before is passed over."""
     receiving = _receiving(call)
     query = call.query
-    size = await receiving.log(_own(call), query.offset, call.chunks(), node=query.node)
+    size = await receiving.log(
+        _own(call), query.offset, call.chunks(), query.source, node=query.node
+    )
     return TakenLog(size=size)
 
 
+@at_leader
+@stream(
+    "GET", "/jobs/{job}/task/keys", scope="jobs:read", query=TaskKeysQuery,
+    produces="application/json",
+)  # fmt: skip
+async def get_keys(call: StreamCall) -> None:
+    """Get the hashes of a server's keys, to its own pod: at once when they are others than known.
+
+    Otherwise it waits for their next change, or for half a minute.
+    """
+    _receiving(call)
+    job = call.path["job"]
+    row = await call.db_read(lambda session: call.get(JobService).row(session, call.who, job))
+    refs = [item["ref"] for item in row.spec["inputs"] if item["kind"] == "keys"]
+    if not refs:
+        raise NoSuchJob(job)
+    version, content = await call.get(JobService).live_keys.wait(refs[0], call.query.known)
+    await call.write(TaskKeys(version=version, content=content).model_dump_json().encode())
+
+
+@at_leader
 @stream(
     "PUT", "/jobs/{job}/task/files/{part}", scope="jobs:deliver", status=204,
     consumes="application/x-tar",

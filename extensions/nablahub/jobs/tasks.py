@@ -16,6 +16,7 @@ from nablahub.jobs.runners.contract import (
     Placement,
     Probe,
     Resources,
+    Scale,
     TaskName,
     TaskSpec,
     Toleration,
@@ -110,6 +111,8 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, tokens: Tok
         timeout_seconds=time_limit(job),
         grace_seconds=grace if spec.grace_seconds is None else spec.grace_seconds,
         probe=Probe(**spec.probe.model_dump()),
+        scale=Scale(**spec.scale.model_dump()),
+        maker=spec.maker,
     )
 
 
@@ -133,7 +136,8 @@ class Tasks:
         if task is None:
             tokens = self._tokens.get(job.id, Tokens())
             task = task_of(job, instance_of(job), self._settings, tokens)
-            if not job.finished:
+            # What a server is asked to be changes while it runs.
+            if not job.finished and job.kind != "serve":
                 self._made[job.id] = task
         return task
 

@@ -28,6 +28,8 @@ DELIVERY: Final = "nhrd_"
 FAMILY: Final = "nhr"
 #: Of a job without a limit of its own.
 LONGEST: Final = timedelta(days=30)
+#: Of a server, which never ends by itself; when it is ended, its token is good for nothing.
+SERVERS: Final = timedelta(days=3650)
 _SLACK = timedelta(hours=1)
 
 #: Without the unit of work, since each job comes by here.
@@ -49,7 +51,8 @@ def issue(session: Session, job: JobRow, given: Tokens) -> None:
     """Bind new tokens to a job; only their hashes are kept."""
     at = now()
     limit = time_limit(job)
-    life = timedelta(seconds=limit) + _SLACK if limit else LONGEST
+    endless = SERVERS if job.kind == "serve" else LONGEST
+    life = timedelta(seconds=limit) + _SLACK if limit else endless
     fields = {"job_id": job.id, "created_at": at, "expires_at": at + life}
     made = [{"hash": digest(token), **fields} for token in given if token]
     session.execute(insert(_TOKENS), made)

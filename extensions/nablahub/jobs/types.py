@@ -69,6 +69,23 @@ class Probe(Body):
     path: str = Field(default="/", pattern=r"^/\S*$")
     period: float = Field(default=5.0, gt=0, le=300, description="Seconds between questions")
     timeout: float = Field(default=2.0, gt=0, le=60, description="Seconds to wait for an answer")
+    live: str | None = Field(
+        default=None,
+        pattern=r"^/\S*$",
+        description="Answered by every server that doesn't hang; where it isn't, it is replaced",
+    )
+    own_port: bool = Field(
+        default=False, description="Ask at the port in `HEALTH_PORT`, on a cluster"
+    )
+
+
+class Scale(Body):
+    """How many servers there are behind one address, on a cluster."""
+
+    least: int = Field(default=1, ge=1, le=1000)
+    most: int = Field(default=1, ge=1, le=1000)
+    cpu: int | None = Field(default=None, ge=1, le=100, description="Percent: above it, more")
+    memory: int | None = Field(default=None, ge=1, le=100, description="Percent: above it, more")
 
 
 class JobSpec(Body):
@@ -94,6 +111,10 @@ class JobSpec(Body):
     timeout_seconds: float | None = Field(default=None, gt=0, le=366 * 86400)
     grace_seconds: float | None = Field(default=None, ge=0, le=3600)
     probe: Probe = Probe()
+    scale: Scale = Scale()
+    maker: Literal["deployment", "seldon"] = Field(
+        default="deployment", description="Of a server on a cluster: who makes its pods"
+    )
 
 
 class JobCreate(JobSpec):

@@ -29,6 +29,7 @@ from nablahub.models.store import (
     next_number,
     of_teams,
     using_dataset,
+    using_version,
     versions_of,
 )
 from nablahub.models.types import (
@@ -60,9 +61,14 @@ class ModelService:
         self._context = context
         self._datasets = context.get(DatasetService)
         self._datasets.guards.append(self._needing)
+        self._datasets.version_guards.append(self._needing_version)
 
     def _needing(self, session: Session, dataset_id: str) -> list[str]:
         return [f"model {name}:{version}" for name, version in using_dataset(session, dataset_id)]
+
+    def _needing_version(self, session: Session, version_id: str) -> list[str]:
+        using = using_version(session, version_id)
+        return [f"model {name}:{version}" for name, version in using]
 
     # Models.
 

@@ -84,6 +84,18 @@ def next_number(session: Session, model_id: str) -> int:
     return (session.execute(query).scalar() or 0) + 1
 
 
+def using_version(session: Session, version_id: str) -> list[tuple[str, str]]:
+    """Return name and version of the models that have files of a dataset's version."""
+    query = (
+        select(ModelRow.name, ModelVersionRow.version)
+        .join(ModelVersionRow, ModelVersionRow.model_id == ModelRow.id)
+        .where(ModelVersionRow.dataset_version == version_id)
+        .order_by(ModelRow.name, ModelVersionRow.number)
+        .limit(20)
+    )
+    return [(name, version) for name, version in session.execute(query)]
+
+
 def using_dataset(session: Session, dataset_id: str) -> list[tuple[str, str]]:
     """Return name and version of the models that have files of a dataset."""
     query = (

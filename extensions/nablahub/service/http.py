@@ -22,6 +22,8 @@ from nablahub.core.operations import Call, Operation, Preparation
 from nablahub.core.permissions import Principal
 from nablahub.service.auth import Authenticator, token_of
 from nablahub.service.calls import HttpCall, body_too_large
+from nablahub.service.forwarding import Forwarder
+from nablahub.service.metrics import NO_ROUTE, Metrics
 from nablahub.service.preparing import Preparer
 from nablahub.service.problems import (
     CONTENT_TYPE,
@@ -62,12 +64,16 @@ class EdgeHandler(web.RequestHandler):
         context: Context,
         authenticator: Authenticator,
         preparer: Preparer,
+        forwarder: Forwarder,
+        metrics: Metrics,
         operations: dict[str, Operation],
     ) -> None:
         """Take what belongs to the route."""
         self.context = context
         self.authenticator = authenticator
         self.preparer = preparer
+        self.forwarder = forwarder
+        self.metrics = metrics
         self.operations = operations
         self.query: Any = None
         self._buffer = bytearray()
@@ -152,6 +158,16 @@ class EdgeHandler(web.RequestHandler):
             return
         if len(self._buffer) <= self.context.settings.max_body_bytes:
             self._buffer += chunk
+
+    def on_finish(self) -> None:
+        """Count the answer."""
+        method = str(self.request.method)
+        operation = self.operations.get(method)
+        route = NO_ROUTE if operation is None else operation.path
+        seconds = None
+        if operation is not None and not operation.streamed:
+            seconds = self.request.request_time()
+        self.metrics.answered(method, route, self.get_status(), seconds)
 
     def on_connection_close(self) -> None:
         """Stop a stream nobody reads any more."""
@@ -269,6 +285,9 @@ class EdgeHandler(web.RequestHandler):
             self.set_header("Content-Type", operation.produces)
         self.set_status(operation.status)
         try:
+            if operation.at_leader and self.forwarder.needed:
+                await self.forwarder.forward(call, self.request.uri or "")
+                return
             result = await operation.handler(call)
             if result is not None:
                 answer, headers = _answer(result)

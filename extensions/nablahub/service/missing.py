@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from sqlalchemy.orm import Session
+
 from nablahub.core.errors import NablaError
 from nablahub.service.http import EdgeHandler
 from nablahub.service.problems import NoDeploymentThere, NoSuchRoute
@@ -43,7 +45,20 @@ class NotFoundHandler(EdgeHandler):
 
 
 class NoDeploymentHandler(NotFoundHandler):
-    """An address below ``/deployments`` that is no deployment's; the proxy sends it here."""
+    """An address below ``/deployments`` that leads to no server; the proxy sends it here."""
 
-    def _missing(self) -> NablaError:
-        return NoDeploymentThere(self.request.path)
+    async def prepare(self) -> None:
+        """Refuse, saying whether there is no deployment or one that takes no requests."""
+        found = await self._find()
+        self._refuse(NoDeploymentThere(self.request.path) if found is None else found)
+
+    async def _find(self) -> NablaError | None:
+        """Ask whoever has addresses there."""
+        asked = [s for s in self.context.services if hasattr(s, "unserved")]
+        path = self.request.path
+
+        def find(session: Session) -> NablaError | None:
+            found = (service.unserved(session, path) for service in asked)
+            return next((error for error in found if error is not None), None)
+
+        return await self.context.database.read(find)

@@ -17,7 +17,8 @@ from nablahub.serving.server import Options, serve
 def parse(arguments: list[str], environment: dict[str, str]) -> Options:
     """Read the command line; ``$HOST`` and ``$PORT`` are the address where none is given.
 
-    ``$NABLAHUB_MESSAGE_FILE`` is where a job leaves its last words.
+    ``$HEALTH_PORT`` is the port of health, if there is to be one. ``$NABLAHUB_MESSAGE_FILE`` is
+    where a job leaves its last words.
     """
     parser = argparse.ArgumentParser(prog="python -m nablahub.serving", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="file or folder of the model")
@@ -37,6 +38,15 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Options:
     parser.add_argument("--threads", type=int, default=1, help="threads of one prediction")
     parser.add_argument("--max-body", type=int, default=Limits().body, help="bytes of a request")
     parser.add_argument("--drain", type=float, default=10.0, help="seconds after SIGTERM")
+    parser.add_argument(
+        "--linger", type=float, default=1.0, help="seconds after SIGTERM for idle connections"
+    )
+    parser.add_argument(
+        "--health-port",
+        type=int,
+        default=int(environment["HEALTH_PORT"]) if "HEALTH_PORT" in environment else None,
+        help="tells /live and /ready there without a key",
+    )
     parser.add_argument("--timeouts", type=float, help="seconds, for each of a client's time-outs")
     given = parser.parse_args(arguments)
     limits = Limits(body=given.max_body)
@@ -54,6 +64,8 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Options:
         port=given.port,
         threads=max(1, given.threads),
         drain_seconds=given.drain,
+        linger_seconds=given.linger,
+        health_port=given.health_port,
         limits=limits,
         message_file=Path(message_file) if message_file else None,
     )

@@ -19,6 +19,7 @@ CHECK_EVERY = 1.0
 #: A key made just now must open at once; guessing must not cost a look at the disk each time.
 CHECK_UNKNOWN_EVERY = 0.01
 FILE_NAME = "keys.json"
+_UNREADABLE = (0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ class Keys:
         self._seen: tuple[int, ...] | None = None
         self._checked = float("-inf")
         self._keys: tuple[Key, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a list of keys that could be read."""
+        self._refresh_after(CHECK_EVERY)
+        return self._seen not in (None, _UNREADABLE)
 
     def find(self, secret: str) -> str | None:
         """Return the id of the key with this text, or None when it opens nothing."""
@@ -88,7 +95,7 @@ class Keys:
             # A list that can't be read opens nothing: it may have been a revocation.
             if self._keys or self._seen is None:
                 log.error("the keys file can't be read, so no key is accepted: %s", error)
-            self._keys, self._seen = (), (0,)
+            self._keys, self._seen = (), _UNREADABLE
 
 
 def parse(content: bytes) -> tuple[Key, ...]:

@@ -11,15 +11,13 @@ from pathlib import Path
 from nablahub.serving import loading
 from nablahub.serving.app import Application
 from nablahub.serving.errors import ModelError
+from nablahub.serving.health import listen
 from nablahub.serving.host import ModelHost
 from nablahub.serving.http import Connection, Shared
 from nablahub.serving.keys import Keys
 from nablahub.serving.limits import Limits
 
 log = logging.getLogger(__name__)
-# How long kept-alive connections stay usable after SIGTERM, so that a proxy sees each answer's
-# "Connection: close" rather than a connection that goes away under its next request.
-GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,12 @@ class Options:
         How long requests in work may take after SIGTERM.
     limits
         Of each connection.
+    linger_seconds
+        How long kept-alive connections stay usable after SIGTERM, so that a proxy sees each
+        answer's "Connection: close" rather than a connection that goes away under its next
+        request: longer than the proxy keeps one that it doesn't use.
+    health_port
+        Where health is told without a key, in the same address; None: nowhere.
     message_file
         Where to leave the reason when the model can't be served.
     """
@@ -57,6 +61,8 @@ class Options:
     port: int
     threads: int = 1
     drain_seconds: float = 10.0
+    linger_seconds: float = 1.0
+    health_port: int | None = None
     limits: Limits = field(default_factory=Limits)
     message_file: Path | None = None
 
@@ -75,12 +81,16 @@ async def serve(options: Options) -> int:
         loop.add_signal_handler(number, stop.set)
     host = ModelHost(options.name, options.version)
     with ThreadPoolExecutor(max_workers=options.threads, thread_name_prefix="predict") as pool:
-        shared = Shared(Application(host, Keys(options.keys)), options.limits, pool)
+        keys = Keys(options.keys)
+        shared = Shared(Application(host, keys), options.limits, pool)
         server = await loop.create_server(
             lambda: Connection(shared), options.host, options.port, backlog=1024
         )
         port = server.sockets[0].getsockname()[1]
         print(f"listening on http://{options.host}:{port}", flush=True)  # noqa: T201 - the runner's line
+        health: asyncio.Server | None = None
+        if options.health_port is not None:
+            health = await listen(host, keys, options.host, options.health_port)
         ticking = loop.create_task(_tick(shared))
         loaded = loop.create_task(_load(host, options))
         stopped = loop.create_task(stop.wait())
@@ -90,7 +100,9 @@ async def serve(options: Options) -> int:
             await stopped
         host.draining = shared.draining = True
         server.close()
-        await _drain(shared, 0.0 if failed else options.drain_seconds)
+        await _drain(shared, 0.0 if failed else options.drain_seconds, options.linger_seconds)
+        if health is not None:
+            health.close()
         ticking.cancel()
         stopped.cancel()
         loaded.cancel()
@@ -122,11 +134,11 @@ async def _tick(shared: Shared) -> None:
         shared.tick()
 
 
-async def _drain(shared: Shared, seconds: float) -> None:
+async def _drain(shared: Shared, seconds: float, linger: float) -> None:
     """Let the requests in work end; then close every connection."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    grace = min(GRACE_SECONDS, seconds)
+    grace = min(linger, seconds)
     while shared.connections and loop.time() - begun < seconds:
         if loop.time() - begun >= grace:
             for connection in [c for c in shared.connections if c.idle]:

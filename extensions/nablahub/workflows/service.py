@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
+from nablahub.core.database import count_by
 from nablahub.core.errors import Fault, Invalid
 from nablahub.core.events import Event
 from nablahub.core.ids import new_uuid
@@ -87,13 +88,17 @@ class WorkflowService:
         self._work = SliceWork(context)
         self.runs = RunKeeper(context, self._work)
 
-    async def start(self) -> None:
+    async def lead(self) -> None:
         """Remove what ended runs left behind when we were killed."""
         await self.runs.sweep()
 
     def resume(self, session: Session) -> None:
         """Look at every run that has not ended."""
         self.runs.resume(session)
+
+    def count_states(self, session: Session) -> dict[str, dict[str, int]]:
+        """Return how many runs are in which state."""
+        return {"runs": count_by(session, RunRow.state)}
 
     def project_holds(self, session: Session, project_id: str) -> str | None:
         """Return how many workflows the project holds."""

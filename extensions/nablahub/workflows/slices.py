@@ -39,7 +39,7 @@ class SliceWork:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._machine = instances.Machine.detect()
+        self._machine = context.machine
         # A lock file does not change under a service that runs.
         self._has_kernel = functools.cache(environments.has_kernel)
 
@@ -153,10 +153,13 @@ class SliceWork:
         # A type that is kept for some is nobody's default.
         open_ = [kind for kind in types.values() if kind.users is None and kind.groups is None]
         for kind in open_:
-            if kind.name == instances.DEFAULT_INSTANCE and kind.fits(self._machine) is None:
+            if kind.name == instances.DEFAULT_INSTANCE and self._fits(kind):
                 return kind.name
         fitting = instances.suggestion(self._machine, open_)
         return fitting.name if fitting else instances.DEFAULT_INSTANCE
+
+    def _fits(self, kind: instances.InstanceType) -> bool:
+        return self._machine is None or kind.fits(self._machine) is None
 
 
 def _in_team(who: Principal, place: Place) -> Principal:

@@ -100,3 +100,77 @@ capabilities:
     - {port: 53, protocol: UDP}
     - {port: 53, protocol: TCP}
 {{- end }}
+
+{{- /* What the service reads at its start, as JSON. */}}
+{{- define "nablahub.settings" -}}
+{{- /* Whole numbers reach templates as floating point. */}}
+{{- $settings := dict }}
+{{- range $name, $value := .Values.service.settings }}
+{{- $_ := set $settings $name (ternary $value (int64 $value) (eq $name "introspection_seconds")) }}
+{{- end }}
+{{- $_ := set $settings "state_dir" "/srv/nablahub/state" }}
+{{- $_ := set $settings "public_url" .Values.publicUrl }}
+{{- $_ := set $settings "proxy_url" (printf "http://nablahub-traefik:%d" (int .Values.traefik.service.port)) }}
+{{- $_ := set $settings "hub_api_url" (printf "http://%s:8081/hub/api" (include "jupyterhub.hub.fullname" .)) }}
+{{- $_ := set $settings "service_url" "http://nablahub-service:8000" }}
+{{- $_ := set $settings "service_host" "0.0.0.0" }}
+{{- $_ := set $settings "service_port" 8000 }}
+{{- $_ := set $settings "proxy_token_file" "/etc/nablahub/tokens/proxy-token" }}
+{{- $_ := set $settings "routes_config_map" (printf "%s/nablahub-routes" .Release.Namespace) }}
+{{- $jobs := .Values.jobs }}
+{{- $kubernetes := dict
+  "namespace" (include "nablahub.jobsNamespace" .)
+  "hub" (include "nablahub.jobsHub" .)
+  "service_url" (printf "http://nablahub-service.%s:8000/services/nablahub" .Release.Namespace)
+  "image" (printf "%s:%s" $jobs.image.name (toString $jobs.image.tag))
+  "images" $jobs.images
+  "pull_policy" $jobs.image.pullPolicy
+  "pull_secrets" .Values.imagePullSecrets
+  "cpu_request" $jobs.cpuRequest
+  "access_mode" $jobs.storage.accessMode
+  "volume_size" $jobs.storage.volumeSize
+  "storage_size" $jobs.storage.teamSize
+  "network_policies" .Values.networkPolicy.enabled
+}}
+{{- with $jobs.storage.cacheClaim }}
+{{- $_ := set $kubernetes "cache_claim" . }}
+{{- $_ := set $kubernetes "cache_size" $jobs.storage.cacheSize }}
+{{- end }}
+{{- with $jobs.storage.storageClassName }}
+{{- $_ := set $kubernetes "storage_class" . }}
+{{- end }}
+{{- $_ := set $settings "runner" "kubernetes" }}
+{{- $_ := set $settings "kubernetes" $kubernetes }}
+{{- with .Values.service.database }}
+{{- if .url }}
+{{- $_ := set $settings "database_url" .url }}
+{{- $_ := set $settings "migrate_at_start" false }}
+{{- if .existingSecret }}
+{{- $_ := set $settings "database_password_file" "/etc/nablahub/database/password" }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $_ := set $settings "metrics_port" 9000 }}
+{{ $settings | toPrettyJson }}
+{{- end }}
+
+{{- /* What the database's password is read from, as a source of a projected volume. */}}
+{{- define "nablahub.databaseSource" -}}
+{{- with .Values.service.database }}
+{{- if and .url .existingSecret }}
+- secret:
+    name: {{ .existingSecret | quote }}
+    items:
+      - key: {{ .passwordKey | quote }}
+        path: database/password
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The way to the database, as `egress` of a NetworkPolicy: a policy can name no host. */}}
+{{- define "nablahub.databaseEgress" -}}
+{{- with .Values.service.database.url }}
+- ports:
+    - port: {{ regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default "5432" }}
+{{- end }}
+{{- end }}

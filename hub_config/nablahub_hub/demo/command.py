@@ -23,6 +23,8 @@ from nablahub_hub.local import lock
 from nablahub_hub.local.commands import (
     Voice,
     attach,
+    cluster_options,
+    config_option,
     make,
     port_option,
     starting,
@@ -30,8 +32,9 @@ from nablahub_hub.local.commands import (
     unsandboxed_option,
 )
 from nablahub_hub.local.config import LocalConfig
-from nablahub_hub.local.place import refuse_inside_server
-from nablahub_hub.local.supervisor import Options, Supervisor, until_told
+from nablahub_hub.local.options import Options
+from nablahub_hub.local.place import is_named, refuse_inside_server
+from nablahub_hub.local.supervisor import Supervisor, until_told
 
 
 class Interrupted(BaseException):
@@ -42,19 +45,19 @@ class Interrupted(BaseException):
 @state_option
 @port_option
 @unsandboxed_option
+@config_option
+@cluster_options
 @click.option("--exit", "leave", is_flag=True, help="Go down again at the end.")
 @console.json_option
 @console.guarded
-def demo(
-    state: StateDir, port: int | None, *, unsandboxed: bool, leave: bool, as_json: bool
-) -> None:
+def demo(state: StateDir, *, leave: bool, as_json: bool, **given: Any) -> None:
     """Bring the hub up and run the showcase: from files to a served prediction.
 
     A second demo goes on where the first left off. The hub stays up until Ctrl-C.
     """
     refuse_inside_server(state)
     make(state)
-    options = Options(port=port, next_free=True, unsandboxed=unsandboxed)
+    options = Options(**given, next_free=True, named=is_named())
     with lock.held(state) as mine:
         if mine:
             code = asyncio.run(_own_hub(state, options, leave=leave, as_json=as_json))

@@ -26,8 +26,9 @@ from nablahub_hub.local import doctor as checks
 from nablahub_hub.local import leftovers, lock, overview
 from nablahub_hub.local.builds import tell_builds
 from nablahub_hub.local.config import LocalConfig
+from nablahub_hub.local.options import Options
 from nablahub_hub.local.place import is_named, refuse_inside_server
-from nablahub_hub.local.supervisor import Options, Supervisor, end_orphans, until_told
+from nablahub_hub.local.supervisor import Supervisor, end_orphans, until_told
 
 #: Seconds a second ``up`` waits for the first to be ready, and ``down`` for it to end.
 ATTACH_PATIENCE = 120.0
@@ -75,6 +76,27 @@ def unsandboxed_option[F: Callable[..., Any]](function: F) -> F:
     )(function)
 
 
+def cluster_options[F: Callable[..., Any]](function: F) -> F:
+    """Add ``--runner`` and ``--advertise``."""
+    for option in (
+        click.option(
+            "--advertise",
+            metavar="ADDRESS",
+            default=None,
+            help="IPv4 address of this machine at which a cluster's pods reach it.",
+        ),
+        click.option(
+            "--runner",
+            type=click.Choice(["process", "kubernetes"]),
+            default=None,
+            help="What runs servers and jobs: processes of this machine, or the pods of the "
+            "cluster that KUBECONFIG names (with --advertise).",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def config_option[F: Callable[..., Any]](function: F) -> F:
     """Add ``--config``."""
     return click.option(
@@ -90,24 +112,17 @@ def config_option[F: Callable[..., Any]](function: F) -> F:
 @port_option
 @unsandboxed_option
 @config_option
+@cluster_options
 @click.option("--open", "open_browser", is_flag=True, help="Open the sign-in link in a browser.")
 @console.json_option
 @console.guarded
-def up(
-    state: StateDir,
-    port: int | None,
-    config: Path | None,
-    *,
-    unsandboxed: bool,
-    open_browser: bool,
-    as_json: bool,
-) -> None:
+def up(state: StateDir, *, open_browser: bool, as_json: bool, **given: Any) -> None:
     """Bring the hub up and keep it up until Ctrl-C.
 
     A second `up` of the same state directory prints a sign-in link to the first.
     """
     refuse_inside_server(state)
-    options = Options(port=port, unsandboxed=unsandboxed, config=config, named=is_named())
+    options = Options(**given, named=is_named())
     make(state)
     with lock.held(state) as mine:
         if mine:
@@ -154,12 +169,19 @@ def status(state: StateDir, *, as_json: bool) -> None:
 @click.command()
 @state_option
 @port_option
+@config_option
+@cluster_options
 @console.json_option
 @console.guarded
-def doctor(state: StateDir, port: int | None, *, as_json: bool) -> None:
-    """Look for what is missing on this machine, and say what to do about it."""
+def doctor(state: StateDir, port: int | None, *, as_json: bool, **given: Any) -> None:
+    """Look for what is missing on this machine, and say what to do about it.
+
+    With the words of `up` that name a cluster it looks at that as well.
+    """
     refuse_inside_server(state)
     found = checks.examine(state, port)
+    options = Options(**given, named=is_named())
+    found += asyncio.run(checks.examine_cluster(state, options, Voice().say))
     if as_json:
         console.emit_json({"ok": all(c.ok for c in found), "checks": [vars(c) for c in found]})
     else:

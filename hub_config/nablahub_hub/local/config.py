@@ -43,8 +43,8 @@ class LocalConfig(BaseModel):
         The operating system's user, who is the hub's only one and its administrator.
     port : int
         The public port; the other ports are internal.
-    service_host : str
-        Address that the service listens on; everything else listens on the loopback address.
+    hub_host, service_host : str
+        Addresses that hub and service listen on; everything else listens on the loopback address.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -55,6 +55,7 @@ class LocalConfig(BaseModel):
     hub_port: int
     traefik_port: int
     service_port: int
+    hub_host: str = HOST
     service_host: str = HOST
 
     @property
@@ -65,7 +66,15 @@ class LocalConfig(BaseModel):
     @property
     def hub_url(self) -> str:
         """Where the hub itself listens; single-user servers call it there."""
-        return f"http://{HOST}:{self.hub_port}"
+        return f"http://{self.hub_host}:{self.hub_port}"
+
+    @property
+    def for_pods(self) -> dict[str, tuple[str, int]]:
+        """Addresses and ports that pods come to, by what listens there."""
+        return {
+            "hub": (self.hub_host, self.hub_port),
+            "service": (self.service_host, self.service_port),
+        }
 
     @property
     def traefik_url(self) -> str:
@@ -127,14 +136,14 @@ def is_free(port: int, host: str = HOST) -> bool:
     return True
 
 
-def free_ports(count: int) -> list[int]:
-    """Return distinct ports that are free now."""
+def free_ports(count: int, host: str = HOST) -> list[int]:
+    """Return distinct ports that are free now at an address."""
     probes = []
     try:
         for _ in range(count):
             probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             probes.append(probe)
-            probe.bind((HOST, 0))
+            probe.bind((host, 0))
         return [int(probe.getsockname()[1]) for probe in probes]
     finally:
         for probe in probes:
@@ -148,6 +157,7 @@ def choose(
     next_free: bool,
     ours: Callable[[int], bool],
     say: Callable[[str], None],
+    hub_host: str = HOST,
     service: tuple[str, int] = (HOST, 0),
 ) -> LocalConfig:
     """Return the configuration of a state directory, made or mended where that is due.
@@ -164,6 +174,8 @@ def choose(
         Whether a port is held by a process of this state directory, left by a killed ``up``.
     say : callable
         Told in a sentence what was chosen otherwise than before.
+    hub_host : str
+        Address asked for the hub.
     service : tuple of str and int
         Address and port asked for the service; 0 is what was used before, else a free one.
 
@@ -174,23 +186,25 @@ def choose(
     """
     old = LocalConfig.load(state)
 
-    def usable(candidate: int) -> bool:
-        return is_free(candidate) or ours(candidate)
+    def usable(candidate: int, at: str = HOST) -> bool:
+        return is_free(candidate, at) or ours(candidate)
 
     chosen = _public_port(old, port, next_free=next_free, usable=usable, say=say)
     host, wanted = service
-    if wanted and (wanted == chosen or not (is_free(wanted, host) or ours(wanted))):
+    if wanted and (wanted == chosen or not usable(wanted, host)):
         raise PortTaken(
             f"Port {wanted}, which c.NablaHub.service_port names, is the public one, or held by "
             "another program.",
             hint="Choose another one there, or 0 for any free one.",
         )
     asked = {"service_port": wanted} if wanted else {}
-    ports = _internal_ports(old, asked, chosen, usable=usable, say=say)
+    hosts = {"hub_port": hub_host, "service_port": host}
+    ports = _internal_ports(old, asked, chosen, hosts, usable=usable, say=say)
     config = LocalConfig(
         session=old.session if old else uuid.uuid4().hex,
         owner=old.owner if old else owner_name(),
         port=chosen,
+        hub_host=hub_host,
         service_host=host,
         **ports,
     )
@@ -203,19 +217,22 @@ def _internal_ports(
     old: LocalConfig | None,
     asked: dict[str, int],
     public: int,
+    hosts: dict[str, str],
     *,
-    usable: Callable[[int], bool],
+    usable: Callable[[int, str], bool],
     say: Callable[[str], None],
 ) -> dict[str, int]:
     """Return the ports behind the public one: asked for, used before, or free."""
     ports = dict(asked)
     names = {"hub_port": "hub", "traefik_port": "Traefik", "service_port": "service"}
-    fresh = iter(free_ports(len(names)))
+    fresh = iter(free_ports(len(names), ANY))
     for field, what in names.items():
         if field in asked:
             continue
         before = getattr(old, field) if old else None
-        if before is not None and before not in (public, *asked.values()) and usable(before):
+        elsewhere = (public, *asked.values())
+        host = hosts.get(field, HOST)
+        if before is not None and before not in elsewhere and usable(before, host):
             ports[field] = before
             continue
         ports[field] = next(fresh)

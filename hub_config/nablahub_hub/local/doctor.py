@@ -6,21 +6,27 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 from rich.console import Console
+from traitlets.config import Config
 
 from nablahub.core import sandbox
 from nablahub.core.errors import NablaError
 from nablahub.core.instances import LiveCatalogue, Machine, suggestion
 from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir
-from nablahub_hub.local import files, lock
-from nablahub_hub.local.config import DEFAULT_PORT, LocalConfig, is_free
+from nablahub_hub.local import clusters, files, lock
+from nablahub_hub.local.config import DEFAULT_PORT, HOST, LocalConfig, free_ports, is_free
+from nablahub_hub.local.options import Options
+from nablahub_hub.settings import NablaHub
 
 GIB = 1024**3
+#: What pods come to.
+PARTS = ("hub", "service")
 #: Environments, objects and logs of a first day need about this much.
 WANTED_FREE = 4 * GIB
 
@@ -61,6 +67,39 @@ def examine(state: StateDir, port: int | None) -> list[Check]:
     ]
 
 
+async def examine_cluster(
+    state: StateDir, options: Options, say: Callable[[str], None]
+) -> list[Check]:
+    """Look at the cluster that a hub's work goes to, where it goes to one.
+
+    Parameters
+    ----------
+    state
+        Whose hub.
+    options
+        What `up` would be told; without a word about a cluster, what it was told last.
+    say
+        Told what is being waited for.
+    """
+    settings = await options.settings(state)
+    local, saved = LocalConfig.load(state), _saved(state)
+    if options.runner is None and options.config is None and saved and local:
+        told = {"runner": saved.runner, "spawner": "kubernetes", "advertise": local.hub_host}
+        known = saved.kubernetes.model_dump(mode="json", exclude_unset=True)
+        if saved.runner == "kubernetes" and local.hub_host != HOST:
+            settings = NablaHub.read(Config({"NablaHub": {**told, "kubernetes": known}}))
+    try:
+        clusters.check_address(settings)
+        ports = local.for_pods if local and local.hub_host == settings.advertise else {}
+        if not ports and settings.advertise:
+            free = free_ports(2, settings.advertise)
+            ports = {n: (settings.advertise, p) for n, p in zip(PARTS, free, strict=True)}
+        found = await clusters.check(settings, ports, say)
+    except clusters.ClusterUnfit as error:
+        return [Check("Cluster", False, error.detail, error.hint)]
+    return [] if found is None else [Check("Cluster", True, found)]
+
+
 def show(found: list[Check]) -> None:
     """Print it for people, on stdout: it is what they asked for."""
     out = Console(highlight=False, soft_wrap=True)
@@ -97,10 +136,16 @@ def _machine(state: StateDir) -> list[Check]:
 
 def _instance_types(state: StateDir) -> Path:
     """Return the file of instance types that the service of a state directory reads."""
+    saved = _saved(state)
+    return saved.instance_types if saved else state.instance_types
+
+
+def _saved(state: StateDir) -> Settings | None:
+    """Return what the service was told at its last start."""
     try:
-        return Settings.load(state.settings).instance_types
+        return Settings.load(state.settings)
     except (OSError, ValidationError):  # never started, or broken: the service will say so
-        return state.instance_types
+        return None
 
 
 def _sandbox() -> Check:

@@ -197,7 +197,7 @@ def hub_spec(
     return Spec(
         name="hub",
         argv=(sys.executable, "-m", "nablahub_hub.local.hub", f"--config={path}"),
-        env=hub_environment(state),
+        env={**hub_environment(state), **_cluster_of(settings)},
         cwd=state.hub,
         log=state.logs / "hub.log",
         ready_url=f"{config.proxy_url}/hub/api/",
@@ -209,7 +209,14 @@ def hub_spec(
             version("nablahub"),
         ),
         ports={"hub": config.hub_port},
+        host=config.hub_host,
     )
+
+
+def _cluster_of(settings: NablaHub) -> dict[str, str]:
+    """Return the variable by which the spawner of pods finds the cluster that jobs run on."""
+    path = settings.cluster.kubeconfig if settings.advertise else None
+    return {} if path is None else {"KUBECONFIG": str(path)}
 
 
 def service_spec(state: StateDir, config: LocalConfig, settings: NablaHub) -> Spec:

@@ -6,7 +6,10 @@ import asyncio
 import os
 import signal
 
+from pydantic import ValidationError
+
 from nablahub.core.pids import send
+from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir
 from nablahub.jobs.runners.process.shutdown import end_all as end_jobs
 from nablahub_hub.local import procfs
@@ -25,6 +28,7 @@ async def end_all(state: StateDir, session: str, *, patience: float = 3.0) -> in
     of patience.
     """
     total = len(await asyncio.to_thread(end_jobs, state, JOBS_PATIENCE))
+    total += await _end_pods(state)
     for attempt in range(ROUNDS):
         pids = _marked_and_below(session)
         if not pids:
@@ -36,6 +40,20 @@ async def end_all(state: StateDir, session: str, *, patience: float = 3.0) -> in
             send(pid, signal.SIGKILL)
         await asyncio.sleep(0)
     return total
+
+
+async def _end_pods(state: StateDir) -> int:
+    """End jobs that are pods, if they are; return how many there were."""
+    try:
+        settings = Settings.load(state.settings)
+    except (OSError, ValidationError):  # never started, or broken
+        return 0
+    if settings.runner != "kubernetes":
+        return 0
+    # Only here: what it needs is an extra.
+    from nablahub.jobs.runners.kubernetes.shutdown import end_all as end_pods
+
+    return len(await end_pods(state.jobs, settings.kubernetes))
 
 
 def _marked_and_below(session: str) -> list[int]:

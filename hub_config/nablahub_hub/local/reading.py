@@ -61,7 +61,7 @@ async def read(
         A setting has a value that it cannot have.
     """
     if own is None:
-        return NablaHub(config=Config({"NablaHub": dict(flags)}))
+        return NablaHub.read(Config({"NablaHub": dict(flags)}))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "nablahub_hub.local.reading", str(own.absolute())),
         json.dumps(dict(flags)),

@@ -15,10 +15,10 @@ from nablahub.core.errors import NablaError
 from nablahub.core.pids import gone, send
 from nablahub.core.state import StateDir
 from nablahub_hub import links
-from nablahub_hub.local import files, leftovers, lock, procfs, reading, web
+from nablahub_hub.local import clusters, files, leftovers, lock, procfs, web
 from nablahub_hub.local.child import Child
 from nablahub_hub.local.config import LocalConfig, choose, ensure_secrets, write_private
-from nablahub_hub.settings import NablaHub
+from nablahub_hub.local.options import Options
 
 #: Deaths before it ever answered, after which starting is given up.
 HOPELESS = 3
@@ -35,31 +35,6 @@ class StartFailed(NablaError):
 
     code = "start_failed"
     title = "The hub could not be started"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a hub is brought up.
-
-    Parameters
-    ----------
-    port : int or None
-        Public port; 0 any free one, None the one used before.
-    next_free : bool
-        Whether the next free port will do when it is taken.
-    unsandboxed : bool
-        Whether servers and jobs may run without a sandbox, whatever the configuration says.
-    config : pathlib.Path or None
-        The user's own ``jupyterhub_config.py``.
-    named : bool
-        Whether the user named the state directory, so that the configuration need not agree.
-    """
-
-    port: int | None = None
-    next_free: bool = False
-    unsandboxed: bool = False
-    config: Path | None = None
-    named: bool = False
 
 
 @dataclass
@@ -99,13 +74,16 @@ class Supervisor:
             When the public port belongs to another program.
         BadConfiguration, BadSetting
             When the user's own configuration cannot be used.
+        ClusterUnfit
+            When work is to run on a cluster that cannot be used from here.
         StartFailed
             When a part ends again and again before it answers.
         """
         begun = time.monotonic()
         options = self.options
-        flags = {"unsandboxed": True} if options.unsandboxed else {}
-        settings = await self._settings(flags)
+        flags = options.flags
+        settings = await options.settings(self.state)
+        clusters.check_address(settings)
         ensure_secrets(self.state)
         self.config = choose(
             self.state,
@@ -113,8 +91,11 @@ class Supervisor:
             next_free=options.next_free,
             ours=self._ours,
             say=self.say,
-            service=(settings.service_host, settings.service_port),
+            hub_host=settings.hub_address,
+            service=(settings.service_address, settings.service_port),
         )
+        if found := await clusters.check(settings, self.config.for_pods, self.say):
+            self.say(f"The cluster: {found}.")
         self.public_url = settings.public(self.config)
         for spec in (
             files.traefik_spec(self.state, self.config, settings),
@@ -130,27 +111,6 @@ class Supervisor:
         self.links = await asyncio.to_thread(self._has_links)
         told = {"url": self.public_url, "seconds": self.seconds, "links": self.links}
         lock.publish(self.state, told)
-
-    async def _settings(self, flags: dict[str, Any]) -> NablaHub:
-        """Return what the user's configuration, if any, and the flags make."""
-        options, env = self.options, files.hub_environment(self.state)
-        if options.config is None or options.named:
-            flags = {**flags, "state_dir": str(self.state.root)}
-        settings = await reading.read(options.config, flags, cwd=self.state.hub, env=env)
-        if settings.state != self.state:
-            raise reading.BadConfiguration(
-                f"{options.config} sets c.NablaHub.state_dir to {settings.state.root}, "
-                f"and this command uses {self.state.root}.",
-                hint=f"Name it with --state-dir {settings.state.root}, as for `nablahub status` "
-                "and `down`.",
-            )
-        if settings.proxy == "keep":
-            raise reading.BadConfiguration(
-                f'{options.config} says c.NablaHub.proxy = "keep", and `nablahub up` serves its '
-                "hub through the Traefik that it runs.",
-                hint="Take that line out, or start this hub with `jupyterhub -f`.",
-            )
-        return settings
 
     def sign_in_link(self) -> str | None:
         """Return a fresh one-time link; None when the hub signs people in otherwise."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
 from kubernetes_asyncio.client import ApiException, CoreV1Api
 
 from nablahub_spawner.failures import SpawnFailed
@@ -52,6 +53,9 @@ class Cluster:
             if error.status != 403:
                 raise
             self._log.warning("The hub may not list nodes: no instance type is refused beforehand")
+            return None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._log.warning("The cluster does not answer, so its nodes are not known: %r", error)
             return None
         plain = self._api.api_client.sanitize_for_serialization(answer.items)
         return [capacity.Node.of(node) for node in plain]

@@ -54,6 +54,11 @@ _PASSING = re.compile(
 )
 _DENIED = re.compile(r"unauthorized|denied|forbidden|\b401\b|\b403\b|authentication", re.IGNORECASE)
 REMOVED = Terminal("The server's pod was removed while it started.", "Start it again.", "removed")
+AWAY = Terminal(
+    "The cluster does not answer, so no server can be started now.",
+    "Try again in a minute. Running servers go on.",
+    "cluster_away",
+)
 _ADMIN = "Tell an administrator:"
 _PULL = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable")
 _CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")

@@ -8,6 +8,9 @@ from typing import Any
 
 from kubespawner.spawner import EventReflector, PodReflector
 
+#: Between two times of watching, when the first was given up.
+AGAIN_SECONDS = 5.0
+
 
 class Bell:
     """Wakes all who wait, each time it rings."""
@@ -48,6 +51,7 @@ class _Ringing:
     """Rings a bell when what a reflector shows has changed."""
 
     resources: dict[str, Any]
+    _stopping: bool
 
     def __init__(self, *args: Any, bell: Bell, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -58,6 +62,13 @@ class _Ringing:
         self.resources = Noticed(self.resources, self.bell.ring)
         self.bell.ring()
         return found
+
+    async def _watch_and_update(self) -> None:
+        """Watch until told to stop: KubeSpawner's gives up a minute after the API went away."""
+        while not self._stopping:
+            await super()._watch_and_update()  # type: ignore[misc]
+            if not self._stopping:
+                await asyncio.sleep(AGAIN_SECONDS)
 
 
 class Pods(_Ringing, PodReflector):  # type: ignore[misc]  # KubeSpawner ships no types

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from traitlets import Bool, Dict, Float, List, Unicode, default
 from traitlets.config import Configurable
@@ -23,6 +23,14 @@ NOT_READ = frozenset(
         "uid", "working_dir",
     }
 )  # fmt: skip
+
+#: What the hub's account must be allowed in the servers' namespace: verbs by group and name.
+RIGHTS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("", "pods"): ("get", "list", "watch", "create", "delete"),
+    ("", "secrets"): ("get", "list", "watch", "create", "delete", "patch"),
+    ("", "persistentvolumeclaims"): ("get", "list", "watch", "create"),
+    ("", "events"): ("get", "list", "watch"),
+}
 
 
 class PodSettings(Configurable):
@@ -112,6 +120,10 @@ class PodSettings(Configurable):
     def _keep_homes(self) -> bool:
         # Deleting a user, or a server, deletes no data.
         return False
+
+    @default("image")
+    def _our_image(self) -> str:
+        return "localhost/nablahub-notebook:test"
 
     @default("storage_capacity")
     def _home_size(self) -> str:

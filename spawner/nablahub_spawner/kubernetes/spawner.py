@@ -20,8 +20,8 @@ from nablahub_spawner.failures import SpawnFailed
 from nablahub_spawner.jupyter import DATASETS
 from nablahub_spawner.kubernetes import capacity, objects, reasons
 from nablahub_spawner.kubernetes.cluster import Cluster
-from nablahub_spawner.kubernetes.reflectors import Bell, Events, Pods
 from nablahub_spawner.kubernetes.settings import PodSettings
+from nablahub_spawner.kubernetes.watching import AWAY, Watching
 from nablahub_spawner.news import News
 from nablahub_spawner.teams import Team
 
@@ -33,7 +33,7 @@ OUR_SHARE = 0.95
 LOOK_EVERY = 0.1
 
 
-class NablaKubeSpawner(PodSettings, NablaSpawner, KubeSpawner):  # type: ignore[misc]  # KubeSpawner ships no types
+class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # type: ignore[misc]  # KubeSpawner ships no types
     """Starts single-user servers of an instance type as pods of a Kubernetes namespace.
 
     Pods run as nobody in particular (uid 1000, no capabilities, no token of the cluster's), see
@@ -42,8 +42,6 @@ class NablaKubeSpawner(PodSettings, NablaSpawner, KubeSpawner):  # type: ignore[
     """
 
     giver = "The cluster"
-    #: Rings at each change of a pod or an event, whichever hub's server it is of.
-    _bell = Bell()
     _warned = False
 
     def __init__(self, *args: Any, **more: Any) -> None:
@@ -220,7 +218,10 @@ class NablaKubeSpawner(PodSettings, NablaSpawner, KubeSpawner):  # type: ignore[
                 reason="settings",
             )
         kind = await self.choose(self.user_options)
-        await asyncio.gather(self._start_watching_pods(), self._start_watching_events())
+        try:
+            await asyncio.gather(self._start_watching_pods(), self._start_watching_events())
+        except AWAY as error:
+            raise _failed(reasons.AWAY) from error
         owner, place = self.owner, self.place()
         notebook = self.notebook(await self.teams())
         pod = objects.pod(kind, notebook, owner, place)
@@ -243,6 +244,8 @@ class NablaKubeSpawner(PodSettings, NablaSpawner, KubeSpawner):  # type: ignore[
             if verdict is None:
                 raise
             raise _failed(verdict) from error
+        except AWAY as error:
+            raise _failed(reasons.AWAY) from error
         claims = {claim.name for claim in notebook.claims}
         return await self._wait(kind, uid, known, claims)
 
@@ -326,24 +329,6 @@ class NablaKubeSpawner(PodSettings, NablaSpawner, KubeSpawner):  # type: ignore[
         """Delete the home where ``delete_pvc`` says so, unless other servers use it."""
         if not self.name or self.home_per_server:
             await super().delete_forever()
-
-    # -- watching ---------------------------------------------------------------------------------
-
-    async def _start_watching_pods(self, replace: bool = False) -> Pods:
-        found: Pods = await self._start_reflector(
-            kind="pods",
-            reflector_class=Pods,
-            labels={"component": self.component_label},
-            replace=replace,
-            bell=self._bell,
-        )
-        return found
-
-    async def _start_watching_events(self, replace: bool = False) -> Events:
-        found: Events = await self._start_reflector(
-            kind="events", reflector_class=Events, replace=replace, bell=self._bell
-        )
-        return found
 
 
 async def _first(changed: asyncio.Event, task: asyncio.Task[None] | None) -> None:

@@ -76,6 +76,8 @@ def test_migrated_schema_is_what_the_tables_say(tmp_path: Path) -> None:
     assert migrate(database, extensions, tmp_path / "backups") == []
     load("nablahub.core.events")
     load("nablahub.core.idempotency")
+    load("nablahub.core.lease")
+    load("nablahub.core.wakes")
     for extension in extensions:
         if extension.tables is not None:
             load(extension.tables)
@@ -107,10 +109,10 @@ def test_a_database_of_a_newer_release_is_refused_and_left_alone(tmp_path: Path)
 
 def test_a_backup_holds_the_rows(tmp_path: Path, database: Database) -> None:
     database.write_sync(lambda s: s.execute(text("INSERT INTO t VALUES (7)")))
-    copy = backup(database.path, tmp_path / "backups")
+    copy = backup(tmp_path / "test.sqlite", tmp_path / "backups")
     connection = sqlite3.connect(copy)
     assert connection.execute("SELECT n FROM t").fetchall() == [(7,)]
     connection.close()
     for _ in range(7):
-        backup(database.path, tmp_path / "backups")
+        backup(tmp_path / "test.sqlite", tmp_path / "backups")
     assert len(list((tmp_path / "backups").iterdir())) == 5

@@ -9,17 +9,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from nablahub.core.errors import StorageFull
-from nablahub.core.objects import DirectoryStore, FsspecStore, ObjectStore, full_storage
+from nablahub.core.objects import CHUNK, DirectoryStore, ObjectStore, full_storage
+from nablahub.core.s3 import PART, S3Store
+from tests.support.s3 import SeaweedFS
 
 
-@pytest.fixture(params=["directory", "fsspec"])
+@pytest.fixture(params=["directory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "directory":
         return DirectoryStore(tmp_path / "objects")
-    return FsspecStore(MemoryFileSystem(), f"/bucket-{tmp_path.name}/prefix")
+    s3: SeaweedFS = request.getfixturevalue("s3")
+    return S3Store(s3.config(), "folder/team")
 
 
 def put(store: ObjectStore, key: str, data: bytes) -> None:
@@ -36,6 +38,38 @@ def test_what_was_put_comes_back(store: ObjectStore) -> None:
     assert b"".join(store.chunks("a/b/c", 7, 1_200_000)) == data[7 : 7 + 1_200_000]
     assert store.size("a/b/c") == len(data)
     assert list(store.keys("a")) == ["a/b/c"]
+
+
+def test_a_large_object_comes_back(store: ObjectStore, tmp_path: Path) -> None:
+    data = os.urandom(2 * PART + 12345)
+    with store.create("a/large") as writer:
+        for start in range(0, len(data), 700_000):
+            writer.write(data[start : start + 700_000])
+        writer.commit()
+    assert store.read("a/large") == data
+    assert b"".join(store.chunks("a/large", 5, len(data) - 5)) == data[5:]
+    assert max(map(len, store.chunks("a/large", 0, len(data)))) <= CHUNK
+    file = (tmp_path / "objects" if isinstance(store, DirectoryStore) else tmp_path) / "made"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(data)
+    store.adopt(file, "a/adopted")
+    assert store.read("a/adopted", 100) == data[100:]
+    assert not file.exists()
+
+
+def test_an_empty_object_comes_back(store: ObjectStore) -> None:
+    put(store, "a/empty", b"")
+    assert store.read("a/empty") == b""
+    assert store.size("a/empty") == 0
+    assert list(store.chunks("a/empty", 0, 0)) in ([], [b""])
+
+
+def test_an_abandoned_large_object_is_never_seen(store: ObjectStore) -> None:
+    with store.create("a/b") as writer:
+        writer.write(bytes(PART + 1))
+    assert store.size("a/b") is None
+    if isinstance(store, S3Store):
+        assert list(store.transfers.begun()) == []
 
 
 def test_what_is_not_there(store: ObjectStore) -> None:
@@ -58,6 +92,10 @@ def test_a_removed_object_is_gone(store: ObjectStore) -> None:
     put(store, "a/b", b"1")
     store.remove("a/b")
     assert store.size("a/b") is None
+    for name in "xyz":
+        put(store, f"c/{name}", b"1")
+    store.remove_all(["c/x", "c/y", "c/nothing"])
+    assert list(store.keys("c")) == ["c/z"]
 
 
 def test_objects_of_a_directory_are_read_only(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from nablahub.core.objects import ObjectStore
 from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.manifest import Entry
-from nablahub.datasets.packs import SMALL, PackBuilder
+from nablahub.datasets.packs import SMALL, PackBuilder, pack_name
 
 
 def entry(path: str, data: bytes, kind: str = "f") -> Entry:
@@ -50,7 +50,7 @@ def store_files(store: ObjectStore, dataset: str, files: Mapping[str, bytes]) ->
             builder.add(hashlib.md5(data).digest(), hashlib.sha256(data).digest(), data)
     if not len(builder):
         return []
-    name = hashlib.sha256(b"".join(builder.parts())).hexdigest()
+    name = pack_name(builder.parts()[0])
     with store.create(pack_key(dataset, name)) as writer:
         for part in builder.parts():
             writer.write(part)

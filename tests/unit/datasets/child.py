@@ -26,7 +26,8 @@ from nablahub.service.app import Service
 from nablahub.teams.store import TeamRow
 
 EXTENSIONS = [
-    load(f"nablahub.{name}.extension:extension") for name in ("teams", "projects", "datasets")
+    load(f"nablahub.{name}.extension:extension")
+    for name in ("teams", "projects", "storage", "datasets")
 ]
 WATCHED = ("open", "os.", "shutil.")
 

@@ -17,7 +17,8 @@ from nablahub.datasets.api import DatasetsAPI
 from tests.support.service import running
 
 EXTENSIONS = [
-    load(f"nablahub.{name}.extension:extension") for name in ("teams", "projects", "datasets")
+    load(f"nablahub.{name}.extension:extension")
+    for name in ("teams", "projects", "storage", "datasets")
 ]
 
 

@@ -9,7 +9,8 @@ from nablahub.datasets.api import DatasetsAPI
 from tests.support.service import RunningService
 
 EXTENSIONS = [
-    load(f"nablahub.{name}.extension:extension") for name in ("teams", "projects", "datasets")
+    load(f"nablahub.{name}.extension:extension")
+    for name in ("teams", "projects", "storage", "datasets")
 ]
 FILES = {
     "a.csv": b"x,y\n1,2\n",
@@ -28,8 +29,3 @@ def api_of(service: RunningService, name: str = "alice") -> DatasetsAPI:
 def fresh(service: RunningService, request: pytest.FixtureRequest) -> str:
     name = request.node.name.replace("/", "")[:90]
     return api_of(service).create(name).id
-
-
-def stored(service: RunningService) -> set[str]:
-    """Every file that the store holds, temporary ones included."""
-    return {str(p) for p in service.state.objects.rglob("*") if p.is_file()}

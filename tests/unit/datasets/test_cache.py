@@ -6,13 +6,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
-from nablahub.core.objects import DirectoryStore, FsspecStore, ObjectStore
+from nablahub.core.objects import DirectoryStore, ObjectStore
+from nablahub.core.s3 import S3Store
 from nablahub.datasets.cache import materialise, remove_tree, sweep
 from nablahub.datasets.contents import Contents, PackTables
 from nablahub.datasets.errors import BadObject
 from nablahub.datasets.packs import SMALL
+from tests.support.s3 import SeaweedFS
 from tests.unit.datasets.builders import entries, entry, read, store_files
 
 FILES = {
@@ -24,11 +25,12 @@ FILES = {
 }
 
 
-@pytest.fixture(params=["directory", "fsspec"])
+@pytest.fixture(params=["directory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "directory":
         return DirectoryStore(tmp_path / "objects")
-    return FsspecStore(MemoryFileSystem(), f"/bucket-{tmp_path.name}")
+    s3: SeaweedFS = request.getfixturevalue("s3")
+    return S3Store(s3.config())
 
 
 def contents(store: ObjectStore) -> Contents:

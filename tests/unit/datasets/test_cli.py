@@ -24,7 +24,7 @@ from tests.unit.datasets.builders import read, write
 
 EXTENSIONS = [
     load(f"nablahub.{name}.extension:extension")
-    for name in ("teams", "projects", "datasets", "models")
+    for name in ("teams", "projects", "storage", "datasets", "models")
 ]
 FILES = {"a.csv": b"x,y\n1,2\n", "sub/model.onnx": b"onnx"}
 
@@ -133,18 +133,60 @@ def test_put_adds_nothing_to_a_dataset_of_another_project(
     for name in ("mine", "other"):
         ProjectsAPI(service.transport()).create(name)
     tree = str(write(tmp_path / "tree", FILES))
-    to_mine = ("put", "same", tree, "--create", "--project", "mine")
+    to_mine = ("put", "same", tree, "--create", "--again", "--project", "mine")
     assert [shell.json(datasets, *to_mine)["number"] for _ in range(2)] == [1, 2]
     to_other = ("put", "same", tree, "--create", "--project", "other")
     refused = shell(datasets, *to_other, code=1).stderr
     assert "'same' belongs to the project 'mine', not to 'other'" in refused
     assert len(shell.json(datasets, "versions", "same")) == 2
-    assert shell.json(datasets, "put", "same", tree, "--create")["number"] == 3
+    # Nothing changed, so there is nothing new.
+    assert shell.json(datasets, "put", "same", tree, "--create")["number"] == 2
     shell.json(datasets, "create", "alone")
     refused = shell(datasets, "put", "alone", *to_other[2:], code=1).stderr
     assert "belongs to no project, not to 'other'" in refused
     shell.json(datasets, "delete", "same")
     shell.json(datasets, "delete", "alone")
+
+
+def test_files_are_changed_tagged_compared_and_collected(shell: Shell, tmp_path: Path) -> None:
+    tree = write(tmp_path / "tree", FILES)
+    first = shell.json(datasets, "put", "worked on", str(tree), "--create")
+    (tmp_path / "new").write_bytes(b"new")
+    changes = (
+        "--add",
+        f"new.txt={tmp_path / 'new'}",
+        "--rm",
+        "a.csv",
+        "--mv",
+        "sub/model.onnx=m.onnx",
+    )
+    second = shell.json(datasets, "commit", "worked on", *changes, "-m", "by hand")
+    assert (second["number"], second["message"]) == (2, "by hand")
+    shown = shell(datasets, "diff", first["id"]).stdout.splitlines()
+    assert [(line[0], line.split()[-1]) for line in shown] == [
+        ("-", "a.csv"), ("+", "m.onnx"), ("+", "new.txt"), ("-", "sub/model.onnx"),
+    ]  # fmt: skip
+    old = f"worked on:{first['version']}"
+    assert shell.json(datasets, "tag", old, "gold")["version"] == first["version"]
+    assert shell.json(datasets, "show", "worked on:gold")["id"] == first["id"]
+    assert [t["name"] for t in shell.json(datasets, "tag", "worked on")] == ["gold"]
+    assert shell.json(datasets, "lineage", old)["children"] == [second["id"]]
+    assert "is needed by the tag 'gold'" in shell(datasets, "delete", old, code=1).stderr
+    shell(datasets, "tag", "worked on", "gold", "--delete")
+
+    shell(datasets, "verify", old, str(tree))
+    (tree / "a.csv").write_bytes(b"other")
+    assert "1 file is not in" in shell(datasets, "verify", old, str(tree), code=1).stderr
+
+    shell(datasets, "delete", old)
+    assert "a.csv" in (said := shell(datasets, "gc", "worked on").stdout)
+    assert "Nothing was changed; --run lets them go." in said
+    assert shell.json(datasets, "gc", "worked on", "--run")["until"]
+    assert first["id"] in shell(datasets, "gc", "worked on", "--undo").stdout
+    assert shell.json(datasets, "restore", old)["id"] == first["id"]
+    for wrong in (("--add", "x"), ("--add", "x=/no/such/file"), ()):
+        assert "→" in shell(datasets, "commit", "worked on", *wrong, code=1).stderr
+    shell(datasets, "delete", "worked on", "--yes")
 
 
 def test_errors_have_words_and_codes(shell: Shell, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from tests.support.service import RunningService, running
 from tests.unit.datasets.builders import read, write
 
 EXTENSIONS = [
-    load(f"nablahub.{name}.extension:extension") for name in ("teams", "projects", "datasets")
+    load(f"nablahub.{name}.extension:extension")
+    for name in ("teams", "projects", "storage", "datasets")
 ]
 BIG = bytes(range(256)) * 20_000
 FILES = {"big.bin": BIG} | {f"small/{i:03}": b"%d" % i * 100 for i in range(50)}

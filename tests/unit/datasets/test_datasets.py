@@ -16,8 +16,9 @@ from nablahub.datasets.errors import (
 )
 from nablahub.datasets.packs import SMALL
 from tests.support.service import RunningService
+from tests.support.stores import collect, stored
 from tests.unit.datasets.builders import entries, read, write
-from tests.unit.datasets.hub import FILES, api_of, fresh, stored
+from tests.unit.datasets.hub import FILES, api_of, fresh
 
 
 def test_create_get_change_delete(service: RunningService) -> None:
@@ -141,7 +142,9 @@ def test_only_what_changed_is_sent_again(
     api, dataset = api_of(service), fresh(service, request)
     first = api.upload(dataset, tree)
     before = stored(service)
-    second = api.upload(dataset, tree)
+    assert api.upload(dataset, tree).id == first.id
+    assert stored(service) == before
+    second = api.upload(dataset, tree, again=True)
     assert second.digest == first.digest
     assert (second.number, second.id != first.id) == (2, True)
     added = stored(service) - before
@@ -237,7 +240,7 @@ def test_deleting_frees_the_bytes_but_not_those_of_others(
     assert stored(service) > before
     api.delete(dataset)
     team = api.get(other).team_id
-    service.service.context.services[-1].building.collect_now(team)
+    collect(service, team)
     assert stored(service) == before
     assert api.read(other, "big.bin") == FILES["big.bin"]
 

@@ -112,6 +112,14 @@ class World:
         process.wait()
         self.wake(job_id.partition("/")[0])
 
+    several = False
+
+    def scale(self, session: Session, job_id: str, spec: SpecRow) -> None:
+        """Do nothing: one process is one server."""
+
+    def keys_changed(self, deployment_id: str) -> None:
+        """Do nothing: the processes read the files."""
+
     def look(self, session: Session, job_id: str) -> Look:
         """Return how the process stands."""
         process = self.processes.get(job_id)

@@ -40,7 +40,7 @@ def test_the_proxy_gets_what_the_file_says(service: RunningService) -> None:
     (nobody,) = first["http"]["services"].values()
     # Where a proxy on another machine reaches the service, and not its own address.
     assert nobody["loadBalancer"]["servers"] == [{"url": "http://nablahub-service:8000"}]
-    wanted = build([Route("d1", main=Backend(1, ("10.0.0.7:8080",)))])
+    wanted = build([Route("d1", main=(Backend(1, ("10.0.0.7:8080",)),))])
     write(service.state.deployments_routes, wanted)
     answer = ask(service, TOKEN)
     assert answer.json() == wanted

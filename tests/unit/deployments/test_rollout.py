@@ -19,6 +19,7 @@ import pytest
 from nablahub.core import errors
 from nablahub.deployments import probe, rollout
 from nablahub.deployments.errors import BadSpec, DeploymentNameTaken
+from tests.support import databases
 from tests.unit.deployments.conftest import Stage
 from tests.unit.deployments.local import World, serving
 
@@ -61,10 +62,8 @@ def test_keys_are_shown_once_and_revoked_within_two_seconds(stage: Stage) -> Non
     assert sorted(key.name for key in api.keys(found.id)) == ["a", "b"]
     assert all("key" not in key.model_dump() for key in api.keys(found.id))
     until(lambda: stage.ask(found, first.key).status_code == 200)
-    stored = (stage.world.root / "service" / "nablahub.sqlite").read_bytes()
+    stored = databases.stored(stage.world.root)
     stored += (stage.world.root / "keys" / found.id / "keys.json").read_bytes()
-    for file in (stage.world.root / "service").glob("nablahub.sqlite-*"):
-        stored += file.read_bytes()
     assert first.key.encode() not in stored
     api.revoke_key(found.id, first.id)
     begun = time.monotonic()
@@ -345,3 +344,28 @@ def test_the_state_folder_is_private(stage: Stage) -> None:
     until(lambda: key.id in file.read_text())
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_stopped_deployment_says_so_at_its_address(stage: Stage) -> None:
+    found = stage.deploy(model="mo1:one", replicas=0)
+    assert found.state == "Stopped"
+    with httpx.Client(trust_env=False) as client:
+        until(lambda: client.get(found.endpoint).status_code == 503)
+        answer = client.get(f"{found.endpoint}/v2")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "deployment_stopped"
+        assert "is stopped" in answer.json()["detail"]
+        page = client.get(found.endpoint, headers={"Accept": "text/html"})
+        assert (page.status_code, "is stopped" in page.text) == (503, True)
+        assert page.headers["content-type"].startswith("text/html")
+        assert client.get(f"{stage.url}/deployments/nonsuch").status_code == 404
+        # Who stopped it, what it serves, what it is called: nobody is told without a key.
+        assert "iris" not in answer.text + page.text
+
+
+def test_a_deployment_whose_model_cannot_be_loaded_says_so_at_its_address(stage: Stage) -> None:
+    found = stage.deploy(model="mo2:bad")
+    assert found.state == "Failed"
+    with httpx.Client(trust_env=False) as client:
+        until(lambda: client.get(found.endpoint).status_code == 503)
+        assert client.get(found.endpoint).json()["code"] == "deployment_not_ready"

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from nablahub.deployments.errors import BadSpec
-from nablahub.deployments.specs import check_instance, fingerprint, pick_engine, read_spec
+from nablahub.deployments.servers import scale_of
+from nablahub.deployments.specs import (
+    check_instance,
+    check_scale,
+    fingerprint,
+    pick_engine,
+    read_spec,
+)
+from nablahub.jobs.types import Scale
 
 GOOD = "name: digits\nmodel: digits\n"
 
@@ -28,9 +36,47 @@ def test_json_is_read_alike() -> None:
     assert (spec.replicas, spec.wanted) == (3, 0)
 
 
+SCALED = GOOD + "replicas: 2\nautoscaling:\n  {}: 4\n  metrics: [{{metric: cpu, value: 70}}]\n"
+
+
+@pytest.mark.parametrize("name", ["max_replicas", "maxReplicas"])
+def test_autoscaling_is_read_as_gradient_wrote_it(name: str) -> None:
+    spec, source = read_spec(SCALED.format(name))
+    check_scale(source, spec, several=True)
+    assert scale_of(spec) == Scale(least=2, most=4, cpu=70)
+    both = {
+        "enabled": True, "maxReplicas": 3,
+        "metrics": [{"metric": m, "summary": "average", "value": 80} for m in ("cpu", "memory")],
+    }  # fmt: skip
+    spec, _ = read_spec({"name": "d", "model": "d", "autoscaling": both})
+    assert scale_of(spec) == Scale(least=1, most=3, cpu=80, memory=80)
+    spec, _ = read_spec({"name": "d", "model": "d", "autoscaling": {**both, "enabled": False}})
+    assert scale_of(spec) == Scale(least=1, most=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "several", "line", "said"),
+    [
+        (SCALED.format("max_replicas"), False, 4, "processes of one machine"),
+        (SCALED.format("max_replicas").replace("replicas: 2", "replicas: 5"), True, 5, "at most"),
+        (GOOD + "engine: seldon\n", False, 3, "Kubernetes cluster"),
+    ],
+)
+def test_what_only_a_cluster_has_is_refused_elsewhere(
+    text: str, several: bool, line: int, said: str
+) -> None:
+    spec, source = read_spec(text)
+    with pytest.raises(BadSpec) as caught:
+        check_scale(source, spec, several=several)
+    (fault,) = caught.value.errors
+    assert fault.line == line
+    assert said in str(fault)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "column", "said"),
     [
+        (SCALED.format("max_replicas").replace("cpu", "requestDuration"), 6, 22, "'metric'"),
         ("model: digits\n", 1, 1, "'name' is missing"),
         (GOOD + "replicas: many\n", 3, 11, "'replicas' must be a whole number"),
         (GOOD + "replicas: -1\n", 3, 11, "'replicas'"),
@@ -38,7 +84,7 @@ def test_json_is_read_alike() -> None:
         (GOOD + "replica: 2\n", 3, 1, "Did you mean 'replicas'?"),
         (GOOD + "enabled: maybe\n", 3, 10, "'enabled' must be true or false"),
         (GOOD + "engine: onx\n", 3, 9, "Did you mean 'onnx'?"),
-        (GOOD + "engine: seldon\n", 3, 9, "'seldon' is not available yet"),
+        (GOOD + "engine: custom\n", 3, 9, "'custom' is not available yet"),
         (GOOD + "image: nginx\n", 3, 1, "own images come with a later release"),
         (GOOD + "resources:\n  replicas: 2\n", 3, 1, "at the top level"),
         ("name: a/b\nmodel: digits\n", 1, 7, "'/'"),

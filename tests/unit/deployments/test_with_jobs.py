@@ -25,7 +25,7 @@ from tests.support.service import RunningService
 from tests.unit.deployments.local import traefik
 from tests.unit.serving import graphs
 
-BELOW = ("teams", "projects", "datasets", "models", "jobs", "deployments")
+BELOW = ("teams", "projects", "storage", "datasets", "models", "jobs", "deployments")
 EXTENSIONS = [extension for extension in discover() if extension.name in BELOW]
 ROW = {"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [1.0, 2.0, 3.0, 4.0]}
 

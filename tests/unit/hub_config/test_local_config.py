@@ -112,3 +112,25 @@ def test_secrets_are_long_private_and_kept(tmp_path: Path) -> None:
     assert before == {p.name: p.read_text() for p in state.secrets.iterdir()}
     assert len(state.secret("admin_password")) >= 32
     assert {p.stat().st_mode & 0o777 for p in state.secrets.iterdir()} == {0o600}
+
+
+def test_hub_and_service_move_to_the_address_that_pods_reach(tmp_path: Path) -> None:
+    first, _ = chosen(tmp_path)
+    state = StateDir(tmp_path)
+    other = "127.0.0.9"
+    moved = choose(
+        state, port=0, next_free=False, ours=nobodys, say=lambda _: None, hub_host=other,
+        service=(other, 0),
+    )  # fmt: skip
+    assert moved.hub_url == f"http://{other}:{first.hub_port}"
+    assert moved.service_url == f"http://{other}:{first.service_port}"
+    assert moved.traefik_url == first.traefik_url
+    assert moved.proxy_url == first.proxy_url
+    # A port that another program holds at that address is no good there.
+    with socket.create_server((other, moved.hub_port)):
+        again = choose(
+            state, port=0, next_free=False, ours=nobodys, say=lambda _: None, hub_host=other,
+            service=(other, 0),
+        )  # fmt: skip
+    assert again.hub_port != moved.hub_port
+    assert again.service_port == moved.service_port

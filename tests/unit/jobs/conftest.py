@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from nablahub.core.database import Database
 from nablahub.core.environments import Environments
 from nablahub.core.extension import discover
 from nablahub.core.state import StateDir
@@ -20,9 +19,10 @@ from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.jobs.runners.remove import remove_tree
 from nablahub.jobs.types import Job, JobSpec
 from nablahub.projects.api import ProjectsAPI
+from nablahub.service.app import database_of
 from tests.support.service import RunningService
 
-BELOW = ("teams", "projects", "datasets", "models", "jobs")
+BELOW = ("teams", "projects", "storage", "datasets", "models", "jobs")
 EXTENSIONS = [extension for extension in discover() if extension.name in BELOW]
 
 
@@ -79,7 +79,7 @@ class Life:
 
     def rows[T](self, work: Callable[[Session], T]) -> T:
         """Run work on the database while no service runs."""
-        database = Database(StateDir(self.root).database)
+        database = database_of(self.service.settings)
         try:
             return database.write_sync(work)
         finally:

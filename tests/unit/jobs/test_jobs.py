@@ -13,6 +13,7 @@ from nablahub.core.transport import Transport
 from nablahub.jobs.api import JobsAPI
 from nablahub.jobs.errors import InstanceTooBig, JobRuns, NoSuchJob, UnknownInstanceType
 from nablahub.jobs.types import JobSpec
+from tests.support import databases
 from tests.unit.jobs.conftest import Jobs, Life, until
 
 
@@ -262,8 +263,7 @@ def test_the_token_of_a_job_is_bound_to_it_and_ends_with_it(jobs: Jobs, shared: 
         jobs.api.wait(submitted.id)
         with pytest.raises(errors.Unauthenticated):
             run.get(f"/jobs/{submitted.id}")
-    database = (shared.root / "service" / "nablahub.sqlite").read_bytes()
-    assert token.encode() not in database
+    assert token.encode() not in databases.stored(shared.root)
 
 
 # Servers.

@@ -47,6 +47,14 @@ async def test_a_part_that_comes_twice_counts_once(receiving: Receiving, tmp_pat
     assert (tmp_path / ONE / files.LOG).read_bytes() == b"abcdefghi"
 
 
+async def test_each_pod_counts_its_own_bytes(receiving: Receiving, tmp_path: Path) -> None:
+    assert await receiving.log(ONE, 0, parts(b"abc\n"), "pod-1") == 4
+    assert await receiving.log(ONE, 0, parts(b"other\n"), "pod-2") == 6
+    assert await Receiving(tmp_path).log(ONE, 0, parts(b"abc\ndef\n"), "pod-1") == 8
+    assert await receiving.log(ONE, 0, parts(b"other\n"), "pod-2") == 6
+    assert (tmp_path / ONE / files.LOG).read_bytes() == b"abc\nother\ndef\n"
+
+
 async def test_a_line_of_ours_comes_once_and_moves_nothing(
     receiving: Receiving, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from tests.unit.datasets.builders import read, write
 
 EXTENSIONS = [
     load(f"nablahub.{name}.extension:extension")
-    for name in ("teams", "projects", "datasets", "models")
+    for name in ("teams", "projects", "storage", "datasets", "models")
 ]
 FILES = {
     "model.onnx": b"o" * (SMALL + 1),

@@ -119,11 +119,44 @@ class Probe(_Wire):
     """How to find out by HTTP whether a server takes requests: any answer below 400 to a GET.
 
     Times are in seconds.
+
+    Parameters
+    ----------
+    live
+        A path that a server answers which is loading or draining, but not one that hangs: where the
+        runner can, it ends and replaces a server that does not answer it. None: it asks for none.
+    own_port
+        Ask at a port of its own, to which nobody else is led: the server finds it in
+        `HEALTH_PORT`. A runner that gives no such port asks at `PORT`.
     """
 
     path: str = "/"
+    live: str | None = None
+    own_port: bool = False
     period: float = Field(default=5.0, gt=0)
     timeout: float = Field(default=2.0, gt=0)
+
+
+class Scale(_Wire):
+    """How many servers a `serve` task is, behind its one address, where a runner can have many.
+
+    Parameters
+    ----------
+    least, most
+        As many as `least` always, and up to `most` when they are busy.
+    cpu, memory
+        In percent of what each asked for: above it there are to be more. None: not looked at.
+    """
+
+    least: int = Field(default=1, ge=1)
+    most: int = Field(default=1, ge=1)
+    cpu: int | None = Field(default=None, ge=1)
+    memory: int | None = Field(default=None, ge=1)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the number never changes by itself."""
+        return self.most <= self.least or (self.cpu is None and self.memory is None)
 
 
 class TaskSpec(_Wire):
@@ -135,7 +168,8 @@ class TaskSpec(_Wire):
         Unique for ever; starting the same name twice starts one task.
     kind
         `task` ends by itself; `serve` stays, listens on the address in `HOST` and the port in
-        `PORT`, and is probed.
+        `PORT`, and is probed. Where its servers are many, one that ends after all were ready is
+        replaced by the runner; one that ends before that ends the task.
     command
         Program and arguments, as seen by the task.
     environment
@@ -158,6 +192,11 @@ class TaskSpec(_Wire):
         It ends with the verdict `timeout` after that; None: never.
     grace_seconds
         From SIGTERM to SIGKILL when it is cancelled or times out.
+    scale
+        Of a `serve` task: how many servers it is.
+    maker
+        Of a `serve` task on a cluster: who makes its pods, the cluster's own Deployments or the
+        operator of Seldon Core.
     """
 
     name: TaskName = TaskName("")
@@ -175,6 +214,8 @@ class TaskSpec(_Wire):
     timeout_seconds: float | None = Field(default=None, gt=0)
     grace_seconds: float = Field(default=10.0, ge=0)
     probe: Probe = Probe()
+    scale: Scale = Scale()
+    maker: Literal["deployment", "seldon"] = "deployment"
 
 
 @dataclass(frozen=True)
@@ -197,7 +238,9 @@ class TaskStatus:
     address
         Where a `serve` task answers, such as `http://127.0.0.1:12345`.
     ready
-        Whether a `serve` task answered its probe.
+        Whether a `serve` task answered its probe; of several servers at first each, then any.
+    servers
+        Of a `serve` task: how many of its servers answered.
     peak_memory_bytes
         The most it used, if known; of several nodes, the most that one of them did.
     node
@@ -212,6 +255,7 @@ class TaskStatus:
     last_words: str = ""
     address: str | None = None
     ready: bool = False
+    servers: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
     peak_memory_bytes: int | None = None
@@ -220,6 +264,10 @@ class TaskStatus:
 
 class TaskRefused(Exception):
     """The task cannot be started here; trying again would not help. The text is for people."""
+
+
+class RunnerAway(Exception):
+    """What runs tasks does not answer now: try again later. The text is for people."""
 
 
 class TaskRuns(Exception):
@@ -262,6 +310,12 @@ class Runner(Protocol):
 
     async def look(self, task: TaskSpec) -> TaskStatus:
         """What became of the task; from then on the listener hears of its changes."""
+
+    async def scale(self, task: TaskSpec) -> None:
+        """See that a running `serve` task is as many servers as it says now.
+
+        Nothing happens where a task is always one server, nor when it is that many.
+        """
 
     async def cancel(self, name: TaskName, *, grace_seconds: float, message: str) -> None:
         """Ask the task to end: SIGTERM to all of its processes, SIGKILL after the grace.

@@ -23,6 +23,8 @@ from nablahub.jobs.runners.remove import remove_tree
 Part = Literal["artifacts", "outputs"]
 #: How long the log is that came, and how long the file that was left of it.
 _TAKEN = "log.json"
+#: How much came of each pod's log, of a task with several of them.
+_SOURCES = "sources.json"
 _AHEAD = 16
 
 
@@ -44,6 +46,7 @@ class Receiving:
         name: TaskName,
         offset: int,
         chunks: AsyncIterator[bytes],
+        source: str = "",
         *,
         node: int | None = None,
     ) -> int:
@@ -60,6 +63,9 @@ class Receiving:
             Where in the log the part begins.
         chunks
             The part; of one of several nodes it ends at the end of a line, or is cut there.
+        source
+            Which pod sends it, of a server with several: each counts its own bytes, and the task's
+            log has all of them as they come.
         node
             Which of a task's several nodes wrote it; None when there is one.
         """
@@ -69,12 +75,12 @@ class Receiving:
                 return offset + sum([len(part) async for part in chunks])
             if node is not None:
                 return await _of_node(folder, node, offset, chunks)
-            have = await asyncio.to_thread(taken, folder)
+            have = await asyncio.to_thread(taken, folder, source)
             async for part in chunks:
                 new = part[have - offset :] if offset <= have else b""
                 offset += len(part)
                 if new:
-                    await asyncio.to_thread(_append, folder, new, have)
+                    await asyncio.to_thread(_append, folder, new, have, source)
                     have += len(new)
             return have
 
@@ -138,8 +144,10 @@ async def _put(
             return
 
 
-def taken(folder: Path) -> int:
+def taken(folder: Path, source: str = "") -> int:
     """How many bytes of a task's log have come, those that were cut out of it included."""
+    if source:
+        return int((files.read(folder, _SOURCES) or {}).get(source, 0))
     size = log_size(folder)
     known = files.read(folder, _TAKEN)
     return size if known is None else int(known["came"]) + max(0, size - int(known["kept"]))
@@ -158,7 +166,12 @@ def _say(folder: Path, key: str, text: str) -> None:
         log.write(text)
 
 
-def _append(folder: Path, data: bytes, have: int) -> None:
+def _append(folder: Path, data: bytes, have: int, source: str = "") -> None:
+    if source:
+        # Before the bytes: after a kill between the two a part is missing, and none is there twice.
+        counts = files.read(folder, _SOURCES) or {}
+        files.write(folder, _SOURCES, {**counts, source: have + len(data)})
+        have = taken(folder)
     with (folder / files.LOG).open("ab") as log:
         log.write(data)
         log.flush()

@@ -119,3 +119,15 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_free", free.__getitem__)
     assert supervisor.no_room(["/work", "/storage"]) == "There is no room left in /storage."
     assert supervisor.no_room(["/work"]) == ""
+
+
+def test_a_silent_node_is_told_while_its_pod_seems_to_run() -> None:
+    main = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    silent = [{"type": "Ready", "status": "False"}]
+    made = pod(main, {"running": {}}, conditions=silent)
+    for container in made["status"]["containerStatuses"]:
+        container["ready"] = True
+    assert see(made).message == "Its node does not answer; it may still run there."
+    # A server whose own probe fails is not ready for a reason of its own.
+    made["status"]["containerStatuses"][0]["ready"] = False
+    assert see(made).message == ""

@@ -36,8 +36,12 @@ class FakeCluster:
         self.lists: list[list[dict[str, Any]]] = []
         self.watches: list[list[dict[str, Any]] | int] = []
         self.versions: list[str] = []
+        #: What the cluster says to whoever asks for Deployments.
+        self.deployments = 200
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("deployments") and self.deployments != 200:
+            return web.json_response({"message": "no"}, status=self.deployments)
         if not request.path.endswith("pods"):
             return await self._hang(request) if "watch" in request.query else self._list([])
         if "watch" not in request.query:
@@ -139,3 +143,14 @@ async def test_a_cluster_that_fails_is_asked_again(known: Known) -> None:
     await told(known, "a")
     await told(known, "a")
     assert known.watcher.nodes(TaskName("a")) == {0: Node(pod("a", 2))}
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_with_rights_for_jobs_alone_jobs_are_followed(known: Known, status: int) -> None:
+    known.fake.deployments = status
+    known.fake.lists = [[pod("a", 1)]]
+    known.watcher.start()
+    async with asyncio.timeout(30):
+        await known.watcher.synced()
+    assert known.watcher.nodes(TaskName("a")) == {0: Node(pod("a", 1))}
+    assert known.watcher.maker("Deployment", TaskName("a")) is None

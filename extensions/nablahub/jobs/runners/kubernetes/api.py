@@ -15,6 +15,7 @@ import aiohttp
 from kubernetes_asyncio import client, config
 
 from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.jobs.runners.kubernetes.events import PodEvents
 
 type Object = dict[str, Any]
 
@@ -22,11 +23,15 @@ type Object = dict[str, Any]
 _PATHS: Final = {
     "Pod": ("/api/v1", "pods"),
     "Secret": ("/api/v1", "secrets"),
+    "ConfigMap": ("/api/v1", "configmaps"),
     "Service": ("/api/v1", "services"),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
     "Event": ("/api/v1", "events"),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
     "Job": ("/apis/batch/v1", "jobs"),
+    "Deployment": ("/apis/apps/v1", "deployments"),
+    "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "SeldonDeployment": ("/apis/machinelearning.seldon.io/v1", "seldondeployments"),
 }
 _MERGE: Final = "application/merge-patch+json"
 _GOODBYE_SECONDS: Final = 0.25
@@ -76,6 +81,8 @@ class Api:
         self._settings = settings
         self._client: client.ApiClient | None = None
         self._connecting = asyncio.Lock()
+        #: What the cluster tells of pods.
+        self.events = PodEvents(self)
 
     async def connect(self) -> None:
         """Read how to reach the cluster; nothing is sent yet."""
@@ -92,6 +99,7 @@ class Api:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self.events.close()
         if self._client is not None:
             await self._client.close()
             self._client = None
@@ -107,6 +115,18 @@ class Api:
             if error.status == 404:
                 return None
             raise
+
+    async def serves(self, kind: str) -> bool:
+        """Whether the cluster knows objects of a kind."""
+        group, plural = _PATHS[kind]
+        answer = await self._send("GET", group)
+        async with answer:
+            if answer.status == 404:
+                return False
+            text = await answer.text()
+            if answer.status >= 300:
+                raise ApiError(answer.status, text[:500])
+            return any(each["name"] == plural for each in json.loads(text)["resources"])
 
     async def list(self, kind: str, selector: str, *, fields: str = "") -> tuple[list[Object], str]:
         """Return all objects with some labels, and the version from which to watch them."""
@@ -144,6 +164,27 @@ class Api:
         except ApiError as error:
             if error.status != 404:
                 raise
+
+    async def version(self) -> str:
+        """Return the cluster's version, such as v1.34.4."""
+        return str((await self._ask_at("GET", "/version"))["gitVersion"])
+
+    async def may(self, verb: str, group: str, resource: str) -> bool:
+        """Whether we may do something in the namespace.
+
+        https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
+        """
+        asked = {
+            "namespace": self._settings.namespace, "verb": verb, "group": group,
+            "resource": resource,
+        }  # fmt: skip
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return bool((await self._ask_at("POST", path, body=review))["status"]["allowed"])
 
     async def watch(
         self, kind: str, selector: str, version: str, *, fields: str = ""
@@ -198,6 +239,17 @@ class Api:
         content: str = "application/json",
     ) -> Object:
         path = self._path(kind, name)
+        return await self._ask_at(method, path, body=body, query=query, content=content)
+
+    async def _ask_at(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: dict[str, str] | None = None,
+        content: str = "application/json",
+    ) -> Object:
         answer = await self._send(method, path, body=body, query=query, content=content)
         async with answer:
             text = await answer.text()

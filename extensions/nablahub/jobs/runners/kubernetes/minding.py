@@ -123,12 +123,9 @@ class Minder:
                 await self._remove(_SOON)
                 return await self._end(verdict(None, wish))
             await self._enforce(nodes, wish)
-        elif seen.phase == "leaving":
-            # Nodes that are ended because another one failed have their command's grace.
-            await self._hurry(self._settings.stuck_seconds + (_grace(nodes) if count > 1 else 0))
-        elif seen.deleted:
-            # Its node may never again say that it has ended.
-            await self._hurry(_grace(nodes) + self._settings.stuck_seconds / 4)
+        elif seen.phase == "leaving" or seen.deleted:
+            # Deleted, but still there: its node does not do it, and may never answer again.
+            await self._hurry(_grace(nodes, count) + self._settings.stuck_seconds)
         return False
 
     async def _give_up(self, seen: Seen, wish: Object | None) -> bool:
@@ -159,7 +156,8 @@ class Minder:
                 await self._api.patch("Pod", node.pod["metadata"]["name"], change)
 
     async def _without_pod(self, wish: Object | None) -> bool:
-        job = await self._api.get("Job", self._object)
+        # Only one that is not known needs asking for: of each that vanishes the watch tells.
+        job = self._watcher.job(self._name) or await self._api.get("Job", self._object)
         if job is None:
             found = verdict(None, wish)
             found["message"] = found["message"] if wish else _LOST_BEFORE
@@ -264,7 +262,11 @@ def _finished(job: Object) -> bool:
     return any(c["type"] in ("Failed", "Complete") and c["status"] == "True" for c in conditions)
 
 
-def _grace(nodes: dict[int, Node]) -> float:
-    """The seconds that the pods of a task get to end in."""
-    spec = next(iter(nodes.values())).pod["spec"]
-    return float(spec.get("terminationGracePeriodSeconds", 30))
+def _grace(nodes: dict[int, Node], count: int) -> float:
+    """Seconds that pods get to end in which are deleted, or soon will be for another's failure."""
+    graces = []
+    for node in nodes.values():
+        asked = node.pod["metadata"].get("deletionGracePeriodSeconds") or 0
+        own = node.pod["spec"].get("terminationGracePeriodSeconds", 30) if count > 1 else 0
+        graces.append(float(max(asked, own)))
+    return max(graces)

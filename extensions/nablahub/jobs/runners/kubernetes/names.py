@@ -13,6 +13,10 @@ HUB_LABEL: Final = "nablahub.org/hub"
 TASK: Final = "nablahub.org/task"
 #: Of a claim: the volume or the team that it is of.
 REF: Final = "nablahub.org/ref"
+#: Marks the pods of one `serve` task, so that its Service finds them.
+SERVER: Final = "nablahub.org/server"
+#: How many servers a task is, as it was asked for last.
+SCALE: Final = "nablahub.org/scale"
 #: The wish that a task ends, as the supervisor reads it.
 CANCEL: Final = "nablahub.org/cancel"
 

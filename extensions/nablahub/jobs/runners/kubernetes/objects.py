@@ -16,7 +16,7 @@ from nablahub.jobs.runners.contract import (
 )
 from nablahub.jobs.runners.kubernetes.inside import nodes
 from nablahub.jobs.runners.kubernetes.names import REF, TASK, claim_name, labels, object_name
-from nablahub.jobs.runners.kubernetes.pod import CACHE, PORT, READ, pod_template
+from nablahub.jobs.runners.kubernetes.pod import CACHE, HEALTH_PORT, PORT, READ, pod_template
 from nablahub.jobs.runners.variables import variables
 
 type Object = dict[str, Any]
@@ -68,8 +68,8 @@ def check(task: TaskSpec, settings: KubernetesSettings) -> None:
             "an administrator names one in the setting `images`."
         )
     for mount in task.mounts:
-        if mount.kind == "keys":
-            raise TaskRefused("A pod cannot be shown the hub's folder of prediction keys.")
+        if mount.kind == "keys" and task.kind != "serve":
+            raise TaskRefused("Only servers are shown the hub's folder of prediction keys.")
 
 
 def secret(task: TaskSpec, cluster: Cluster) -> Object:
@@ -130,7 +130,7 @@ def job(task: TaskSpec, cluster: Cluster) -> Object:
     """
     image = image_of(task, cluster.settings)
     template = pod_template(task, cluster.settings, image, cluster.sub_paths)
-    for volume, mount in _claims(task, cluster):
+    for volume, mount in claims_of(task, cluster):
         if volume not in template["spec"]["volumes"]:
             template["spec"]["volumes"].append(volume)
         template["spec"]["containers"][0]["volumeMounts"].append(mount)
@@ -230,12 +230,16 @@ def claims(task: TaskSpec, cluster: Cluster) -> list[Object]:
 
 def environment(task: TaskSpec) -> dict[str, str]:
     """The variables of a pod's command; a server listens where the pod is reached."""
-    own = {"PORT": str(PORT), "HOST": "0.0.0.0"} if task.kind == "serve" else {}
+    own = {}
+    if task.kind == "serve":
+        own = {"PORT": str(PORT), "HOST": "0.0.0.0"}
+        if task.probe.own_port:
+            own["HEALTH_PORT"] = str(HEALTH_PORT)
     return variables(task, **own)
 
 
-def _claims(task: TaskSpec, cluster: Cluster) -> list[tuple[Object, Object]]:
-    """Volumes of the pod that are claims, with where `main` sees them."""
+def claims_of(task: TaskSpec, cluster: Cluster) -> list[tuple[Object, Object]]:
+    """Volumes of a pod that are claims, with where `main` sees them."""
     found: list[tuple[Object, Object]] = []
     for mount in task.mounts:
         claim, sub_path = _claim_of(mount, cluster)

@@ -29,6 +29,7 @@ COMMIT: Final = "commit"
 FETCH: Final = "fetch"
 HOME: Final = "/home/nabla"
 PORT: Final = 8080
+HEALTH_PORT: Final = 8081
 USER: Final = 1000
 _WISHES = "/run/nablahub-wishes"
 _TASK = "/run/nablahub-task"
@@ -43,7 +44,7 @@ READ: Final = ("dataset", "model")
 #: The volume that they lie in.
 CACHE: Final = "cache"
 _OWN = {"work": WORK, "home": HOME, "tmp": "/tmp", "artifacts": ARTIFACTS, "outputs": OUTPUTS}
-_SAFE: Final = {
+SAFE: Final = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
@@ -133,13 +134,6 @@ def _main(
             container["volumeMounts"].append(
                 {"name": CACHE, "mountPath": mount.path, "subPath": where, "readOnly": True}
             )
-    if task.kind == "serve":
-        container["ports"] = [{"containerPort": PORT}]
-        container["readinessProbe"] = {
-            "httpGet": {"path": task.probe.path, "port": PORT},
-            "periodSeconds": max(1, math.ceil(task.probe.period)),
-            "timeoutSeconds": max(1, math.ceil(task.probe.timeout)),
-        }
     return container
 
 
@@ -191,7 +185,7 @@ def _container(name: str, module: str, settings: KubernetesSettings, image: str)
         "command": ["python3", "-P", "-s", "-m", f"{_INSIDE}.{module}"],
         "env": [{"name": "PYTHONPATH", "value": LIBRARY}],
         "workingDir": "/",
-        "securityContext": _SAFE,
+        "securityContext": SAFE,
     }
 
 

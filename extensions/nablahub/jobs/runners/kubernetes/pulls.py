@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from nablahub.jobs.runners.contract import TaskName
-from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away, Expired
+from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away
 from nablahub.jobs.runners.receiving import Receiving
 
 type Object = dict[str, Any]
@@ -39,29 +39,22 @@ class Pulls:
         self._receiving = receiving
         self._name = name
         self._node = node
-        self._fields = f"involvedObject.uid={pod['metadata']['uid']}"
+        self._uid = str(pod["metadata"]["uid"])
         self._pulled = False
 
     async def follow(self) -> None:
         """Tell each event as it comes, until this is cancelled."""
-        while True:
-            with suppress(Expired, ApiError, *Away):
-                version = await self._list()
-                watch = self._api.watch("Event", "", version, fields=self._fields)
-                async with aclosing(watch) as events:
-                    async for _, event in events:
-                        await self._tell(event)
+        async with aclosing(self._api.events.follow(self._uid)) as events:
+            async for event in events:
+                await self._tell(event)
 
     async def finish(self) -> None:
         """Tell those that have come and were not told."""
         with suppress(ApiError, *Away):
-            await self._list()
-
-    async def _list(self) -> str:
-        events, version = await self._api.list("Event", "", fields=self._fields)
-        for event in sorted(events, key=lambda e: e["metadata"]["creationTimestamp"]):
-            await self._tell(event)
-        return version
+            fields = f"involvedObject.uid={self._uid}"
+            events, _ = await self._api.list("Event", "", fields=fields)
+            for event in sorted(events, key=lambda e: e["metadata"]["creationTimestamp"]):
+                await self._tell(event)
 
     async def _tell(self, event: Object) -> None:
         reason = event.get("reason")

@@ -14,6 +14,7 @@ from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import (
     Listener,
     Mount,
+    RunnerAway,
     TaskName,
     TaskRefused,
     TaskRuns,
@@ -22,13 +23,14 @@ from nablahub.jobs.runners.contract import (
 )
 from nablahub.jobs.runners.following import Following
 from nablahub.jobs.runners.joining import last_line
-from nablahub.jobs.runners.kubernetes import objects
-from nablahub.jobs.runners.kubernetes.api import Api, ApiError
+from nablahub.jobs.runners.kubernetes import objects, servers, serving
+from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away
 from nablahub.jobs.runners.kubernetes.claims import ClaimVolumes
+from nablahub.jobs.runners.kubernetes.leavings import Leavings
 from nablahub.jobs.runners.kubernetes.minding import Minder
-from nablahub.jobs.runners.kubernetes.names import TASK, object_name, selector
-from nablahub.jobs.runners.kubernetes.pod import PORT
+from nablahub.jobs.runners.kubernetes.names import object_name, selector
 from nablahub.jobs.runners.kubernetes.refusals import refusal
+from nablahub.jobs.runners.kubernetes.serving import ServerMinder
 from nablahub.jobs.runners.kubernetes.together import see_all, with_refusal
 from nablahub.jobs.runners.kubernetes.verdict import Seen
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
@@ -36,6 +38,9 @@ from nablahub.jobs.runners.reading import last_words, log_end, moment, read_log
 from nablahub.jobs.runners.receiving import Receiving
 from nablahub.jobs.runners.remove import remove_tree
 
+NO_SELDON = (
+    "The cluster has no Seldon Core: install it, or leave the engine out of the deployment's spec."
+)
 #: What the cluster says of an object that it will never take.
 _REFUSED = (400, 403, 413, 422)
 
@@ -74,13 +79,16 @@ class KubernetesRunner:
         self.service_url = service_url
         self._layout = layout
         self._api = Api(settings)
+        self._leavings = Leavings(self._api, settings.hub)
         self._selector = selector(settings.hub)
         self._watcher = Watcher(
-            self._api, self._selector, self._seen, minded=lambda name: name in self._minders
-        )
+            self._api, self._selector, self._seen,
+            # Servers come and go, and nobody asks how one was that has gone.
+            minded=lambda name: isinstance(self._minders.get(name), Minder),
+        )  # fmt: skip
         self._following = Following()
         self._listeners: list[Listener] = []
-        self._minders: dict[TaskName, Minder] = {}
+        self._minders: dict[TaskName, Minder | ServerMinder] = {}
         self._starting: dict[TaskName, asyncio.Lock] = {}
         self._connecting = asyncio.Lock()
         self._connected = False
@@ -103,6 +111,8 @@ class KubernetesRunner:
             if files.read(folder, files.STARTED) is not None:
                 return
             objects.check(task, self._settings)
+            if task.maker == "seldon" and not self._leavings.seldon:
+                raise TaskRefused(NO_SELDON)
             cluster = await asyncio.to_thread(self._prepare, task, folder)
             wish = files.read(folder, files.CANCEL)
             if wish is not None:
@@ -124,21 +134,28 @@ class KubernetesRunner:
         await self._connect()
         await self._watcher.synced()
         mark = files.read(folder, files.STARTED)
-        if mark is None and self._watcher.job(task.name) is None:
+        if mark is None and not self._there(task):
             return TaskStatus("absent")
-        self._mind(task.name)
+        minder = self._mind(task.name)
+        if isinstance(minder, ServerMinder):
+            return await minder.status()
         nodes = self._watcher.nodes(task.name)
         seen = see_all(nodes, task.nodes, over=False) if nodes else Seen("waiting")
         if seen.phase == "waiting" and len(nodes) < task.nodes:
             seen = with_refusal(seen, self._watcher.refusal(task.name))
-        address = None
-        if task.kind == "serve" and seen.ip is not None:
-            address = f"http://{seen.ip}:{PORT}"
-        ready = task.kind == "serve" and seen.ready and not seen.deleted
-        return TaskStatus(
-            "running", message=seen.message, address=address, ready=ready,
-            started_at=seen.started_at,
-        )  # fmt: skip
+        return TaskStatus("running", message=seen.message, started_at=seen.started_at)
+
+    async def scale(self, task: TaskSpec) -> None:
+        """See `Runner.scale`."""
+        if task.kind != "serve":
+            return
+        kind = servers.kind_of(task)
+        made = self._watcher.maker(kind, task.name)
+        if made is None or serving.has_scale(made, task):
+            return
+        cluster = await asyncio.to_thread(self._cluster, task)
+        await serving.rescale(self._api, task, cluster, self._folder(task.name))
+        self._mind(task.name).wake()
 
     async def cancel(self, name: TaskName, *, grace_seconds: float, message: str) -> None:
         """See `Runner.cancel`."""
@@ -175,7 +192,7 @@ class KubernetesRunner:
     async def tidy(self, name: TaskName) -> None:
         """See `Runner.tidy`."""
         await self._connect()
-        await self._remove_objects(name)
+        await self._leavings.remove(name, self._folder(name))
         await asyncio.to_thread(remove_tree, self._folder(name) / "outputs")
 
     async def names(self) -> list[TaskName]:
@@ -186,21 +203,18 @@ class KubernetesRunner:
     async def untidy(self) -> list[TaskName]:
         """See `Runner.untidy`."""
         await self._connect()
-        found: set[TaskName] = set()
-        for kind in ("Job", "Secret"):
-            for made in (await self._api.list(kind, self._selector))[0]:
-                found.add(TaskName(made["metadata"].get("annotations", {}).get(TASK, "")))
-        return sorted(found - {TaskName("")})
+        return sorted(await self._leavings.tasks())
 
     async def forget(self, name: TaskName) -> None:
         """See `Runner.forget`."""
         folder = self._folder(name)
         await self._connect()
         if files.read(folder, files.STATUS) is None:
-            job = await self._api.get("Job", object_name(self._settings.hub, name))
+            kind = serving.kind_in(folder) or "Job"
+            job = await self._api.get(kind, object_name(self._settings.hub, name))
             if job is not None and folder.exists():
                 raise TaskRuns(f"{name} still runs; cancel it first.")
-        await self._remove_objects(name)
+        await self._leavings.remove(name, self._folder(name))
         self.receiving.forget(name)
         await asyncio.to_thread(remove_tree, folder)
 
@@ -221,27 +235,39 @@ class KubernetesRunner:
         async with self._connecting:
             if not self._connected:
                 await self._api.connect()
+                self._leavings.seldon = await self._api.serves("SeldonDeployment")
+                if self._leavings.seldon:
+                    self._watcher.watch("SeldonDeployment")
                 self._watcher.start()
                 self._connected = True
 
     def _prepare(self, task: TaskSpec, folder: Path) -> objects.Cluster:
         """Make the task's folder, and find what it reads."""
+        cluster = self._cluster(task)
+        for name in ("", "artifacts"):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cluster
+
+    def _cluster(self, task: TaskSpec) -> objects.Cluster:
+        """Find what a task reads."""
         sub_paths: dict[str, str] = {}
         for mount in task.mounts:
             if mount.kind not in ("dataset", "model"):
                 continue
             sub_paths[mount.path] = self._layout.cached_at(mount)
-        for name in ("", "artifacts"):
-            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         return objects.Cluster(self._settings, self.service_url, sub_paths)
 
     async def _make(self, task: TaskSpec, cluster: objects.Cluster) -> None:
-        """Make the task's objects, the Job last: it is what begins."""
-        made = [*objects.claims(task, cluster), objects.secret(task, cluster)]
+        """Make the task's objects, what makes its pods last: it is what begins."""
         try:
+            for each in objects.claims(task, cluster):
+                await self._claim(each)
+            if task.kind == "serve":
+                await serving.make(self._api, task, cluster, self._folder(task.name))
+                return
             job = objects.job(task, cluster)
-            for each in (*made, job):
-                await self._create(each)
+            for each in (objects.secret(task, cluster), job):
+                await self._api.create(each)
             if task.nodes > 1:
                 there = await self._api.get("Job", job["metadata"]["name"])
                 uid = there["metadata"]["uid"] if there else ""
@@ -249,29 +275,39 @@ class KubernetesRunner:
                     await self._api.create(each)
         except ApiError as error:
             if error.status not in _REFUSED:
-                raise
+                raise RunnerAway(f"The cluster does not take it now: {error.message}") from error
             if "exceeded quota" in error.message:
                 raise TaskRefused(refusal(error.message).words) from error
             raise TaskRefused(f"The cluster refuses it: {error.message}") from error
+        except Away as error:
+            raise RunnerAway("The cluster does not answer; it is asked again.") from error
 
-    async def _create(self, made: dict[str, Any]) -> None:
-        """Make an object unless there is one of its name."""
+    async def _claim(self, made: dict[str, Any]) -> None:
+        """Make a claim unless there is one of its name."""
         try:
             await self._api.create(made)
         except ApiError as error:
             # A quota is looked at before names are: the claim may be there all the same.
-            claim = made["kind"] == "PersistentVolumeClaim" and error.status == 403
-            if not claim or await self._api.get(made["kind"], made["metadata"]["name"]) is None:
+            there = error.status == 403 and await self._api.get(
+                made["kind"], made["metadata"]["name"]
+            )
+            if not there:
                 raise
 
-    async def _remove_objects(self, name: TaskName) -> None:
-        made = object_name(self._settings.hub, name)
-        await self._api.delete("Job", made)
-        await self._api.delete("Secret", made)
+    def _there(self, task: TaskSpec) -> bool:
+        if task.kind == "serve":
+            return self._watcher.maker(servers.kind_of(task), task.name) is not None
+        return self._watcher.job(task.name) is not None
 
-    def _mind(self, name: TaskName) -> Minder:
+    def _mind(self, name: TaskName) -> Minder | ServerMinder:
         minder = self._minders.get(name)
-        if minder is None:
+        kind = serving.kind_in(self._folder(name)) if minder is None else None
+        if minder is None and kind is not None:
+            minder = self._minders[name] = ServerMinder(
+                name, self._folder(name), kind, self._api, self._watcher, self._settings,
+                self._tell,
+            )  # fmt: skip
+        elif minder is None:
             minder = self._minders[name] = Minder(
                 name,
                 self._folder(name),

@@ -80,9 +80,11 @@ def see_all(nodes: Mapping[int, Node], count: int, *, over: bool) -> Seen:
         return Seen("waiting", words, deleted=deleted)
     starts = [each.started_at for each in seen.values() if each.started_at is not None]
     leaving = all(each.phase in ("leaving", "ended") for each in seen.values())
+    words = next((f"Node {n}: {each.message}" for n, each in seen.items() if each.message), "")
     return Seen(
-        "leaving" if leaving else "running", started_at=max(starts, default=None), deleted=deleted
-    )
+        "leaving" if leaving else "running", words, started_at=max(starts, default=None),
+        deleted=deleted,
+    )  # fmt: skip
 
 
 def with_refusal(seen: Seen, refusal: Refusal | None) -> Seen:

@@ -97,7 +97,7 @@ def see(pod: Object) -> Seen:
     if "running" in state:
         started = datetime.fromisoformat(state["running"]["startedAt"])
         return Seen(
-            "running", started_at=started, ready=main.get("ready", False),
+            "running", _silent(status), started_at=started, ready=main.get("ready", False),
             ip=status.get("podIP"), deleted=deleted,
         )  # fmt: skip
     first = status.get("initContainerStatuses", ())
@@ -107,6 +107,15 @@ def see(pod: Object) -> Seen:
         if hopeless:
             return Seen("hopeless", hopeless, deleted=deleted)
     return Seen("waiting", _why_it_waits(status), deleted=deleted)
+
+
+def _silent(status: Object) -> str:
+    """Why a pod is not ready whose containers are: the cluster has not heard of its node."""
+    ready = all(c.get("ready", False) for c in status.get("containerStatuses", ()))
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "Ready" and condition["status"] == "False" and ready:
+            return "Its node does not answer; it may still run there."
+    return ""
 
 
 def _not_fetched(status: Object) -> str:

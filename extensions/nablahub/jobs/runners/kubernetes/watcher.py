@@ -15,6 +15,9 @@ from nablahub.jobs.runners.kubernetes.together import Node
 
 type Object = dict[str, Any]
 
+_KINDS = ("Job", "Deployment", "Pod")
+#: Without these no task can be followed; without the others none that serves.
+_NEEDED = ("Job", "Pod")
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 #: The events by which the cluster tells that it made no pod for a Job.
@@ -25,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Jobs and pods by their task's name.
+    """Jobs, Deployments and pods by their task's name.
 
     Parameters
     ----------
@@ -51,8 +54,8 @@ class Watcher:
         self._tell = tell
         self._minded = minded
         #: By kind, then by the task's name, then by the object's.
-        self._seen: dict[str, dict[TaskName, dict[str, Object]]] = {"Job": {}, "Pod": {}}
-        self._synced = {"Job": asyncio.Event(), "Pod": asyncio.Event()}
+        self._seen: dict[str, dict[TaskName, dict[str, Object]]] = {kind: {} for kind in _KINDS}
+        self._synced = {kind: asyncio.Event() for kind in _KINDS}
         #: Pods as they were when they vanished, for as long as their task is minded.
         self._gone: dict[TaskName, dict[int, Object]] = {}
         #: Names of pods that are being deleted, in the order in which that was seen.
@@ -60,6 +63,11 @@ class Watcher:
         #: By a Job's name, what the cluster said when it made no pod for it.
         self._refusals: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
+
+    def watch(self, kind: str) -> None:
+        """Watch a further kind of objects; before the start."""
+        self._seen[kind] = {}
+        self._synced[kind] = asyncio.Event()
 
     def start(self) -> None:
         """Begin to watch."""
@@ -80,6 +88,14 @@ class Watcher:
     def job(self, name: TaskName) -> Object | None:
         """The task's Job."""
         return next(iter(self._seen["Job"].get(name, {}).values()), None)
+
+    def maker(self, kind: str, name: TaskName) -> Object | None:
+        """What makes the pods of a `serve` task."""
+        return next(iter(self._seen.get(kind, {}).get(name, {}).values()), None)
+
+    def pods(self, name: TaskName) -> list[Object]:
+        """All pods of a task that are there."""
+        return list(self._seen["Pod"].get(name, {}).values())
 
     def refusal(self, name: TaskName) -> Refusal | None:
         """Why the cluster made no pod for a task when it tried last, if it did not."""
@@ -118,6 +134,10 @@ class Watcher:
                 continue
             except ApiError as error:
                 log.warning("The cluster does not let us watch its %ss: %s", kind, error)
+                if kind in self._seen and kind not in _NEEDED and error.status in (403, 404):
+                    # Rights for jobs alone, or a kind that is not there any more.
+                    self._seen[kind] = {}
+                    self._synced[kind].set()
             except Away as error:
                 log.info("The cluster is away: %r", error)
             await asyncio.sleep(wait)

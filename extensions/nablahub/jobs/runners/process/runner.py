@@ -133,8 +133,12 @@ class ProcessRunner:
         if watched is None or not watched.ready:
             return status
         return TaskStatus(
-            status.phase, address=status.address, ready=True, started_at=status.started_at
-        )
+            status.phase, address=status.address, ready=True, servers=1,
+            started_at=status.started_at,
+        )  # fmt: skip
+
+    async def scale(self, task: TaskSpec) -> None:
+        """See `Runner.scale`: each task is one server."""
 
     async def cancel(self, name: TaskName, *, grace_seconds: float, message: str) -> None:
         """See `Runner.cancel`."""

@@ -53,19 +53,21 @@ class Service:
         The token by which the job's log and files are delivered.
     node
         Which of the task's several nodes this is; None when there is one.
+    source
+        Whose log it is, of a server with several pods.
     """
 
-    def __init__(self, url: str, token: str, node: int | None) -> None:
+    def __init__(self, url: str, token: str, *, node: int | None = None, source: str = "") -> None:
         self._url = urlsplit(url)
         self._token = token
         self.node = node
+        self._whose = "" if node is None else f"&node={node}"
+        self._whose += f"&source={source}" if source else ""
         self._connection: http.client.HTTPConnection | None = None
 
     def log(self, offset: int, part: bytes) -> int:
         """Send a part of the log and return how many bytes of it the service has now."""
-        path = f"{self._url.path}/log?offset={offset}"
-        if self.node is not None:
-            path += f"&node={self.node}"
+        path = f"{self._url.path}/log?offset={offset}{self._whose}"
 
         def ask(connection: http.client.HTTPConnection) -> None:
             connection.request("PUT", path, body=part, headers=self._headers())
@@ -206,7 +208,7 @@ class Artifacts:
         return sorted(found)
 
 
-def send_log(service: Service, ended: int, artifacts: Artifacts | None) -> None:
+def send_log(service: Service, ended: int, artifacts: Artifacts | None = None) -> None:
     """Send the log as it grows, until `ended` is readable and all of it is sent.
 
     What the service has is given back to the disk, so that a long log never fills it.
@@ -238,7 +240,8 @@ def _next_part(log: int, offset: int, *, lines: bool) -> bytes:
     return part if not whole and len(part) >= _LINE else whole
 
 
-def _wait_for_end(tell: int) -> None:
+def wait_for_end(tell: int) -> None:
+    """Close a descriptor once the command's parent has ended."""
     lock = os.open(places.LOCK, os.O_RDONLY | os.O_CLOEXEC)
     fcntl.flock(lock, fcntl.LOCK_SH)
     os.close(tell)
@@ -256,9 +259,9 @@ def main() -> int:
         select.select([begun], [], [])
         places.drain(begun)
     ended, tell = os.pipe()
-    threading.Thread(target=_wait_for_end, args=(tell,), daemon=True).start()
+    threading.Thread(target=wait_for_end, args=(tell,), daemon=True).start()
     url = task["service"]["url"] + task["path"]
-    service = Service(url, task["service"]["token"], node if task["nodes"] > 1 else None)
+    service = Service(url, task["service"]["token"], node=node if task["nodes"] > 1 else None)
     try:
         artifacts = Artifacts(service, Path("/artifacts")) if node == 0 else None
         send_log(service, ended, artifacts)

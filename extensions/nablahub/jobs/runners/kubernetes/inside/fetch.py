@@ -11,19 +11,22 @@ import errno
 import json
 import signal
 import sys
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nablahub.core.errors import NablaError
+from nablahub.core.errors import NablaError, Unavailable
 from nablahub.core.identity import CACHE
 from nablahub.core.transport import Transport
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.jobs.runners.kubernetes.inside import places
-from nablahub.jobs.runners.kubernetes.inside.filling import fill, name
+from nablahub.jobs.runners.kubernetes.inside.filling import fill, name, remove
 from nablahub.models.api import ModelsAPI
 
 FETCHED = Path("/fetched")
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 5.0
 
 
 def main() -> int:
@@ -35,8 +38,8 @@ def main() -> int:
     hub = Transport(service["url"], service["token"])
     try:
         for wanted in task["fetch"]:
-            download = _model if wanted["kind"] == "model" else _dataset
-            fill(FETCHED, wanted["to"], partial(download, hub, wanted))
+            download = partial(_model if wanted["kind"] == "model" else _dataset, hub, wanted)
+            fill(FETCHED, wanted["to"], partial(_patiently, download))
     except NablaError as error:
         return _tell(str(error))
     except OSError as error:
@@ -44,6 +47,18 @@ def main() -> int:
     finally:
         hub.close()
     return 0
+
+
+def _patiently(download: Callable[[Path], None], folder: Path) -> None:
+    """Download one version, however long the service is away: it may just be restarted."""
+    wait = _FIRST_WAIT
+    while True:
+        try:
+            return download(folder)
+        except Unavailable:
+            remove(folder)
+            time.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
 
 
 def _model(hub: Transport, wanted: dict[str, str], folder: Path) -> None:

@@ -1,0 +1,222 @@
+"""Making versions: from a manifest's text, from what differs, from a folder of this machine.
+
+Everything here blocks and runs in a thread; see :mod:`nablahub.datasets.building`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from nablahub.core.context import Context
+from nablahub.core.errors import NablaError
+from nablahub.core.objects import ObjectStore
+from nablahub.core.times import now
+from nablahub.datasets import uploads
+from nablahub.datasets.contents import Contents
+from nablahub.datasets.errors import NoSuchDataset
+from nablahub.datasets.layout import manifest_key
+from nablahub.datasets.local import make_readable
+from nablahub.datasets.manifest import Entry, Parser, Root
+from nablahub.datasets.manifests import ManifestReader, Written, write_manifest, write_pages
+from nablahub.datasets.patching import Patch, split_drops
+from nablahub.datasets.scan import scan
+from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow
+from nablahub.datasets.uploads import Check, Origin
+
+if TYPE_CHECKING:
+    from nablahub.datasets.building import Building
+    from nablahub.datasets.service import DatasetService
+
+#: What looks after versions whose DVC tree has not been derived yet.
+DVC_TREES: Final = "dataset-dvc-tree"
+#: Who commits file after file shall not wait for it.
+SETTLED: Final = timedelta(seconds=2)
+
+
+class Committing:
+    """Commits of all datasets."""
+
+    def __init__(self, context: Context, building: Building, datasets: DatasetService) -> None:
+        self._context, self._building, self._datasets = context, building, datasets
+
+    def commit(
+        self,
+        dataset: DatasetRow,
+        upload: UploadRow,
+        lines: Iterable[bytes],
+        base: VersionRow | None = None,
+    ) -> VersionRow:
+        """Make a version of an upload from the text of its manifest; whole or not at all.
+
+        Parameters
+        ----------
+        base : VersionRow or None
+            The text tells how the new version differs from this one: first the files that go, as
+            ``- <path>``, then the lines of those that are new or changed.
+
+        Raises
+        ------
+        BadManifest, BadPath, MissingObjects
+            Naming line or path.
+        """
+        parser = Parser()
+        if base is not None:
+            text = b"".join(lines)
+            gone, rest = split_drops(text)
+            puts = {entry.path: entry for entry in parser.feed(rest)}
+            parser.close()
+            return self.commit_patch(dataset, upload, base, puts, gone)
+
+        def entries() -> Iterator[Entry]:
+            for data in lines:
+                yield from parser.feed(data)
+            parser.close()
+
+        return self.commit_entries(dataset, upload, entries(), None)
+
+    def commit_patch(
+        self,
+        dataset: DatasetRow,
+        upload: UploadRow,
+        base: VersionRow,
+        puts: Mapping[str, Entry],
+        drops: Collection[str],
+    ) -> VersionRow:
+        """Make a version that differs in some files from another; raises as :meth:`commit`."""
+        store = self.claim_store(dataset, upload)
+
+        def write(session: Session) -> tuple[Check, Written]:
+            check = Check(session, self._datasets.contents(session, dataset), dataset.space)
+            for _ in check.through(puts.values()):
+                pass
+            pages = Patch(ManifestReader(store, dataset.id, base.version), puts, drops).pages()
+            return check, Written(write_pages(store, dataset.id, upload.version, pages), None)
+
+        check, written = self._building.read(write)
+        return self.finish(
+            dataset, upload, lambda s: uploads.finish(s, upload, check, written, None, base)
+        )
+
+    def commit_entries(
+        self, dataset: DatasetRow, upload: UploadRow, entries: Iterable[Entry], key: str | None
+    ) -> VersionRow:
+        """Make a version of sorted, checked entries; MissingObjects names those without bytes."""
+        store = self.claim_store(dataset, upload)
+
+        def write(session: Session) -> tuple[Check, Written]:
+            contents = self._datasets.contents(session, dataset)
+            check = Check(session, contents, dataset.space)
+            parent = self._root_of_latest(session, store, dataset)
+            checked = check.through(entries)
+            return check, write_manifest(store, dataset.id, upload.version, checked, parent)
+
+        check, written = self._building.read(write)
+
+        return self.finish(
+            dataset, upload, lambda s: uploads.finish(s, upload, check, written, key)
+        )
+
+    def claim_store(self, dataset: DatasetRow, upload: UploadRow) -> ObjectStore:
+        """Return a dataset's store, which is told that an upload's manifest is about to come."""
+        store, key = self._datasets.store(dataset.space), manifest_key(dataset.id, upload.version)
+        self._building.claim(store, dataset.space, upload, "manifest", key)
+        return store
+
+    def finish(
+        self, dataset: DatasetRow, upload: UploadRow, make: Callable[[Session], VersionRow]
+    ) -> VersionRow:
+        """Make the row of a version whose manifest is stored; without it the manifest goes."""
+
+        def finish(session: Session) -> VersionRow:
+            row = make(session)
+            current = session.get_one(DatasetRow, dataset.id)
+            self._datasets.tell(session, current, "changed")
+            self._datasets.collect_later(session, current.space)
+            if row.dvc_md5 == uploads.NOT_YET:
+                self._context.reconciler.wake(session, DVC_TREES, row.id)
+            return row
+
+        try:
+            return self._building.write(finish)
+        except BaseException:
+            if self._building.read(lambda s: s.get(VersionRow, upload.id)) is None:
+                store = self._datasets.store(dataset.space)
+                store.remove(manifest_key(dataset.id, upload.version))
+            raise
+
+    async def derive_later(self, version_id: str) -> float | None:
+        """Find out what DVC calls a version's tree, in a thread, once its committer has gone on."""
+        row = await asyncio.to_thread(self._building.read, lambda s: s.get(VersionRow, version_id))
+        if row is not None and now() - row.created_at < SETTLED:
+            return SETTLED.total_seconds()
+        await asyncio.to_thread(self.derive, version_id)
+        return None
+
+    def derive(self, version_id: str) -> None:
+        """Find out and keep what DVC calls a version's tree, if nobody has yet."""
+
+        def look(session: Session) -> tuple[DatasetRow, VersionRow] | None:
+            row = session.get(VersionRow, version_id)
+            return None if row is None else (session.get_one(DatasetRow, row.dataset_id), row)
+
+        found = self._building.read(look)
+        if found is None or found[1].dvc_md5 != uploads.NOT_YET:
+            return
+        tree = self._datasets.dvc_tree(*found)
+
+        def keep(session: Session) -> None:
+            row = session.get(VersionRow, version_id)
+            if row is not None:
+                row.dvc_md5, row.dvc_size = tree.md5, tree.size
+
+        self._building.write(keep)
+
+    def _root_of_latest(
+        self, session: Session, store: ObjectStore, dataset: DatasetRow
+    ) -> Root | None:
+        current = session.get(DatasetRow, dataset.id)
+        latest = session.get(VersionRow, current.latest) if current and current.latest else None
+        return ManifestReader(store, dataset.id, latest.version).root if latest else None
+
+    def commit_tree(self, dataset_id: str, tree: Path, origin: Origin) -> str:
+        """Commit a folder of this machine; see :meth:`DatasetService.commit_tree`."""
+        done = self._building.read(lambda s: self._by_key(s, origin.key))
+        if done is not None:
+            return done
+
+        def begin(session: Session) -> tuple[DatasetRow, UploadRow, Contents] | None:
+            row = session.get(DatasetRow, dataset_id)
+            if row is None:
+                return None
+            return row, uploads.begin(session, row, origin), self._datasets.contents(session, row)
+
+        begun = self._building.write(begin)
+        if begun is None:
+            raise NoSuchDataset(dataset_id)
+        dataset, upload, contents = begun
+        try:
+            storer = self._building.storer(dataset, upload, contents)
+            try:
+                entries = list(storer.entries(scan(tree)))
+            except PermissionError:
+                make_readable(tree)
+                entries = list(storer.entries(scan(tree)))
+            return self.commit_entries(dataset, upload, entries, origin.key).id
+        except (NablaError, OSError):
+            self._building.cancel(dataset.space, upload)
+            done = self._building.read(lambda s: self._by_key(s, origin.key))
+            if done is not None:  # Somebody else committed the same work at the same time.
+                return done
+            raise
+
+    def _by_key(self, session: Session, key: str | None) -> str | None:
+        if key is None:
+            return None
+        return session.scalars(select(VersionRow.id).where(VersionRow.key == key)).first()

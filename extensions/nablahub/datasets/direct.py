@@ -1,0 +1,295 @@
+"""The client's half of transfers by signed URLs: side by side, resumed, never through the hub."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import httpx
+
+from nablahub.core.store_errors import StoreAway
+from nablahub.core.transport import Transport
+from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
+from nablahub.datasets.patience import patiently
+from nablahub.datasets.types import Location, LocationsAnswer, TransferPlan
+
+#: Parts and ranges that are under way at once.
+SIDE_BY_SIDE: Final = 4
+#: Ranges of one source that lie closer together than this are got by one request.
+GAP: Final = 64 * 1024
+RANGE: Final = 16 * 1024 * 1024
+#: Reads bytes of what is sent: (offset, size).
+Read = Callable[[int, int], bytes]
+
+
+class Bucket:
+    """Speaks to an object store by signed URLs; may be used by several threads."""
+
+    def __init__(self) -> None:
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(60, connect=10),
+            limits=httpx.Limits(max_connections=2 * SIDE_BY_SIDE),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def put(self, url: str, data: bytes) -> None:
+        """Send a part."""
+        self._checked(lambda: self._http.put(url, content=data), url)
+
+    def get(self, url: str, start: int, size: int) -> bytes:
+        """Return a range of an object."""
+        headers = {"Range": f"bytes={start}-{start + size - 1}"}
+        data = self._checked(lambda: self._http.get(url, headers=headers), url).content
+        if len(data) != size:
+            raise StoreAway(
+                f"The object store at {_host(url)} broke off.", hint="Run the same command again."
+            )
+        return data
+
+    def _checked(self, send: Callable[[], httpx.Response], url: str) -> httpx.Response:
+        try:
+            answer = send()
+        except httpx.TransportError as error:
+            raise StoreAway(
+                f"The object store at {_host(url)} does not answer "
+                f"({str(error) or type(error).__name__}).",
+                hint="Run the same command again: it goes on where it stopped. If it never "
+                "works, the store may not be reachable from here (see `nablahub storage show`).",
+            ) from error
+        if answer.is_error or answer.is_redirect:
+            # A signature that has expired meanwhile, or a part of an upload that was given up: a
+            # new plan helps, and is made when this is tried again.
+            raise StoreAway(
+                f"The object store at {_host(url)} answered {answer.status_code}: "
+                f"{' '.join(answer.text.split())[:300]}",
+                hint="Run the same command again.",
+            )
+        return answer
+
+
+def _host(url: str) -> str:
+    parts = httpx.URL(url)
+    return f"{parts.scheme}://{parts.netloc.decode()}"
+
+
+class DirectSender:
+    """Sends objects of one upload to the object store.
+
+    Parameters
+    ----------
+    hub : Transport
+        How to reach the hub.
+    upload : str
+        Path of the upload in the API.
+    """
+
+    def __init__(self, hub: Transport, upload: str) -> None:
+        self._hub = hub
+        self._path = f"{upload}/transfers"
+        self._bucket = Bucket()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._bucket.close()
+
+    def send_pack(self, name: str, parts: Sequence[bytes]) -> None:
+        """Send a pack."""
+        data = b"".join(parts)
+        asked = {"kind": "pack", "name": name, "size": len(data)}
+        self._send(asked, lambda offset, size: data[offset : offset + size], _silent)
+
+    def send_file(
+        self, file: str, md5: str, sha256: str, size: int, report: Callable[[int], None]
+    ) -> None:
+        """Send a large file.
+
+        Parameters
+        ----------
+        report : callable
+            Told of bytes as they have arrived; those of an earlier attempt included.
+        """
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        asked = {"kind": "object", "name": md5, "sha256": sha256, "size": size}
+        try:
+            self._send(asked, lambda at, count: os.pread(descriptor, count, at), report)
+        finally:
+            os.close(descriptor)
+
+    def _send(self, asked: dict[str, Any], read: Read, report: Callable[[int], None]) -> None:
+        """Send what has not arrived, and let the hub prove it; all again where it was cut."""
+        lock = threading.Lock()
+        done = 0
+
+        def told(size: int) -> None:
+            nonlocal done
+            with lock:
+                done += size
+                report(size)
+
+        def attempt() -> None:
+            plan = TransferPlan.model_validate(self._hub.request("POST", self._path, body=asked))
+            told(plan.arrived - done)
+            self._parts(plan, read, told)
+            self._finish(asked)
+
+        def steadily() -> None:
+            try:
+                attempt()
+            except (PartsMissing, ObjectBusy) as error:
+                raise StoreAway(error.detail, hint=error.hint) from error
+
+        patiently(steadily)
+
+    def _parts(self, plan: TransferPlan, read: Read, report: Callable[[int], None]) -> None:
+        with ThreadPoolExecutor(SIDE_BY_SIDE, "nablahub-part") as pool:
+
+            def send(part: Any) -> None:
+                self._bucket.put(part.url, read(part.offset, part.size))
+                report(part.size)
+
+            futures = [pool.submit(send, part) for part in plan.parts]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+
+    def _finish(self, asked: dict[str, Any]) -> None:
+        while not self._hub.request("POST", f"{self._path}/finish", body=asked)["complete"]:
+            pass
+
+
+def _silent(_size: int) -> None:
+    """Report nothing."""
+
+
+class Wanted(NamedTuple):
+    """Neighbouring objects that are got by one request."""
+
+    url: str
+    start: int
+    size: int
+    objects: list[Location]
+
+
+class DirectReader:
+    """Gets objects of a version from the object store.
+
+    Parameters
+    ----------
+    hub : Transport
+        How to reach the hub.
+    path : str
+        The version's place in the API.
+    """
+
+    def __init__(self, hub: Transport, path: str) -> None:
+        self._hub = hub
+        self._path = path
+        self._bucket = Bucket()
+        #: Whether the store is reached by signed URLs; unknown before the first question.
+        self.direct: bool | None = None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._bucket.close()
+
+    def locate(self, md5s: Sequence[str]) -> LocationsAnswer:
+        """Ask where objects are."""
+        found = LocationsAnswer.model_validate(
+            self._hub.request("POST", f"{self._path}/locations", body={"md5": list(md5s)})
+        )
+        self.direct = found.direct
+        return found
+
+    def small(self, md5s: Sequence[str]) -> dict[str, bytes] | None:
+        """Return small objects by their md5, not yet proved; None where the hub sends them.
+
+        Raises
+        ------
+        BadObject
+            When the dataset lacks one.
+        """
+        if self.direct is False:
+            return None
+
+        def attempt() -> dict[str, bytes] | None:
+            answer = self.locate(md5s)
+            if not answer.direct:
+                return None
+            if len(answer.objects) != len(set(md5s)):
+                lost = sorted(set(md5s) - {found.md5 for found in answer.objects})
+                raise BadObject(f"The bytes of {lost[0]} are missing from the store.")
+            objects: dict[str, bytes] = {}
+            with ThreadPoolExecutor(SIDE_BY_SIDE, "nablahub-range") as pool:
+                for wanted, data in pool.map(self._get, gather(answer)):
+                    for one in wanted.objects:
+                        at = one.start - wanted.start
+                        objects[one.md5] = data[at : at + one.size]
+            return objects
+
+        return patiently(attempt)
+
+    def _get(self, wanted: Wanted) -> tuple[Wanted, bytes]:
+        if not wanted.size:
+            return wanted, b""
+        return wanted, self._bucket.get(wanted.url, wanted.start, wanted.size)
+
+    def large(self, md5: str, size: int, target: Path) -> bool:
+        """Get the rest of a large object into a file; false where the hub sends it.
+
+        The file grows from its start: what is there of it is kept.
+        """
+        if self.direct is False:
+            return False
+
+        def attempt() -> bool:
+            answer = self.locate([md5])
+            if not answer.direct or not answer.objects:
+                return False
+            url = answer.sources[0].url
+            with target.open("ab") as file, ThreadPoolExecutor(SIDE_BY_SIDE, "nablahub") as pool:
+                start = file.tell()
+                ranges = [(at, min(RANGE, size - at)) for at in range(start, size, RANGE)]
+                for group in _windows(ranges):
+                    for data in pool.map(lambda r: self._bucket.get(url, *r), group):
+                        file.write(data)
+            return True
+
+        return patiently(attempt)
+
+
+def _windows(ranges: list[tuple[int, int]]) -> Iterable[list[tuple[int, int]]]:
+    """Yield a few ranges at a time, so that no more than these are in memory."""
+    for start in range(0, len(ranges), SIDE_BY_SIDE):
+        yield ranges[start : start + SIDE_BY_SIDE]
+
+
+def gather(answer: LocationsAnswer) -> list[Wanted]:
+    """Put objects together that lie close to each other, up to :data:`RANGE` bytes."""
+    found: list[Wanted] = []
+    for one in sorted(answer.objects, key=lambda o: (o.source, o.start)):
+        url = answer.sources[one.source].url
+        last = found[-1] if found else None
+        end = one.start + one.size
+        if (
+            last is not None
+            and last.url == url
+            and one.start <= last.start + last.size + GAP
+            and end - last.start <= RANGE
+        ):
+            size = max(last.size, end - last.start)
+            last.objects.append(one)
+            found[-1] = last._replace(size=size)
+        else:
+            found.append(Wanted(url, one.start, one.size, [one]))
+    return found

@@ -1,0 +1,165 @@
+"""Operations on drafts (versions built file by file), tags and differences."""
+
+from __future__ import annotations
+
+from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.paging import Page
+from nablahub.datasets import drafts, pushing, tags
+from nablahub.datasets.comparing import Difference, differences
+from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry
+from nablahub.datasets.paths import check_path
+from nablahub.datasets.service import DatasetService
+from nablahub.datasets.shapes import version_wire
+from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, changes_of
+from nablahub.datasets.threads import blocking, entered
+from nablahub.datasets.types import (
+    Change,
+    DatasetVersion,
+    DiffQuery,
+    DraftCommit,
+    FilePut,
+    Rename,
+    Tag,
+    TagPut,
+)
+from nablahub.datasets.upload_handlers import find_upload, large_chunks
+
+FILES = "/datasets/{dataset}/uploads/{upload}/files/{path+}"
+
+
+def _draft(call: Call) -> tuple[DatasetService, DatasetRow, UploadRow]:
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    return service, row, service.building.upload(call.session, row, call.path["upload"])
+
+
+@stream(
+    "PUT", FILES, scope="datasets:write", status=204, query=FilePut,
+    consumes="application/octet-stream",
+)  # fmt: skip
+async def put_draft_file(call: StreamCall) -> None:
+    """Put a file into a draft; the body is its content."""
+    service = call.get(DatasetService)
+    path = check_path(call.path["path"])
+    asked: FilePut = call.query
+    dataset, upload = await find_upload(call)
+    size = int(call.request_headers.get("Content-Length", "0"))
+    await blocking(service.building.check_space, dataset.space, size)
+    folder = service.parts(dataset.space).root / dataset.id
+    async with entered(pushing.Pushed(folder, None)) as pushed:
+        async for data in large_chunks(call):
+            await blocking(pushed.write, data)
+        sha256 = await blocking(pushed.finish)
+    await blocking(pushing.keep_large, service, dataset, upload, pushed, sha256)
+    kind = KIND_EXECUTABLE if asked.executable else KIND_FILE
+    entry = Entry(path, kind, pushed.size, str(pushed.md5), sha256)
+    await call.db_write(lambda s: drafts.stage(s, upload, entry))
+
+
+@stream("DELETE", FILES, scope="datasets:write", status=204)
+async def drop_draft_file(call: StreamCall) -> None:
+    """Take a file out of a draft."""
+    dataset, upload = await find_upload(call)
+    found = call.get(DatasetService).building.drafts
+    await blocking(found.drop, dataset, upload, call.path["path"])
+
+
+@stream(
+    "POST", "/datasets/{dataset}/uploads/{upload}/rename", scope="datasets:write", status=204,
+    consumes="application/json", query=Rename,
+)  # fmt: skip
+async def rename_draft_file(call: StreamCall) -> None:
+    """Give a file of a draft another path (`from`, `to`); its bytes are not touched."""
+    dataset, upload = await find_upload(call)
+    asked: Rename = call.query
+    found = call.get(DatasetService).building.drafts
+    await blocking(found.rename, dataset, upload, asked.path, asked.to)
+
+
+@operation("GET", "/datasets/{dataset}/uploads/{upload}/changes", scope="datasets:read")
+def list_draft_changes(call: Call) -> Page[Change]:
+    """List what a draft puts and drops."""
+    _, _, upload = _draft(call)
+    rows = changes_of(call.session, upload.id)
+    items = [
+        Change(
+            path=row.path, change="removed" if row.md5 is None else "put", size=row.size,
+            md5=row.md5,
+        )
+        for row in rows
+    ]  # fmt: skip
+    return Page(items=items, next=None)
+
+
+@stream(
+    "POST", "/datasets/{dataset}/uploads/{upload}/commit-changes", scope="datasets:write",
+    status=201, query=DraftCommit, consumes="application/json",
+)  # fmt: skip
+async def commit_draft(call: StreamCall) -> DatasetVersion:
+    """Make a version of what a draft changes.
+
+    When another version came since the draft began, the changes are put upon that one, unless
+    both touched the same paths: then nothing is committed, and the answer (409) names them. Sent
+    again after it worked, it answers with the same version.
+    """
+    service, who = call.get(DatasetService), call.who
+    asked: DraftCommit = call.query
+    dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
+    name = call.path["upload"].removeprefix(f"{dataset.id}:")
+    done = await call.db_read(lambda s: s.get(VersionRow, f"{dataset.id}:{name}"))
+    if done is not None:
+        return version_wire(dataset, done)
+    upload = await call.db_read(lambda s: service.building.upload(s, dataset, name))
+    row = await blocking(service.building.drafts.commit, dataset, upload, rebase=asked.rebase)
+    return version_wire(dataset, row)
+
+
+@operation("GET", "/datasets/{dataset}/tags", scope="datasets:read")
+def list_tags(call: Call) -> Page[Tag]:
+    """List the tags of a dataset."""
+    row = call.get(DatasetService).readable(call.session, call.who, call.path["dataset"])
+    return Page(items=tags.all_of(call.session, row), next=None)
+
+
+@operation("PUT", "/datasets/{dataset}/tags/{tag}", scope="datasets:write")
+def put_tag(call: Call, body: TagPut) -> Tag:
+    """Set a tag, or move it, in one step."""
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    version = service.version(call.session, row, body.version)
+    name, who = call.path["tag"], call.who.name
+    made = tags.put(call.session, row, name, version, who, body.expected)
+    service.tell(call.session, row, "changed")
+    return made
+
+
+@operation("DELETE", "/datasets/{dataset}/tags/{tag}", scope="datasets:write")
+def delete_tag(call: Call) -> None:
+    """Delete a tag; the version stays."""
+    service = call.get(DatasetService)
+    row = service.row(call.session, call.who, call.path["dataset"])
+    tags.remove(call.session, row, call.path["tag"])
+    service.tell(call.session, row, "changed")
+
+
+@operation(
+    "GET", "/datasets/{dataset}/versions/{version}/diff", scope="datasets:read", query=DiffQuery
+)
+def diff_versions(call: Call) -> Page[Change]:
+    """List the files that differ from this version to another, by path."""
+    service, asked = call.get(DatasetService), call.query
+    row = service.readable(call.session, call.who, call.path["dataset"])
+    old = service.version(call.session, row, call.path["version"])
+    new = service.version(call.session, row, asked.to)
+    rows = differences(service.manifest(row, old), service.manifest(row, new))
+    rows = [found for found in rows if found.path > (asked.cursor or "")]
+    following = rows[asked.limit - 1].path if len(rows) > asked.limit else None
+    return Page(items=[_change(found) for found in rows[: asked.limit]], next=following)
+
+
+def _change(found: Difference) -> Change:
+    old, new = found.old, found.new
+    return Change(
+        path=found.path, change=found.change, size=new and new.size, md5=new and new.md5,
+        old_size=old and old.size, old_md5=old and old.md5,
+    )  # fmt: skip

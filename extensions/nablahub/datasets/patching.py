@@ -1,0 +1,157 @@
+"""A manifest that differs in a few files from another: only their pages are read and written."""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+
+from nablahub.datasets.comparing import Manifest
+from nablahub.datasets.errors import BadManifest, BadPath
+from nablahub.datasets.manifest import Entry, Stored, cut, make_page
+from nablahub.datasets.paths import show
+
+
+class Patch:
+    """Files put into a version and files dropped from it.
+
+    Parameters
+    ----------
+    reader : Manifest
+        The version that it begins with.
+    puts : mapping of str to Entry
+        New or changed files by path, each path checked by itself.
+    drops : collection of str
+        Paths that go; one that is not there is no error.
+    """
+
+    def __init__(self, reader: Manifest, puts: Mapping[str, Entry], drops: Collection[str]) -> None:
+        self._reader = reader
+        self._puts = puts
+        self._drops = {path for path in drops if path not in puts}
+        self._page = lru_cache(64)(reader.page)
+
+    def pages(self) -> Iterator[Stored]:
+        """Yield all pages of the new manifest; those of the old one that stay have no bytes.
+
+        The pages are those that the whole tree would be cut into: the same tree has one digest,
+        however it came about.
+
+        Raises
+        ------
+        BadPath
+            When an added file would lie in a file, or be a folder of another, or look the same.
+        """
+        self.check_added()
+        base = self._reader.root.pages
+        touched: dict[int, list[str]] = {}
+        for path in sorted({*self._puts, *self._drops}):
+            touched.setdefault(max(self._reader.root.find(path), 0), []).append(path)
+        rows: list[Entry] = []
+        for number, page in enumerate(base):
+            if not rows and number not in touched:
+                yield Stored(page, None, ())
+                continue
+            rows += self._merged(number, touched.get(number, []))
+            whole, rows = cut(rows)
+            yield from map(make_page, whole)
+        if not base:
+            whole, rows = cut([self._puts[path] for path in sorted(self._puts)])
+            yield from map(make_page, whole)
+        if rows:
+            yield make_page(rows)
+
+    def _merged(self, number: int, paths: Iterable[str]) -> list[Entry]:
+        rows = {entry.path: entry for entry in self._page(number)}
+        for path in paths:
+            if path in self._puts:
+                rows[path] = self._puts[path]
+            else:
+                rows.pop(path, None)
+        return [rows[path] for path in sorted(rows)]
+
+    def find(self, path: str) -> Entry | None:
+        """Return the entry of a path in the new version."""
+        if path in self._puts or path in self._drops:
+            return self._puts.get(path)
+        return self._before(path)
+
+    def _before(self, path: str) -> Entry | None:
+        number = self._reader.root.find(path)
+        if number < 0:
+            return None
+        rows = self._page(number)
+        place = bisect_left(rows, path, key=_path)
+        return rows[place] if place < len(rows) and rows[place].path == path else None
+
+    def check_added(self) -> None:
+        """Refuse added files that lie in a file, are a folder of others, or look like another."""
+        added = [path for path in self._puts if self._before(path) is None]
+        names = sorted(self._puts)
+        seen: set[str] = set()
+        for path in added:
+            folder = path.rpartition("/")[0]
+            while folder and folder not in seen:
+                seen.add(folder)
+                if self.find(folder) is not None:
+                    raise BadPath(path, f"'{show(folder)}' is a file, so nothing can lie in it")
+                folder = folder.rpartition("/")[0]
+            inside = self._inside(f"{path}/", names)
+            if inside is not None:
+                raise BadPath(inside, f"'{show(path)}' is a file, so nothing can lie in it")
+        if any(not path.isascii() for path in added):
+            self._check_forms()
+
+    def _inside(self, prefix: str, names: list[str]) -> str | None:
+        """Return a file of the new version whose path begins with ``prefix``."""
+        place = bisect_left(names, prefix)
+        if place < len(names) and names[place].startswith(prefix):
+            return names[place]
+        for number in range(max(self._reader.root.find(prefix), 0), len(self._reader.root.pages)):
+            rows = self._page(number)
+            for row in rows[bisect_left(rows, prefix, key=_path) :]:
+                if not row.path.startswith(prefix):
+                    return None
+                if row.path not in self._drops:
+                    return row.path
+        return None
+
+    def _check_forms(self) -> None:
+        """Refuse two paths that differ only in the form of their Unicode characters."""
+        forms: dict[str, str] = {}
+        paths = (row.path for n in range(len(self._reader.root.pages)) for row in self._page(n))
+        for path in (*self._puts, *(p for p in paths if p not in self._drops)):
+            if not path.isascii():
+                twin = forms.setdefault(unicodedata.normalize("NFC", path), path)
+                if twin != path:
+                    raise BadPath(path, "it looks the same as another path and differs only in the "
+                                  "form of its Unicode characters")  # fmt: skip
+
+
+def _path(entry: Entry) -> str:
+    return entry.path
+
+
+def split_drops(text: bytes) -> tuple[list[str], bytes]:
+    """Split the text of a patch into the paths that go and the lines of those that come.
+
+    Raises
+    ------
+    BadManifest
+        When a path is not UTF-8.
+    """
+    place = 0
+    gone: list[str] = []
+    while text.startswith(b"- ", place):
+        end = text.find(b"\n", place)
+        if end < 0:
+            break
+        try:
+            gone.append(text[place + 2 : end].decode())
+        except UnicodeDecodeError as error:
+            raise BadManifest(
+                f"The path on line {len(gone) + 1} is not valid UTF-8.", hint="Send it as UTF-8."
+            ) from error
+        place = end + 1
+    return gone, text[place:]

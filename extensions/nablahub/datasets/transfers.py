@@ -1,0 +1,314 @@
+"""Objects on their way into an S3: claimed first, then sent, proved, and counted.
+
+The row of a transfer is committed before anything is stored, so that whatever a crash leaves has a
+row that says so. Clients send parts by signed URLs; only the service completes an upload, proves
+what came by reading it once, and makes it count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy.orm import Session
+
+from nablahub.core.s3 import S3Store
+from nablahub.core.times import now
+from nablahub.datasets import remote_garbage
+from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
+from nablahub.datasets.intake import LARGEST_PACK, Received
+from nablahub.datasets.layout import object_key, pack_key
+from nablahub.datasets.packs import PackChecker
+from nablahub.datasets.store import (
+    DatasetRow,
+    ObjectRow,
+    PackRow,
+    TransferRow,
+    UploadRow,
+    damaged,
+)
+from nablahub.datasets.types import Transfer, TransferPart, TransferPlan
+
+if TYPE_CHECKING:
+    from nablahub.datasets.building import Building
+
+MIB: Final = 1024 * 1024
+#: Parts have this size, or more where there would be too many of them; S3 wants 5 MiB at least.
+PART: Final = 16 * MIB
+MOST_PARTS: Final = 1000
+WAITS: Final = 100
+WAIT_SECONDS: Final = 0.1
+
+
+class Target(NamedTuple):
+    """Where an object of an upload goes."""
+
+    dataset: DatasetRow
+    upload: UploadRow
+    store: S3Store
+    asked: Transfer
+    inside: bool = False
+
+    @property
+    def space(self) -> str:
+        """See :attr:`DatasetRow.space`."""
+        return self.dataset.space
+
+    @property
+    def key(self) -> str:
+        """The object's key in the store."""
+        if self.asked.kind == "pack":
+            return pack_key(self.dataset.id, self.asked.name)
+        return object_key(self.asked.name)
+
+
+def part_size(size: int) -> int:
+    """Return how large the parts of an object are, in bytes."""
+    return max(PART, -(-size // MOST_PARTS // MIB) * MIB + MIB if size > PART * MOST_PARTS else 0)
+
+
+class Transfers:
+    """What is on its way into the S3s of all spaces.
+
+    Everything here blocks and belongs into a thread.
+    """
+
+    def __init__(self, building: Building) -> None:
+        self._building = building
+        self._finishing: set[tuple[str, str]] = set()
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._lock = threading.Lock()
+
+    # What the service itself stores.
+
+    def claim(self, space: str, key: str, kind: str, upload: str) -> None:
+        """Say that an object is about to be stored by the service.
+
+        Raises
+        ------
+        ObjectBusy
+            When the same one is being deleted, and that takes long.
+        """
+        row = TransferRow(
+            team_id=space, key=key, upload_id=upload, kind=kind, multipart="", sha256="", size=0,
+            part_size=0, created_at=now(),
+        )  # fmt: skip
+        self._begin(row)
+
+    def _begin(self, row: TransferRow) -> TransferRow:
+        """Write a transfer's row, or take up the one that is there; return what holds now."""
+        space, key, upload = row.team_id, row.key, row.upload_id
+
+        def begin(session: Session) -> TransferRow | None:
+            if remote_garbage.is_doomed(session, space, key):
+                return None
+            known = session.get(TransferRow, (space, key))
+            if known is None:
+                session.add(row)
+                return row
+            known.upload_id = upload
+            if row.multipart and not known.multipart:
+                known.multipart, known.sha256 = row.multipart, row.sha256
+                known.size, known.part_size = row.size, row.part_size
+            return known
+
+        for _ in range(WAITS):
+            found = self._building.write(begin)
+            if found is not None:
+                return found
+            time.sleep(WAIT_SECONDS)  # It is being deleted, maybe by another process.
+        raise ObjectBusy
+
+    # What clients store.
+
+    def plan(self, target: Target) -> TransferPlan:
+        """Return the parts that a client has to send, with signed URLs.
+
+        Raises
+        ------
+        ObjectBusy, DatasetQuota, StoreAway, StoreRefused
+        """
+        if self._is_counted(target):
+            return TransferPlan(part_size=part_size(target.asked.size), arrived=0, parts=[])
+        self._building.check_quota(target.space, target.asked.size)
+        row, parts = self._open(target)
+        sent = target.store.transfers
+        missing: list[TransferPart] = []
+        arrived = 0
+        for number, (offset, size) in enumerate(_cut(row.size, row.part_size), 1):
+            if parts.get(number, (0, ""))[0] == size:
+                arrived += size
+            else:
+                url = sent.sign_part(row.key, row.multipart, number, inside=target.inside)
+                missing.append(TransferPart(number=number, offset=offset, size=size, url=url))
+        return TransferPlan(part_size=row.part_size, arrived=arrived, parts=missing)
+
+    def _open(self, target: Target) -> tuple[TransferRow, dict[int, tuple[int, str]]]:
+        """Return a transfer that goes on, or a new one, and what has arrived of it."""
+        asked, sent = target.asked, target.store.transfers
+        known = self._building.read(lambda s: s.get(TransferRow, (target.space, target.key)))
+        if known is not None and known.multipart:
+            parts = sent.parts(known.key, known.multipart)
+            if parts is not None and (known.size, known.sha256) == (asked.size, asked.sha256):
+                return self._begin(_copy(known, target.upload.id)), parts
+            self._drop(target, known)
+        made = TransferRow(
+            team_id=target.space, key=target.key, upload_id=target.upload.id, kind=asked.kind,
+            multipart=sent.begin(target.key), sha256=asked.sha256, size=asked.size,
+            part_size=part_size(asked.size), created_at=now(),
+        )  # fmt: skip
+        row = self._begin(made)
+        if row.multipart != made.multipart:  # Somebody else began it at the same time.
+            sent.abort(target.key, made.multipart)
+        return row, sent.parts(row.key, row.multipart) or {}
+
+    def _drop(self, target: Target, row: TransferRow) -> None:
+        """Give a transfer up, with what arrived of it."""
+        target.store.transfers.abort(row.key, row.multipart)
+
+        def drop(session: Session) -> None:
+            found = session.get(TransferRow, (row.team_id, row.key))
+            if found is not None and found.multipart == row.multipart:
+                session.delete(found)
+
+        self._building.write(drop)
+
+    def _is_counted(self, target: Target) -> bool:
+        """Whether the object is there already; then it is linked to the dataset, too."""
+        asked = target.asked
+
+        def look(session: Session) -> bool:
+            if damaged(session, target.space, target.dataset.id):
+                return False  # What is there may be wrong; what comes is proved.
+            if asked.kind == "pack":
+                return session.get(PackRow, (target.dataset.id, asked.name)) is not None
+            row = session.get(ObjectRow, (target.space, asked.name))
+            return row is not None and (row.sha256, row.size) == (asked.sha256, asked.size)
+
+        found = self._building.read(look)
+        if found:
+            self._count(target, Received(asked.size, 0))
+        return found
+
+    def _count(self, target: Target, got: Received) -> None:
+        asked, space, upload = target.asked, target.space, target.upload
+        if asked.kind == "pack":
+            self._building.register_pack(space, upload, asked.name, got)
+        else:
+            self._building.register_object(space, upload, asked.name, asked.sha256, asked.size)
+
+    def finishing(self, target: Target) -> asyncio.Task[None]:
+        """Begin to :meth:`finish` an object, or join who does already; on the event loop."""
+        place = (target.space, target.key)
+        if (task := self._tasks.get(place)) is None:
+            task = self._tasks[place] = asyncio.create_task(asyncio.to_thread(self.finish, target))
+            task.add_done_callback(lambda done: self._ended(place, done))
+        return task
+
+    def _ended(self, place: tuple[str, str], task: asyncio.Task[None]) -> None:
+        del self._tasks[place]
+        if not task.cancelled():
+            task.exception()  # Whoever asked may be gone; the next one asks anew.
+
+    def finish(self, target: Target) -> None:
+        """Complete an object that a client has sent, prove it and make it count.
+
+        Doing it again is no error.
+
+        Raises
+        ------
+        PartsMissing
+            When some parts have not arrived; the plan tells which.
+        BadObject
+            When its bytes are others than was said; nothing of it is kept.
+        ObjectBusy
+            When another request is doing the same.
+        """
+        with self._alone(target.space, target.key):
+            if self._is_counted(target):
+                return
+            row = self._building.read(lambda s: s.get(TransferRow, (target.space, target.key)))
+            if row is None or not row.multipart:
+                raise PartsMissing
+            self._complete(target, row)
+            try:
+                got = prove(target)
+            except BadObject:
+                target.store.remove(target.key)
+                self._drop(target, row)
+                raise
+            self._count(target, got)
+
+    def _complete(self, target: Target, row: TransferRow) -> None:
+        parts = target.store.transfers.parts(row.key, row.multipart)
+        if parts is None:
+            # It was completed, and the service died before it was proved; or it was given up.
+            if target.store.size(row.key) != row.size:
+                self._drop(target, row)
+                raise PartsMissing
+            return
+        wanted = list(enumerate(_cut(row.size, row.part_size), 1))
+        if any(parts.get(number, (0, ""))[0] != size for number, (_, size) in wanted):
+            raise PartsMissing
+        tags = [parts[number][1] for number, _ in wanted]
+        target.store.transfers.complete(row.key, row.multipart, tags)
+
+    @contextmanager
+    def _alone(self, space: str, key: str) -> Iterator[None]:
+        with self._lock:
+            if (space, key) in self._finishing:
+                raise ObjectBusy
+            self._finishing.add((space, key))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._finishing.discard((space, key))
+
+
+def _copy(row: TransferRow, upload: str) -> TransferRow:
+    return TransferRow(
+        team_id=row.team_id, key=row.key, upload_id=upload, kind=row.kind,
+        multipart=row.multipart, sha256=row.sha256, size=row.size, part_size=row.part_size,
+        created_at=row.created_at,
+    )  # fmt: skip
+
+
+def _cut(size: int, part: int) -> list[tuple[int, int]]:
+    """Return offset and size of each part; an empty object has one empty part."""
+    return [(at, min(part, size - at)) for at in range(0, max(size, 1), part)]
+
+
+def prove(target: Target) -> Received:
+    """Read an object once, in pieces, and see that it is what was said.
+
+    Raises
+    ------
+    BadObject
+        When it is not.
+    """
+    asked, size = target.asked, target.store.size(target.key)
+    if size != asked.size or (asked.kind == "pack" and size > LARGEST_PACK):
+        raise BadObject("The object does not have the size that was said.", hint="Send it again.")
+    pieces = target.store.chunks(target.key, 0, size)
+    if asked.kind == "pack":
+        checker = PackChecker(asked.name)
+        for data in pieces:
+            checker.feed(data)
+        return Received(size, checker.finish().count)
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    for data in pieces:
+        md5.update(data)
+        sha256.update(data)
+    if (md5.hexdigest(), sha256.hexdigest()) != (asked.name, asked.sha256):
+        raise BadObject(
+            f"The object {asked.name} does not have the bytes that its digests promise: it was "
+            "damaged on the way or changed while it was read.",
+            hint="Send it again.",
+        )
+    return Received(size, 1)

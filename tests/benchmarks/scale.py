@@ -1,0 +1,372 @@
+"""How a hub behaves with many simulated nodes, notebooks and queued jobs: does it stay flat?
+
+Simulated pods (https://kwok.sigs.k8s.io) run nothing and answer nothing. So notebooks have the
+address of one stub server, by a spawner of this benchmark alone, and what a kubelet would say of a
+job's end is said by this benchmark as soon as the pod runs, or by kwok. Everything else is real:
+hub, service, database, scheduler, API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import httpx
+import psutil
+from kubernetes_asyncio import client
+
+from nablahub.client import Hub
+from nablahub.core.errors import NablaError
+from nablahub.jobs.runners.kubernetes.pod import COMMIT, MAIN
+from nablahub.jobs.types import FINISHED, JobSpec
+from tests.benchmarks.report import Row
+from tests.cluster.gate import Gate, gate
+from tests.cluster.hubs import cluster_hub
+from tests.cluster.stands import Eyes
+from tests.cluster.target import Cluster
+from tests.support.hub import RunningHub
+
+SIMULATED = "type=kwok"
+PLACE: dict[str, object] = {
+    "node_selector": {"type": "kwok"},
+    "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+}
+TYPES: dict[str, object] = {
+    "many": {"cpus": 1, "memory_gib": 1, **PLACE},
+    "gpus": {"cpus": 8, "memory_gib": 16, "gpu": "A100", "gpus": 8, **PLACE},
+}
+STUBBED = """
+from nablahub_spawner.kubernetes.spawner import NablaKubeSpawner
+
+class StubbedSpawner(NablaKubeSpawner):
+    '''Its pods are simulated and answer nothing: all of them are said to be at one stub server.'''
+
+    def _get_pod_url(self, pod):
+        return {stub!r}
+
+c.JupyterHub.spawner_class = StubbedSpawner
+c.JupyterHub.concurrent_spawn_limit = 0
+c.NablaKubeSpawner.storage_class = c.NablaKubeSpawner.team_storage_class = {storage!r}
+c.Authenticator.allowed_users |= {{f"user{{number}}" for number in range({users})}}
+"""
+#: Seconds for everything to get through.
+PATIENCE = 1500.0
+LOOKS = 20
+MIB = 1024**2
+
+
+def simulated_nodes(cluster: Cluster) -> int:
+    """Return how many simulated nodes the cluster has."""
+
+    async def count() -> int:
+        async with cluster.api() as api:
+            found = await client.CoreV1Api(api).list_node(label_selector=SIMULATED)
+        return len(found.items)
+
+    return asyncio.run(count())
+
+
+class _Stub(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("X-JupyterHub-Version", "5")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def stub() -> Iterator[str]:
+    """A server that stands for all notebooks, while the block runs."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Stub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def volumes(cluster: Cluster, count: int) -> Iterator[str]:
+    """A storage class with so many volumes, which nothing ever mounts, while the block runs."""
+    name = cluster.namespace
+
+    def volume(number: int) -> client.V1PersistentVolume:
+        return client.V1PersistentVolume(
+            metadata=client.V1ObjectMeta(name=f"{name}-{number}", labels={"scale": name}),
+            spec=client.V1PersistentVolumeSpec(
+                capacity={"storage": "64Mi"}, access_modes=["ReadWriteOnce"],
+                storage_class_name=name, host_path=client.V1HostPathVolumeSource(path="/tmp"),
+                persistent_volume_reclaim_policy="Retain",
+            ),
+        )  # fmt: skip
+
+    async def make() -> None:
+        async with cluster.api() as api:
+            core = client.CoreV1Api(api)
+            for number in range(count):
+                await core.create_persistent_volume(volume(number))
+
+    async def remove() -> None:
+        async with cluster.api() as api:
+            await client.CoreV1Api(api).delete_collection_persistent_volume(
+                label_selector=f"scale={name}"
+            )
+
+    asyncio.run(make())
+    try:
+        yield name
+    finally:
+        asyncio.run(remove())
+
+
+def scale(cluster: Cluster, folder: Path, notebooks: int, jobs: int) -> list[Row]:
+    """Return the rows of scale.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        It has simulated nodes.
+    folder : pathlib.Path
+        Empty.
+    notebooks, jobs : int
+        How many.
+    """
+    with (
+        stub() as url,
+        volumes(cluster, 2 * notebooks + 5) as storage,
+        gate(cluster.kubeconfig) as way,
+        Clocks(cluster) as eyes,
+    ):
+        more = STUBBED.format(stub=url, storage=storage, users=notebooks)
+        config = way.kubeconfig(folder / "kubeconfig", cluster.namespace)
+        with cluster_hub(
+            cluster, folder, kubeconfig=config, types=TYPES, more=more, storage_class=storage
+        ) as hub:
+            return [*spawned(hub, way, notebooks), *queued(hub, way, eyes, jobs)]
+
+
+def spawned(hub: RunningHub, way: Gate, count: int) -> list[Row]:
+    """Spawn so many notebooks, the first tenth apart, and see what each costs."""
+    users = [f"user{number}" for number in range(count)]
+    few = max(5, count // 10)
+    hub.api("POST", "/users", body={"usernames": users})
+    memory = rss(hub, "hub")
+    before = calls(way)
+    first = spawn_all(hub, users[:few])
+    middle = calls(way)
+    rest = spawn_all(hub, users[few:])
+    after = calls(way)
+    grown = (rss(hub, "hub") - memory) / count
+    return [
+        Row(f"notebook ready, of {count}", "s", rest, first),
+        Row("API calls per notebook", "calls", [(after - middle) / len(rest)],
+            [(middle - before) / few], "ratio ≤ 1.1", lambda row: (row.ratio or 9) <= 1.1,
+            f"the first {few}"),
+        Row("hub's memory per notebook", "MiB", [grown]),
+    ]  # fmt: skip
+
+
+def spawn_all(hub: RunningHub, users: list[str]) -> list[float]:
+    """Start servers, all at once; return the seconds until each is ready."""
+    waiting, took, begun = set(users), [], perf_counter()
+    headers = {"Authorization": "token token-of-the-tests"}
+    base = f"{hub.url}/hub/api"
+    with httpx.Client(headers=headers, timeout=120, trust_env=False) as http:
+
+        def ask(user: str) -> None:
+            answer = http.post(f"{base}/users/{user}/server", json={"instance_type": "many"})
+            assert answer.status_code in (201, 202), answer.text
+
+        in_parallel(ask, users)
+        while waiting:
+            assert perf_counter() < begun + PATIENCE, f"never ready: {sorted(waiting)[:5]} …"
+            found = http.get(f"{base}/users", params={"state": "ready", "limit": 1000}).json()
+            now = {user["name"] for user in found} & waiting
+            took += [perf_counter() - begun] * len(now)
+            waiting -= now
+            time.sleep(1)
+    return took
+
+
+def queued(hub: RunningHub, way: Gate, eyes: Clocks, count: int) -> list[Row]:
+    """Queue so many jobs of a whole node each, and see what they cost, early and late."""
+    nabla = hub.client("alice")
+    project = nabla.projects.create("scale").id
+    heard = Heard(hub, project)
+    marks = sorted({count // 10, count // 2, count})
+    pages: dict[int, list[float]] = {}
+    memory: dict[int, float] = {}
+    asked: dict[int, int] = {0: calls(way)}
+    done = 0
+    for mark in marks:
+        in_parallel(lambda _: submit(hub, project), range(done, mark), workers=4)
+        done = mark
+        print(f"{mark} jobs are queued", file=sys.stderr)
+        pages[mark] = [page(nabla) for _ in range(LOOKS)]
+        memory[mark] = rss(hub, "service")
+    heard.until(count)
+    asked[count] = calls(way)
+    few, many = marks[0], marks[-1]
+    flat = "ratio ≤ 1.5"
+    return [
+        lag("running", count, eyes.at["Running"], heard.at["Running"]),
+        lag("ended", count, eyes.at["ended"], heard.at["ended"]),
+        Row("API calls per job", "calls", [(asked[count] - asked[0]) / count], goal="≤ 8",
+            met=lambda row: row.median <= 8),
+        Row(f"list page with {many} jobs", "ms", pages[many], pages[few], flat,
+            lambda row: (row.ratio or 9) <= 1.5, f"with {few}"),
+        Row(f"service's memory with {many} jobs", "MiB", [memory[many]], [memory[few]], flat,
+            lambda row: (row.ratio or 9) <= 1.5, f"with {few}"),
+    ]  # fmt: skip
+
+
+def lag(what: str, count: int, seen: dict[str, float], heard: dict[str, float]) -> Row:
+    """Return the row of how long after a pod the job is so, for those that came last and first."""
+    known = [1000 * max(0.0, heard[job] - seen[job])
+             for job in sorted(heard, key=heard.__getitem__) if job in seen]  # fmt: skip
+    tenth = max(1, len(known) // 10)
+    return Row(
+        f"{what}: lag of the last tenth of {count}", "ms", known[-tenth:], known[:tenth],
+        "ratio ≤ 1.5", lambda row: (row.ratio or 9) <= 1.5, "the first tenth",
+    )  # fmt: skip
+
+
+def submit(hub: RunningHub, project: str) -> None:
+    """Queue one job."""
+    nabla: Hub = getattr(_own, "client", None) or hub.client("alice")
+    _own.client = nabla
+    spec = {"project_id": project, "instance_type": "gpus", "command": ["true"]}
+    nabla.jobs.submit(JobSpec.model_validate(spec))
+
+
+_own = threading.local()
+
+
+def page(nabla: Hub) -> float:
+    """Return how many ms the first page of jobs takes."""
+    begun = perf_counter()
+    nabla.transport.get("/jobs", limit=50)
+    return 1000 * (perf_counter() - begun)
+
+
+class Heard:
+    """When the service told that each job runs, and that it has ended."""
+
+    def __init__(self, hub: RunningHub, project: str) -> None:
+        self.at: dict[str, dict[str, float]] = {"Running": {}, "ended": {}}
+        self._nabla = Hub(hub.transport("alice", tries=20))
+        self._project = project
+        self._changed = threading.Event()
+        threading.Thread(target=self._listen, daemon=True, name="heard").start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(NablaError):
+            for event in self._nabla.transport.events(project=self._project, after=0):
+                told = event.data
+                state = told["data"].get("state") if told["kind"] == "job" else None
+                what = "ended" if state in FINISHED else state
+                if what in self.at:
+                    self.at[what].setdefault(told["id"], perf_counter())
+                    self._changed.set()
+
+    def until(self, count: int) -> None:
+        """Return when so many have ended."""
+        end = perf_counter() + PATIENCE
+        while (done := len(self.at["ended"])) < count:
+            assert perf_counter() < end, f"only {done} of {count} jobs have ended"
+            self._changed.wait(5)
+            self._changed.clear()
+
+
+class Clocks(Eyes):
+    """Sees when each task's pod runs and ends; lets it end, as nobody else would."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self._cluster = cluster
+        self.at: dict[str, dict[str, float]] = {"Running": {}, "ended": {}}
+        self._ending: asyncio.Queue[str] = asyncio.Queue()
+
+    def note(self, event: str, pod: dict[str, Any]) -> None:
+        """See a change of a pod."""
+        super().note(event, pod)
+        phase, task = pod.get("status", {}).get("phase"), self.name_of(pod)
+        what = "ended" if phase in ("Succeeded", "Failed") else phase
+        if task == pod["metadata"]["name"] or what not in self.at or task in self.at[what]:
+            return
+        self.at[what][task] = perf_counter()
+        if phase == "Running":
+            self._ending.put_nowait(pod["metadata"]["name"])
+
+    async def begin(self) -> None:
+        """See, and end."""
+        await super().begin()
+        self._enders = [asyncio.create_task(self._end_each()) for _ in range(4)]
+
+    async def end(self) -> None:
+        """Stop both."""
+        for task in self._enders:
+            task.cancel()
+        await asyncio.gather(*self._enders, return_exceptions=True)
+        await super().end()
+
+    async def _end_each(self) -> None:
+        async with self._cluster.api() as api:
+            core = client.CoreV1Api(api)
+            while True:
+                name, space = await self._ending.get(), self._cluster.namespace
+                with contextlib.suppress(client.ApiException):  # kwok was faster
+                    await core.patch_namespaced_pod_status(name, space, {"status": ended()})
+
+
+def ended() -> dict[str, Any]:
+    """What a kubelet says of a pod whose command has ended well."""
+    now = datetime.now(UTC)
+    report = {
+        "verdict": "code", "exit_code": 0, "message": "", "said": "", "peak_memory": None,
+        "started_at": now.timestamp(), "finished_at": now.timestamp(),
+    }  # fmt: skip
+    state = {
+        "exitCode": 0, "reason": "Completed", "message": json.dumps(report),
+        "startedAt": now.isoformat(), "finishedAt": now.isoformat(),
+    }  # fmt: skip
+    containers = [
+        {"name": name, "image": "simulated", "imageID": "", "ready": False, "restartCount": 0,
+         "state": {"terminated": state}}
+        for name in (MAIN, COMMIT)
+    ]  # fmt: skip
+    return {"phase": "Succeeded", "containerStatuses": containers}
+
+
+def in_parallel(work: Any, items: Any, workers: int = 20) -> list[Any]:
+    """Do a piece of work for each item."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, items))
+
+
+def calls(way: Gate) -> int:
+    """Return how many requests the API got, watches included."""
+    return way.asked.total()
+
+
+def rss(hub: RunningHub, part: str) -> float:
+    """Return the memory of a part of the hub, in MiB."""
+    process: psutil.Process = hub.part(part)
+    return float(process.memory_info().rss / MIB)

@@ -1,0 +1,166 @@
+"""Versions built file by file, beside those of others."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from nablahub.datasets.errors import BadPath, DraftClash, MovedOn, NoSuchFile
+from tests.support.service import RunningService
+from tests.support.stores import stored
+from tests.unit.datasets.builders import read, write
+from tests.unit.datasets.hub import FILES, api_of, fresh
+
+
+@pytest.fixture
+def dataset(service: RunningService, request: pytest.FixtureRequest, tree: Path) -> str:
+    name = fresh(service, request)
+    api_of(service).upload(name, tree)
+    return name
+
+
+def files_of(service: RunningService, ref: str, target: Path) -> dict[str, bytes]:
+    api_of(service).download(ref, target)
+    return read(target)
+
+
+def test_a_draft_puts_drops_and_renames(
+    service: RunningService, dataset: str, tmp_path: Path
+) -> None:
+    api = api_of(service)
+    before = stored(service)
+    big = tmp_path / "big"
+    big.write_bytes(b"b" * 3_000_000)
+    with api.draft(dataset, message="some of it") as draft:
+        draft.put("new/file.txt", b"new")
+        draft.put("run.sh", b"#!/bin/sh\n", executable=True)
+        draft.put("big2.bin", big)
+        draft.remove("page.html")
+        draft.rename("images/0.bin", "moved/ä.bin")
+        shown = {(c.path, c.change) for c in draft.changes()}
+        assert ("page.html", "removed") in shown
+        assert ("moved/ä.bin", "put") in shown
+        made = draft.commit()
+    assert (made.message, made.files, made.number) == ("some of it", len(FILES) + 2, 2)
+    wanted = {k: v for k, v in FILES.items() if k not in ("page.html", "images/0.bin")}
+    wanted |= {
+        "new/file.txt": b"new", "run.sh": b"#!/bin/sh\n", "moved/ä.bin": FILES["images/0.bin"],
+        "big2.bin": b"b" * 3_000_000,
+    }  # fmt: skip
+    assert files_of(service, made.id, tmp_path / "out") == wanted
+    assert (tmp_path / "out/run.sh").stat().st_mode & 0o100
+    # What came is one pack, one large object and a manifest; what was there was not touched.
+    assert before < stored(service)
+    # The same tree, put as a whole, is the same manifest.
+    other = api.create(f"{dataset} again").id
+    assert api.upload(other, tmp_path / "out").digest == made.digest
+
+
+def test_drafts_of_disjoint_paths_are_both_in(
+    service: RunningService, dataset: str, tmp_path: Path
+) -> None:
+    api = api_of(service)
+    first, second = api.draft(dataset), api.draft(dataset)
+    first.put("one", b"1")
+    second.put("two", b"2")
+    second.remove("a.csv")
+    first.commit()
+    made = second.commit()
+    assert made.number == 3
+    wanted = {k: v for k, v in FILES.items() if k != "a.csv"} | {"one": b"1", "two": b"2"}
+    assert files_of(service, made.id, tmp_path / "out") == wanted
+
+
+def test_many_writers_lose_nothing(service: RunningService, dataset: str, tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        draft = api_of(service).draft(dataset)
+        draft.put(f"by/{number}", str(number).encode())
+        draft.commit()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(12)))
+    found = files_of(service, dataset, tmp_path / "out")
+    assert {k: v for k, v in found.items() if k.startswith("by/")} == {
+        f"by/{n}": str(n).encode() for n in range(12)
+    }
+
+
+def test_a_clash_names_the_paths_and_commits_nothing(service: RunningService, dataset: str) -> None:
+    api = api_of(service)
+    first, second = api.draft(dataset), api.draft(dataset)
+    for draft, data in ((first, b"1"), (second, b"2")):
+        draft.put("a.csv", data)
+        draft.put(f"only-{data.decode()}", data)
+    made = first.commit()
+    with pytest.raises(DraftClash, match=r"a\.csv") as found:
+        second.commit()
+    assert [fault.message for fault in found.value.errors] == ["a.csv"]
+    assert api.version(dataset).id == made.id
+    # The same bytes are no clash.
+    second.put("a.csv", b"1")
+    assert second.commit().files == made.files + 1
+
+
+def test_a_file_where_another_made_a_folder_is_a_clash(
+    service: RunningService, dataset: str
+) -> None:
+    api = api_of(service)
+    first, second = api.draft(dataset), api.draft(dataset)
+    first.put("x/y", b"1")
+    second.put("x", b"2")
+    first.commit()
+    with pytest.raises(DraftClash, match="x"):
+        second.commit()
+
+
+def test_without_rebase_a_later_version_is_refused(service: RunningService, dataset: str) -> None:
+    api = api_of(service)
+    first, second = api.draft(dataset), api.draft(dataset)
+    first.put("one", b"1")
+    second.put("two", b"2")
+    first.commit()
+    with pytest.raises(MovedOn):
+        second.commit(rebase=False)
+
+
+def test_what_a_dataset_can_not_have_is_refused(service: RunningService, dataset: str) -> None:
+    api = api_of(service)
+    draft = api.draft(dataset)
+    for path in ("images/0.bin/inside", "images"):
+        draft = api.draft(dataset)
+        draft.put(path, b"x")
+        with pytest.raises(BadPath):
+            draft.commit()
+    with pytest.raises(BadPath):
+        draft.put("a\nb", b"x")
+    with pytest.raises(NoSuchFile):
+        draft.remove("nothing")
+    with pytest.raises(NoSuchFile):
+        draft.rename("nothing", "something")
+
+
+def test_a_draft_of_an_empty_dataset(
+    service: RunningService, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    name = fresh(service, request)
+    made = api_of(service).write(name, "first", b"1", message="m")
+    assert made.number == 1
+    assert files_of(service, name, tmp_path / "out") == {"first": b"1"}
+
+
+def test_an_upload_of_what_changed_is_the_whole_tree(
+    service: RunningService, dataset: str, tree: Path, tmp_path: Path
+) -> None:
+    api = api_of(service)
+    assert api.upload(dataset, tree).number == 1  # Nothing changed.
+    write(tree, {"a.csv": b"changed", "more/x": b"more"})
+    (tree / "images/1.bin").unlink()
+    made = api.upload(dataset, tree)
+    assert (made.number, made.dvc_md5) in ((2, None), (2, api.version(dataset).dvc_md5))
+    wanted = {k: v for k, v in FILES.items() if k != "images/1.bin"}
+    assert files_of(service, dataset, tmp_path / "out") == {
+        **wanted, "a.csv": b"changed", "more/x": b"more"
+    }  # fmt: skip
+    assert api.upload(dataset, tree, again=True).number == 3
