@@ -23,6 +23,7 @@ from nablahub.core.extension import Extension
 from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
+from nablahub.service.__main__ import READ_BYTES
 from nablahub.service.app import Service
 from tests.support import databases
 
@@ -206,7 +207,9 @@ class RunningService:
                 opened.close()
             raise
         server = HTTPServer(
-            self.service.application(), max_body_size=self.settings.max_upload_bytes
+            self.service.application(),
+            max_body_size=self.settings.max_upload_bytes,
+            chunk_size=READ_BYTES,
         )
         server.add_sockets(sockets)
         self._ready.set()

@@ -86,7 +86,7 @@ class VersionRow(Base):
     dvc_size: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(Moment)
     parent: Mapped[str | None] = mapped_column(String(40), index=True)
-    deleted_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
+    deleted_at: Mapped[datetime | None] = mapped_column(Moment)
     purge_at: Mapped[datetime | None] = mapped_column(Moment)
     purged_at: Mapped[datetime | None] = mapped_column(Moment)
 

@@ -113,7 +113,7 @@ async def verify_version(call: StreamCall) -> None:
     service, who, path = call.get(DatasetService), call.who, call.path
 
     def look(session: Session) -> tuple[DatasetRow, VersionRow]:
-        row = service.readable(session, who, path["dataset"])
+        row = service.row(session, who, path["dataset"])
         return row, service.version(session, row, path["version"])
 
     dataset, version = await call.db_read(look)
@@ -138,7 +138,7 @@ async def find_locations(call: StreamCall) -> LocationsAnswer:
     asked = parse_request(await call.read())
 
     def look(session: Session) -> tuple[DatasetRow, Contents]:
-        row = service.row(session, who, path["dataset"])
+        row = service.readable(session, who, path["dataset"])
         service.version(session, row, path["version"])
         return row, service.contents(session, row)
 

@@ -33,6 +33,8 @@ log = logging.getLogger("nablahub.service")
 
 EXIT_CONFIG = 2
 DRAIN_SECONDS = 2.0
+#: Taken from a connection at once: tornado's 64 KiB cost an eighth more CPU for uploads.
+READ_BYTES = 256 * 1024
 
 
 async def serve(settings: Settings, found: Sequence[socket.socket] = (), address: str = "") -> None:
@@ -53,6 +55,7 @@ async def serve(settings: Settings, found: Sequence[socket.socket] = (), address
     server = HTTPServer(
         service.application(),
         max_buffer_size=settings.max_body_bytes * 2,
+        chunk_size=READ_BYTES,
         max_body_size=settings.max_upload_bytes,
         idle_connection_timeout=120,
         xheaders=False,

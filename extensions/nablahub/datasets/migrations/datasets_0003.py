@@ -48,7 +48,6 @@ def upgrade() -> None:
         batch.add_column(sa.Column("purge_at", sa.String(32), nullable=True))
         batch.add_column(sa.Column("purged_at", sa.String(32), nullable=True))
     op.create_index("ix_dataset_versions_parent", "dataset_versions", ["parent"])
-    op.create_index("ix_dataset_versions_deleted_at", "dataset_versions", ["deleted_at"])
     with op.batch_alter_table("datasets") as batch:
         batch.add_column(
             sa.Column("public", sa.Boolean(), nullable=False, server_default=sa.false())
@@ -57,7 +56,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove them."""
-    op.drop_index("ix_dataset_versions_deleted_at", "dataset_versions")
     op.drop_index("ix_dataset_versions_parent", "dataset_versions")
     for table, columns in (
         ("datasets", ("public",)),
