@@ -69,7 +69,7 @@ async def put_log(call: StreamCall) -> TakenLog:
 
 @at_leader
 @stream(
-    "GET", "/jobs/{job}/task/keys", scope="jobs:read", query=TaskKeysQuery,
+    "GET", "/jobs/{job}/task/keys", scope="jobs:deliver", query=TaskKeysQuery,
     produces="application/json",
 )  # fmt: skip
 async def get_keys(call: StreamCall) -> None:
