@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import URL
 from traitlets.config import Config
 
+from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.core.state import StateDir
 from nablahub_hub import adding, apart, links
 from nablahub_hub.auth import LocalAuthenticator
@@ -155,7 +156,25 @@ def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig)
         c.JupyterHub.spawner_class = NablaKubeSpawner
         if settings.advertise and "namespace" not in c.NablaKubeSpawner:
             c.NablaKubeSpawner.namespace = settings.cluster.namespace
+        if settings.runner == "kubernetes":
+            _share_storage(c, settings.cluster)
         return
     c.JupyterHub.spawner_class = SandboxedSpawner
     c.SandboxedSpawner.environments_dir = settings.environments_dir
     c.SandboxedSpawner.unsandboxed = settings.unsandboxed
+
+
+def _share_storage(c: Config, jobs: KubernetesSettings) -> None:
+    """Let servers see the ``/storage`` of jobs, unless the spawner was told otherwise before."""
+    wanted = {
+        "namespace": jobs.namespace,
+        "hub_name": jobs.hub,
+        "team_storage_capacity": jobs.storage_size,
+        "team_storage_class": jobs.storage_class,
+        "team_storage_access_modes": [jobs.access_mode],
+        "dataset_cache_claim": jobs.cache_claim or "",
+        "dataset_cache_capacity": jobs.cache_size,
+    }
+    for name, value in wanted.items():
+        if not given(c.NablaKubeSpawner, name) and not given(c.KubeSpawner, name):
+            c.NablaKubeSpawner[name] = value

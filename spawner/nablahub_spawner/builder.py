@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nablahub.core.identity import CACHE
 from nablahub.core.sandbox import Bind, Sandbox, base_prefixes, write_identity
 from nablahub_spawner.jupyter import (
     BIN,
@@ -21,7 +22,6 @@ from nablahub_spawner.jupyter import (
     DATASETS,
     KERNEL_ENVIRONMENT,
     LIB,
-    OPT,
     kernelspec,
     package_folder,
     write_config,
@@ -30,7 +30,6 @@ from nablahub_spawner.jupyter import (
 #: Programs of the hub's environment that terminals have. Not all of it: it may contain a node,
 #: which JupyterLab would ask for yarn's settings at each start.
 PROGRAMS = ("nablahub", "jupyter", "uv")
-CACHE = f"{OPT}/cache"
 #: Where homes lie inside when ``/home/<user>`` contains the hub's own environment.
 HOMES_ELSEWHERE = "/homes"
 #: Packages that a server or its terminals import; shown one by one when outside its environment.

@@ -19,6 +19,9 @@ from kubernetes_asyncio import client
 pytest.register_assert_rewrite("tests.contract.suite", "tests.contract.suite_leavings")
 from tests.cluster.places import KubernetesPlace  # noqa: E402
 from tests.cluster.target import Cluster  # noqa: E402
+from tests.contract.suite import marker  # noqa: E402
+
+__all__ = ["marker"]  # a fixture
 
 HERE = Path(__file__).parent
 NO_CLUSTER = "no cluster: KUBECONFIG names none"

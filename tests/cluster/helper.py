@@ -36,9 +36,10 @@ class Receiver:
 
         async def log(request: web.Request) -> web.Response:
             chunks = request.content.iter_any()
-            offset = int(request.query["offset"])
+            offset, node = int(request.query["offset"]), request.query.get("node")
             name, source = TaskName(request.match_info["job"]), request.query.get("source", "")
-            size = await receiving.log(name, offset, chunks, source)
+            number = None if node is None else int(node)
+            size = await receiving.log(name, offset, chunks, source, node=number)
             return web.json_response({"size": size})
 
         async def tree(request: web.Request) -> web.Response:

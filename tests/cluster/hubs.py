@@ -110,7 +110,7 @@ def address_for_pods(cluster: Cluster) -> str:
 
 @contextmanager
 def kube_hub(
-    cluster: Cluster, folder: Path, types: dict[str, object], more: str = ""
+    cluster: Cluster, folder: Path, types: dict[str, object], more: str = "", first: str = ""
 ) -> Iterator[RunningHub]:
     """A hub whose servers run in the cluster's namespace.
 
@@ -124,13 +124,16 @@ def kube_hub(
         Instance types, beside those of the catalogue.
     more : str
         The end of its ``jupyterhub_config.py``.
+    first : str
+        What it says before NablaHub is installed.
     """
     host = address_for_pods(cluster)
     tail = TAIL.format(host=host, namespace=cluster.namespace, image=cluster.image("notebook"))
     config = folder / "jupyterhub_config.py"
     kinds = folder / "instance-types.yaml"
     kinds.write_text(json.dumps({"types": types}))  # which is YAML as well
-    config.write_text(HEAD.format(types=str(kinds)) + support.CONFIG.read_text() + tail + more)
+    head = HEAD.format(types=str(kinds)) + first
+    config.write_text(head + support.CONFIG.read_text() + tail + more)
     with support.running(folder / "state", config) as hub:
         ports = json.loads(hub.state.config.read_text())
         with relayed(host, ports["hub_port"], ports["service_port"]):

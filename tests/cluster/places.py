@@ -59,9 +59,7 @@ class KubernetesPlace:
         await self._start()
 
     async def _start(self) -> None:
-        self.runner = KubernetesRunner(
-            self.jobs, self.settings, "", Layout(self.root), self.root / "cache"
-        )
+        self.runner = KubernetesRunner(self.jobs, self.settings, "", Layout(self.root))
         await self.receiver.start(self.runner.receiving)
         self.runner.service_url = self.receiver.url
 

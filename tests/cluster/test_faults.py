@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,67 @@ async def test_what_has_no_folder_any_more_is_found_and_forgotten(place: Kuberne
     assert await place.runner.names() == []
 
 
+@contextlib.asynccontextmanager
+async def quota(place: KubernetesPlace, **hard: str) -> AsyncIterator[None]:
+    """While the block runs, the namespace has a quota, which has been counted."""
+    where = place.cluster.namespace
+    made = client.V1ResourceQuota(
+        metadata=client.V1ObjectMeta(name="tight"), spec=client.V1ResourceQuotaSpec(hard=hard)
+    )
+    async with place.cluster.api() as api:
+        core = client.CoreV1Api(api)
+        await core.create_namespaced_resource_quota(where, made)
+        try:
+            while not (await core.read_namespaced_resource_quota("tight", where)).status.used:
+                await asyncio.sleep(0.1)
+            yield
+        finally:
+            await core.delete_namespaced_resource_quota("tight", where)
+
+
+async def test_a_quota_that_is_used_up_is_told_and_waited_for(place: KubernetesPlace) -> None:
+    first, second = shell("sleep 600"), shell("true", name=TaskName("jtwo"))
+    async with quota(place, pods="1"):
+        await place.runner.start(first)
+        await place.pod(ONE)
+        await place.runner.start(second)
+        watcher = Watcher(place)
+        while (
+            "The quota 'tight' is used up"
+            not in (status := await place.runner.look(second)).message
+        ):
+            await watcher.changed()
+        assert (status.phase, status.started_at) == ("running", None)
+        assert "cancel what is not needed" in status.message
+        await place.runner.cancel(ONE, grace_seconds=0, message="enough")
+        assert (await watcher.until_ended(first)).verdict == "cancelled"
+        await place.runner.tidy(ONE)
+        assert (await watcher.until_ended(second)).exit_code == 0
+
+
+async def test_what_never_fits_into_a_quota_ends_with_what_to_do(place: KubernetesPlace) -> None:
+    task = shell("true", resources=Resources(cpus=2, memory_bytes=64 << 20))
+    async with quota(place, **{"requests.cpu": "1", "requests.memory": "10Gi"}):
+        await place.runner.start(task)
+        status = await Watcher(place).until_ended(task)
+    assert status.verdict == "start"
+    assert "never fit into the quota 'tight'" in status.message
+    assert "Choose a smaller instance type" in status.message
+    assert await place.api.get("Job", object_name(place.settings.hub, ONE)) is None
+
+
+async def test_more_on_the_disk_than_it_may_is_told(cluster: Cluster, tmp_path: Path) -> None:
+    place = await changed(cluster, tmp_path, scratch_size="4Mi")
+    try:
+        task = shell("head -c 16m /dev/zero > /work/large; sleep 600")
+        await place.runner.start(task)
+        status = await Watcher(place).until_ended(task)
+        assert status.verdict == "disk"
+        assert "4Mi" in status.message
+    finally:
+        await place.close()
+
+
 async def test_a_node_that_stops_answering(cluster: Cluster, tmp_path: Path) -> None:
     place = await changed(cluster, tmp_path, stuck_seconds=4)
     try:
@@ -159,6 +222,17 @@ async def test_a_node_that_stops_answering(cluster: Cluster, tmp_path: Path) -> 
             assert (await place.api.list("Pod", selector(place.settings.hub)))[0] == []
     finally:
         await place.close()
+
+
+async def test_a_pod_deleted_by_hand_is_lost(place: KubernetesPlace) -> None:
+    task = shell("echo run; sleep 600", grace_seconds=0.5)
+    await place.runner.start(task)
+    assert await lines(place, task, 1) == ["run"]
+    pod = await place.pod(ONE)
+    await place.api.delete("Pod", pod["metadata"]["name"])
+    status = await Watcher(place).until_ended(task)
+    assert (status.verdict, status.exit_code) == ("lost", None)
+    assert "its pod was deleted" in status.message
 
 
 async def test_a_full_volume_is_told_by_the_command_itself(

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 from nablahub.jobs.runners import folder as files
-from nablahub.jobs.runners.contract import Mount, Runner, TaskName, TaskSpec, TaskStatus
+from nablahub.jobs.runners.contract import (
+    Mount,
+    Runner,
+    TaskName,
+    TaskRefused,
+    TaskSpec,
+    TaskStatus,
+)
 from nablahub.jobs.runners.process import launcher, procfs
 from nablahub.jobs.runners.process.reading import settle
 from nablahub.jobs.runners.process.runner import ProcessRunner
@@ -56,6 +63,11 @@ class Layout:
         if mount.kind == "volume":
             path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def cached_at(self, mount: Mount) -> str:
+        if not (self.root / "volumes" / mount.ref).exists():
+            raise TaskRefused(f"The {mount.kind} {mount.ref!r} for {mount.path} is not there.")
+        return f"team/{mount.ref}"
 
     def environment(self, name: str) -> Path:
         return self.root / "environments" / name
@@ -149,6 +161,11 @@ class Watcher:
 
     def _hear(self, name: TaskName) -> None:
         self._changed.set()
+
+    async def changed(self) -> None:
+        """Return at the next change."""
+        await self._changed.wait()
+        self._changed.clear()
 
     async def until_ended(self, task: TaskSpec) -> TaskStatus:
         while True:

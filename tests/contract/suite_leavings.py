@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from nablahub.jobs.runners.contract import Mount, TaskRuns
 from tests.contract.places import Place, Watcher
-from tests.contract.suite import ONE, log, shell
+from tests.contract.suite import ONE, data, log, shell
 
 
 async def test_a_running_task_is_not_forgotten(place: Place) -> None:
@@ -62,3 +64,20 @@ async def test_what_is_tidied_up_is_still_known(place: Place) -> None:
     await place.runner.start(task)
     assert await log(place) == "run\n"
     assert before.last_words == "run"
+
+
+async def test_artifacts_are_seen_while_it_runs(place: Place) -> None:
+    task = shell(
+        "echo so far > /artifacts/a; while [ ! -e /data/go ]; do sleep 0.02; done; "
+        "echo at last > /artifacts/a",
+        mounts=(data(),),
+    )
+    await place.runner.start(task)
+    seen = place.runner.artifacts(ONE) / "a"
+    while not seen.exists():  # Nobody tells of it.
+        await asyncio.sleep(0.05)
+    assert (await place.runner.look(task)).phase == "running"
+    assert seen.read_text() == "so far\n"
+    await place.put("v", "go")
+    assert (await Watcher(place).until_ended(task)).exit_code == 0
+    assert seen.read_text() == "at last\n"

@@ -12,6 +12,8 @@ USER = "nabla"
 UID = 1000
 HOME = f"/home/{USER}"
 HOSTNAME = "nablahub"
+#: Where servers see the materialised versions of their user's team.
+CACHE = "/opt/nablahub/cache"
 
 # The pieces of /etc that programs need and that tell nothing about who else uses the machine. They
 # are copied into one folder and shown by one mount, since each mount costs every sandbox; those

@@ -14,12 +14,15 @@ import re
 
 #: Longest DNS label (RFC 1123, section 2.1).
 LONGEST = 63
+#: Longest name of a Job, to which Kubernetes adds a pod's index and five characters.
+#: https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-names
+LONGEST_JOB = 52
 #: Hexadecimal digits of the hash: 80 bits, so that 10^9 names collide with chance below 10^-6.
 _DIGITS = 20
 _KIND = re.compile(r"[a-z][a-z0-9]{0,19}")
 
 
-def unique_name(kind: str, *identity: str, readable: str) -> str:
+def unique_name(kind: str, *identity: str, readable: str, longest: int = LONGEST) -> str:
     """Return the name of one thing.
 
     Parameters
@@ -31,6 +34,8 @@ def unique_name(kind: str, *identity: str, readable: str) -> str:
         What tells it from everything else of its kind, in a fixed order.
     readable : str
         Any text; what of it a name may have follows the kind.
+    longest : int
+        Characters of the name at most; 42 leave room for every kind.
 
     Raises
     ------
@@ -41,7 +46,7 @@ def unique_name(kind: str, *identity: str, readable: str) -> str:
         raise ValueError(f"{kind!r} cannot begin a name: use lower-case letters and digits.")
     encoded = json.dumps([kind, *identity], ensure_ascii=True).encode()
     digest = hashlib.sha256(encoded).hexdigest()[:_DIGITS]
-    room = LONGEST - len(kind) - len(digest) - 2
+    room = longest - len(kind) - len(digest) - 2
     word = slug(readable)[:room].rstrip("-")
     return "-".join(part for part in (kind, word, digest) if part)
 
@@ -89,6 +94,16 @@ def storage(hub: str, team: str, readable: str = "") -> str:
         Its name; two calls for one claim must agree on it.
     """
     return unique_name("storage", hub, team, readable=readable)
+
+
+def volume(hub: str, name: str) -> str:
+    """Return the name of the claim that holds a volume which the steps of a run hand on."""
+    return unique_name("volume", hub, name, readable="")
+
+
+def task(hub: str, name: str) -> str:
+    """Return the name of all objects of one task of the runner."""
+    return unique_name("task", hub, name, readable=name, longest=LONGEST_JOB)
 
 
 def folder(text: str) -> str:

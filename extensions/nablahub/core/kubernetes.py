@@ -26,8 +26,9 @@ class KubernetesSettings(BaseModel):
     )
     namespace: str = Field(default="default", description="Where the pods of jobs are made")
     hub: str = Field(
-        default="hub",
-        description="Label of this hub's objects: hubs of one namespace need different ones",
+        default="nablahub",
+        description="Label of this hub's objects, and part of the names of its claims: hubs of one "
+        "namespace need different ones",
         pattern=r"^[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?$",
     )
     service_url: str | None = Field(
@@ -60,14 +61,27 @@ class KubernetesSettings(BaseModel):
     storage_size: str = Field(default="50Gi", description="Of a team's storage")
     cache_claim: str | None = Field(
         default=None,
-        description="A claim that holds the hub's cache folder, from which dataset versions are "
-        "shown; without it each pod downloads what it reads",
+        description="A claim in which jobs lay the dataset and model versions that they read, once "
+        "for all; pods see them read-only. Without it each pod downloads what it reads",
+    )
+    cache_size: str = Field(
+        default="100Gi", description="Of that claim, which is made when there is none of its name"
     )
     cpu_request: float = Field(
         default=1.0,
         gt=0,
         le=1,
         description="Share of a job's CPUs that is kept free for it; below 1, nodes are overbooked",
+    )
+    scratch_size: str | None = Field(
+        default=None,
+        description="How much a job may write on its node's disk: everything that is neither "
+        "storage nor a volume. A job that takes more is ended",
+    )
+    network_policies: bool = Field(
+        default=False,
+        description="Whether NetworkPolicies keep the pods of jobs apart; then those of one job of "
+        "several nodes get one that lets them reach each other",
     )
     stuck_seconds: float = Field(
         default=120, gt=0, description="How long a pod may fail to end once its command has ended"

@@ -9,8 +9,10 @@ from nablahub.core.errors import Forbidden, NotFound
 
 READ: Final = "custom:nablahub:read"
 WRITE: Final = "custom:nablahub:write"
+#: Of the tokens by which jobs on other machines bring out what they left; nobody else has it.
+DELIVER: Final = "custom:nablahub:deliver"
 #: The last word of an operation's scope → the hub scope that a token needs for it.
-NEEDS: Final = {"read": READ, "write": WRITE}
+NEEDS: Final = {"read": READ, "write": WRITE, "deliver": DELIVER}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Principal:
         if needed not in self.scopes and not (verb == "read" and WRITE in self.scopes):
             raise Forbidden(
                 f"This token may not {verb} {noun}: it lacks the scope {needed}.",
-                hint="Make a token with that scope on the hub's token page.",
+                hint="Only the machinery of a job has it, for that job."
+                if needed == DELIVER
+                else "Make a token with that scope on the hub's token page.",
             )
 
     def check_team(self, team_id: str, what: str = "It") -> None:

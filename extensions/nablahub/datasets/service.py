@@ -25,6 +25,7 @@ from nablahub.datasets.contents import Contents, PackTables
 from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
 from nablahub.datasets.errors import InUse, NameTaken, NoSuchDataset, NoSuchVersion
 from nablahub.datasets.intake import Parts
+from nablahub.datasets.layout import cache_name
 from nablahub.datasets.manifests import ManifestReader
 from nablahub.datasets.shapes import summary, version_wire
 from nablahub.datasets.store import (
@@ -99,6 +100,18 @@ class DatasetService:
         NoSuchVersion, StorageFull
         """
         return self.building.materialise(version_id)
+
+    def cached_at(self, version_id: str) -> str:
+        """Return where a version's tree lies in a cache, ``<team>/<name>``; NoSuchVersion."""
+
+        def look(session: Session) -> str:
+            version = session.get(VersionRow, version_id)
+            if version is None:
+                raise NoSuchVersion(version_id)
+            dataset = session.get_one(DatasetRow, version.dataset_id)
+            return f"{dataset.team_id}/{cache_name(dataset.id, version.version)}"
+
+        return self.building.read(look)
 
     def commit_tree(
         self,

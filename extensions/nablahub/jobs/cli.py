@@ -69,7 +69,8 @@ def _show(job: Job) -> None:
         "id": job.id, "name": job.name, "state": state_text(job.state), "reason": job.reason,
         "message": job.message or None, "exit code": job.exit_code,
         "command": " ".join(job.command), "environment": job.environment,
-        "instance type": job.instance_type, "project": job.project_id,
+        "instance type": job.instance_type, "nodes": job.nodes if job.nodes > 1 else None,
+        "project": job.project_id,
         "outputs": ", ".join(f"{k}={v.ref or v.value}" for k, v in job.outputs.items()) or None,
         "created": job.created_at, "by": job.created_by,
     })  # fmt: skip
@@ -92,6 +93,7 @@ def _leave(job: Job, *, as_json: bool) -> None:
 @click.option("--name", default="job", show_default=True)
 @click.option("--environment", default="default", show_default=True, help="Or an image's name.")
 @click.option("--instance-type", default="C4", show_default=True)
+@click.option("--nodes", type=int, default=1, show_default=True, help="Machines, on a cluster.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=KIND:REF", help="Seen in /inputs.")
 @click.option("--output", "outputs", multiple=True, metavar="NAME=KIND:REF", help="From /outputs.")
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE")
@@ -111,6 +113,7 @@ def run_job(hub: Transport, *, as_json: bool, **given: Any) -> None:
             command=list(given["command"]),
             environment=given["environment"],
             instance_type=given["instance_type"],
+            nodes=given["nodes"],
             inputs=_inputs(given["inputs"]),
             outputs=_outputs(given["outputs"]),
             env=_variables(given["variables"]),

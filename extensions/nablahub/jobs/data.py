@@ -31,6 +31,12 @@ class Materialiser(Protocol):
         Blocks; belongs into a thread. The folder is complete when it is seen and never changes.
         """
 
+    def cached_at(self, version_id: str) -> str:
+        """Return where a version's folder lies in a cache, `<team>/<name>`, made or not.
+
+        NotFound when there is no such version. Blocks; belongs into a thread.
+        """
+
 
 class Committer(Protocol):
     """Turns a folder that a job left into a version."""

@@ -48,6 +48,24 @@ class InstanceNotAllowed(Forbidden):
     code = "instance_not_allowed"
 
 
+class OneMachine(Invalid):
+    """A job of several nodes where jobs run on one machine."""
+
+    code = "one_machine"
+
+    def __init__(self, nodes: int) -> None:
+        super().__init__(
+            f"Jobs run on this one machine, so {nodes} nodes cannot be had.",
+            errors=[
+                Fault(
+                    "Only a cluster has several nodes.",
+                    "/nodes",
+                    hint="Leave it out, or ask an administrator for jobs on Kubernetes.",
+                )
+            ],
+        )
+
+
 class InvalidJob(Invalid):
     """Several things are wrong with a job."""
 

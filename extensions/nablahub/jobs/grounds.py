@@ -12,6 +12,7 @@ from nablahub.jobs.runners.contract import Runner
 from nablahub.jobs.runners.process import procfs
 from nablahub.jobs.runners.process.runner import ProcessRunner
 from nablahub.jobs.runners.receiving import Receiving
+from nablahub.jobs.runners.volumes import LocalVolumes, Volumes
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Ground:
         Whether the machine stands for a cluster, which decides by itself what fits and when.
     receiving : Receiving or None
         Who takes in what tasks on other machines send.
+    volumes : Volumes
+        What the steps of runs hand on.
     several : bool
         Whether one job of the kind `serve` can be several servers behind one address.
     """
@@ -41,6 +44,7 @@ class Ground:
     runner: Runner
     machine: Machine
     boot: str
+    volumes: Volumes
     missing: str | None = None
     images: frozenset[str] | None = None
     endless: bool = False
@@ -63,6 +67,7 @@ def _own(settings: Settings, layout: LocalLayout) -> Ground:
         ),
         machine=Machine.detect(),
         boot=procfs.boot_id(),
+        volumes=LocalVolumes(settings.state.volumes),
         missing=None if settings.unsandboxed else missing,
     )  # fmt: skip
 
@@ -71,13 +76,12 @@ def _cluster(settings: Settings, layout: LocalLayout) -> Ground:
     # Here and not above: the extra [kubernetes] is installed where it is chosen.
     from nablahub.jobs.runners.kubernetes.runner import KubernetesRunner
 
-    runner = KubernetesRunner(
-        settings.state.jobs, settings.kubernetes, settings.jobs_url, layout, settings.state.cache
-    )
+    runner = KubernetesRunner(settings.state.jobs, settings.kubernetes, settings.jobs_url, layout)
     return Ground(
         runner=runner,
         machine=_endless(),
         boot=f"cluster:{settings.kubernetes.hub}",
+        volumes=runner.volumes,
         images=frozenset({"default", *settings.kubernetes.images}),
         endless=True,
         several=True,

@@ -45,6 +45,13 @@ class LocalLayout:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
 
+    def cached_at(self, mount: Mount) -> str:
+        """Return where a dataset's or model's version lies in a cache, `<team>/<name>`."""
+        try:
+            return self._sources[mount.kind].cached_at(mount.ref)
+        except NablaError as error:
+            raise TaskRefused(str(error)) from error
+
     def environment(self, name: str) -> Path:
         """Return the folder of an environment, built by now."""
         found = self.environments.find(name)

@@ -71,7 +71,7 @@ class Waiters:
 class JobService:
     """Jobs of teams."""
 
-    token_prefix = tokens.PREFIX
+    token_prefix = tokens.FAMILY
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -332,4 +332,5 @@ def as_wire(row: JobRow) -> Job:
         owner = Owner(kind=row.owner_kind, id=row.owner_id)
     fields = {name: getattr(row, name) for name in Job.model_fields if hasattr(row, name)}
     spec = {name: row.spec[name] for name in ("command", "environment", "instance_type", "inputs")}
+    spec["nodes"] = row.spec.get("nodes", 1)
     return Job.model_validate({**fields, **spec, "owner": owner})

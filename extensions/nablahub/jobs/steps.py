@@ -125,8 +125,8 @@ class Steps:
             self._read_again(job)
             return None
 
-        token = tokens.new()
-        self._m.tasks.give(job, token)
+        given = tokens.new(delivered=self._m.ground.receiving is not None)
+        self._m.tasks.give(job, given)
 
         def store(session: Session) -> JobRow | None:
             row = advance(session, job, change, message="")
@@ -134,7 +134,7 @@ class Steps:
                 return None  # Cancelled meanwhile; that woke us, so the next step sees to it.
             if job.message:  # Else in 30 ms it runs or has ended: nobody need be told before that.
                 self._announce(session, row)
-            tokens.issue(session, row, token)
+            tokens.issue(session, row, given)
             self._remember(session, row)
             return row
 
@@ -179,10 +179,10 @@ class Steps:
                 return True
             await self._finish(job, Ending("Canceled", "cancelled", job.wanted_message))
             return False
-        if not self._m.tasks.has_token(job):
-            token = tokens.new()
-            await self._m.context.database.write(lambda s: tokens.issue(s, job, token))
-            self._m.tasks.give(job, token)
+        if not self._m.tasks.has_tokens(job):
+            given = tokens.new(delivered=self._m.ground.receiving is not None)
+            await self._m.context.database.write(lambda s: tokens.issue(s, job, given))
+            self._m.tasks.give(job, given)
         try:
             await self._m.runner.start(self._m.tasks.of(job))
         except TaskRefused as error:

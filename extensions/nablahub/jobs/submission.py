@@ -15,6 +15,7 @@ from nablahub.jobs.errors import (
     InstanceNotAllowed,
     InstanceTooBig,
     InvalidJob,
+    OneMachine,
     UnknownInstanceType,
 )
 from nablahub.jobs.grounds import Ground
@@ -81,6 +82,7 @@ class Submission:
             lambda: _check_tools(spec.tools),
             lambda: _check_files(spec),
             lambda: _check_names(spec),
+            lambda: self._check_nodes(spec),
             lambda: _check_scale(spec, self._ground),
         ]
         for check in checks:
@@ -137,6 +139,17 @@ class Submission:
                 errors=[Fault(reason, POINTER, hint=fits)],
             )
         return found
+
+    def _check_nodes(self, spec: JobSpec) -> None:
+        if spec.nodes == 1:
+            return
+        if spec.kind == "serve":
+            raise Invalid(
+                "A server runs on one node.",
+                errors=[Fault("Not for servers.", "/nodes", hint="A deployment has replicas.")],
+            )
+        if not self._ground.endless:
+            raise OneMachine(spec.nodes)
 
     def _input(
         self, session: Session, who: Principal, index: int, given: Input, owned: bool

@@ -14,7 +14,7 @@ from nablahub.jobs.errors import NoSuchJob
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.receiving import Part, Receiving
 from nablahub.jobs.service import JobService
-from nablahub.jobs.types import LONGEST_LOG
+from nablahub.jobs.types import LONGEST_LOG, MOST_NODES
 
 PARTS = ("artifacts", "outputs")
 
@@ -30,6 +30,9 @@ class TaskLogQuery(Body):
 
     offset: int = Field(
         ge=0, le=LONGEST_LOG, description="The byte of the log that the body begins with"
+    )
+    node: int | None = Field(
+        default=None, ge=0, lt=MOST_NODES, description="Which of a job's several nodes wrote it"
     )
     source: str = Field(
         default="", pattern=r"^[a-z0-9.-]{0,63}$", description="Which of a server's pods sends it"
@@ -51,20 +54,22 @@ class TaskKeys(Resource):
 
 @at_leader
 @stream(
-    "PUT", "/jobs/{job}/task/log", scope="jobs:write", query=TaskLogQuery,
+    "PUT", "/jobs/{job}/task/log", scope="jobs:deliver", query=TaskLogQuery,
     consumes="application/octet-stream",
 )  # fmt: skip
 async def put_log(call: StreamCall) -> TakenLog:
     """Take a part of a job's log, from its own pod; what came before is passed over."""
     receiving = _receiving(call)
     query = call.query
-    size = await receiving.log(_own(call), query.offset, call.chunks(), query.source)
+    size = await receiving.log(
+        _own(call), query.offset, call.chunks(), query.source, node=query.node
+    )
     return TakenLog(size=size)
 
 
 @at_leader
 @stream(
-    "GET", "/jobs/{job}/task/keys", scope="jobs:read", query=TaskKeysQuery,
+    "GET", "/jobs/{job}/task/keys", scope="jobs:deliver", query=TaskKeysQuery,
     produces="application/json",
 )  # fmt: skip
 async def get_keys(call: StreamCall) -> None:
@@ -84,7 +89,7 @@ async def get_keys(call: StreamCall) -> None:
 
 @at_leader
 @stream(
-    "PUT", "/jobs/{job}/task/files/{part}", scope="jobs:write", status=204,
+    "PUT", "/jobs/{job}/task/files/{part}", scope="jobs:deliver", status=204,
     consumes="application/x-tar",
 )  # fmt: skip
 async def put_files(call: StreamCall) -> None:

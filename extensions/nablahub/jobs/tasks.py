@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import NamedTuple
 
 from nablahub.core.environments import resolve
 from nablahub.core.instances import CATALOGUE, GIB, InstanceType
@@ -32,6 +33,21 @@ SERVE_GRACE = 20.0
 INSTANCE, GROUPS = "instance", "groups"
 
 
+class Tokens(NamedTuple):
+    """What a job is given; both are empty when it is only looked at.
+
+    Parameters
+    ----------
+    command : str
+        For its command.
+    delivery : str
+        For what brings out its log and files; empty where nothing has to be brought.
+    """
+
+    command: str = ""
+    delivery: str = ""
+
+
 def spec_of(job: JobRow) -> JobSpec:
     """Return what was submitted, with its references pinned."""
     submitted = {name: v for name, v in job.spec.items() if name not in (INSTANCE, GROUPS)}
@@ -55,7 +71,7 @@ def time_limit(job: JobRow) -> float | None:
     return min(limits, default=None)
 
 
-def task_of(job: JobRow, instance: InstanceType, settings: Settings, token: str) -> TaskSpec:
+def task_of(job: JobRow, instance: InstanceType, settings: Settings, tokens: Tokens) -> TaskSpec:
     """Return the task that the runner shall start for a job.
 
     Parameters
@@ -66,8 +82,8 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, token: str)
         What it may use.
     settings : Settings
         Say where the service answers.
-    token : str
-        The job's own token; empty when the task is only looked at.
+    tokens : Tokens
+        The job's own.
     """
     spec = spec_of(job)
     grace = SERVE_GRACE if spec.kind == "serve" else TASK_GRACE
@@ -78,7 +94,9 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, token: str)
         # Images have names of their own beside the table's.
         environment=resolve(spec.environment) or spec.environment,
         tools=tuple(spec.tools),
-        env=spec.env | _own_variables(job, settings, token),
+        nodes=spec.nodes,
+        delivery_token=tokens.delivery,
+        env=spec.env | _own_variables(job, settings, tokens.command),
         mounts=tuple(_mounts(job, spec)),
         files=spec.files,
         resources=Resources(
@@ -110,30 +128,30 @@ class Tasks:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._made: dict[str, TaskSpec] = {}
-        self._tokens: dict[str, str] = {}
+        self._tokens: dict[str, Tokens] = {}
 
     def of(self, job: JobRow) -> TaskSpec:
-        """Return a job's task, with its token while it is being started."""
+        """Return a job's task, with its tokens while it is being started."""
         task = self._made.get(job.id)
         if task is None:
-            token = self._tokens.get(job.id, "")
-            task = task_of(job, instance_of(job), self._settings, token)
+            tokens = self._tokens.get(job.id, Tokens())
+            task = task_of(job, instance_of(job), self._settings, tokens)
             # What a server is asked to be changes while it runs.
             if not job.finished and job.kind != "serve":
                 self._made[job.id] = task
         return task
 
-    def has_token(self, job: JobRow) -> bool:
-        """Whether a job's token is known; it is never stored, so a new life makes a new one."""
+    def has_tokens(self, job: JobRow) -> bool:
+        """Whether a job's tokens are known; they are never stored, so a new life makes new ones."""
         return job.id in self._tokens
 
-    def give(self, job: JobRow, token: str) -> None:
-        """Have a job's task hold a token from now on."""
-        self._tokens[job.id] = token
+    def give(self, job: JobRow, tokens: Tokens) -> None:
+        """Have a job's task hold tokens from now on."""
+        self._tokens[job.id] = tokens
         self._made.pop(job.id, None)
 
     def started(self, job: JobRow) -> None:
-        """Let go of the token of a job that has been started."""
+        """Let go of the tokens of a job that has been started."""
         self._tokens.pop(job.id, None)
 
     def drop(self, job: JobRow) -> None:

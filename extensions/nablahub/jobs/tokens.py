@@ -1,4 +1,10 @@
-"""The tokens that running jobs have: kept as hashes, bound to one job, good until its end."""
+"""The tokens that running jobs have: kept as hashes, bound to one job, good until its end.
+
+A job has up to two. Its command's (:data:`PREFIX`) does what the user who submitted it may do in
+the job's project. Where jobs run on other machines there is one for what brings out their logs and
+files (:data:`DELIVERY`), which may do that and read the project; the command never sees it, and its
+own may not do that. What a token is for stands in its prefix, which the hash covers.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +16,16 @@ from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.ids import new_secret
-from nablahub.core.permissions import READ, WRITE, Principal
+from nablahub.core.permissions import DELIVER, READ, WRITE, Principal
 from nablahub.core.times import now
 from nablahub.jobs.store import JobRow, RunTokenRow
-from nablahub.jobs.tasks import GROUPS, time_limit
+from nablahub.jobs.tasks import GROUPS, Tokens, time_limit
 from nablahub.jobs.types import FINISHED
 
 PREFIX: Final = "nhr_"
+DELIVERY: Final = "nhrd_"
+#: What both begin with.
+FAMILY: Final = "nhr"
 #: Of a job without a limit of its own.
 LONGEST: Final = timedelta(days=30)
 #: Of a server, which never ends by itself; when it is ended, its token is good for nothing.
@@ -27,19 +36,26 @@ _SLACK = timedelta(hours=1)
 _TOKENS = cast("Table", RunTokenRow.__table__)
 
 
-def new() -> str:
-    """Make a token; it is good for nothing before it is issued."""
-    return new_secret(PREFIX)
+def new(*, delivered: bool) -> Tokens:
+    """Make the tokens of a job; they are good for nothing before they are issued.
+
+    Parameters
+    ----------
+    delivered : bool
+        Whether what it leaves has to be brought from another machine.
+    """
+    return Tokens(new_secret(PREFIX), new_secret(DELIVERY) if delivered else "")
 
 
-def issue(session: Session, job: JobRow, token: str) -> None:
-    """Bind a new token to a job; only its hash is kept."""
+def issue(session: Session, job: JobRow, given: Tokens) -> None:
+    """Bind new tokens to a job; only their hashes are kept."""
     at = now()
     limit = time_limit(job)
     endless = SERVERS if job.kind == "serve" else LONGEST
     life = timedelta(seconds=limit) + _SLACK if limit else endless
-    fields = {"hash": digest(token), "job_id": job.id, "created_at": at, "expires_at": at + life}
-    session.execute(insert(_TOKENS), fields)
+    fields = {"job_id": job.id, "created_at": at, "expires_at": at + life}
+    made = [{"hash": digest(token), **fields} for token in given if token]
+    session.execute(insert(_TOKENS), made)
 
 
 def sweep(session: Session) -> None:
@@ -56,9 +72,10 @@ def principal(session: Session, token: str) -> Principal | None:
     job = session.get(JobRow, row.job_id)
     if job is None or job.finished:
         return None
+    scopes = frozenset({READ, DELIVER if token.startswith(DELIVERY) else WRITE})
     return Principal(
         name=job.created_by, kind="run", team_ids=frozenset({job.team_id}),
-        scopes=frozenset({READ, WRITE}), job_id=job.id, project_id=job.project_id,
+        scopes=scopes, job_id=job.id, project_id=job.project_id,
         groups=frozenset(job.spec.get(GROUPS, ())),
     )  # fmt: skip
 

@@ -26,6 +26,7 @@ PartName = Annotated[
 ]
 #: No log is that long, and every file can be read at that place.
 LONGEST_LOG = 2**40
+MOST_NODES = 512
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -97,6 +98,10 @@ class JobSpec(Body):
     environment: str = Field(default="default", max_length=255)
     tools: list[str] = Field(default=[], max_length=4, description="More environments, for tools")
     instance_type: str = Field(default="C4", max_length=255)
+    nodes: int = Field(
+        default=1, ge=1, le=MOST_NODES,
+        description="How many machines run the command at once, each of the instance type",
+    )  # fmt: skip
     env: dict[VariableName, KernelText] = Field(default={}, max_length=1000)
     inputs: list[Input] = Field(default=[], max_length=100)
     outputs: list[Output] = Field(default=[], max_length=100)
@@ -143,6 +148,7 @@ class Job(Resource):
     command: list[str]
     environment: str
     instance_type: str
+    nodes: int
     inputs: list[Input]
     state: State
     reason: str | None = Field(description="Short code: code, oom, timeout, cancelled, lost, …")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nablahub.core.instances import duration
 from nablahub.jobs.runners.contract import TaskStatus
@@ -12,6 +12,8 @@ from nablahub.jobs.tasks import instance_of
 from nablahub.jobs.types import State
 
 _LONGEST = 2000
+#: As the C library says it (ENOSPC), and with it nearly every program.
+_NO_SPACE = "No space left on device"
 _NOT_FOUND = 127  # What shells say of a command that is not there.
 
 
@@ -30,6 +32,13 @@ def ending(job: JobRow, status: TaskStatus) -> Ending:
     Failed is the work's own fault, Error is ours or the machine's, Stopped came with the hub's
     shutdown. Nothing but exit code 0 is a success.
     """
+    found = _ending(job, status)
+    if status.node is None or not found.message:
+        return found
+    return replace(found, message=f"Node {status.node}: {found.message}")
+
+
+def _ending(job: JobRow, status: TaskStatus) -> Ending:
     words = status.last_words[:_LONGEST]
     match status.verdict:
         case "code" if status.exit_code == 0:
@@ -40,10 +49,11 @@ def ending(job: JobRow, status: TaskStatus) -> Ending:
             return Ending("Failed", "code", told)
         case "code":
             plain = f"Its command ended with exit code {status.exit_code}."
-            return Ending("Failed", "code", f"{plain[:-1]}: {words}" if words else plain)
+            told = f"{plain[:-1]}: {words}" if words else plain
+            return Ending("Failed", "code", f"{told} {_no_room(status, words)}".rstrip())
         case "timeout" if (limit := _of_its_type(job)) is not None:
             return Ending("Failed", "timeout", _joined(limit, words))
-        case "oom" | "timeout":
+        case "oom" | "timeout" | "disk":
             return Ending("Failed", status.verdict, _joined(status.message, words))
         case "cancelled" if job.wanted == "end":
             return Ending("Canceled", "cancelled", status.message)
@@ -53,6 +63,14 @@ def ending(job: JobRow, status: TaskStatus) -> Ending:
             return Ending("Error", "start", status.message)
         case _:
             return Ending("Error", "lost", _joined(status.message, words))
+
+
+def _no_room(status: TaskStatus, words: str) -> str:
+    """What to do when a disk was full, by what the runner or the command says."""
+    if _NO_SPACE not in words and not status.message:
+        return ""
+    where = status.message or "A disk that it wrote to is full."
+    return f"{where} Delete what is not needed, or ask an administrator for more room."
 
 
 def _is_missing(job: JobRow, words: str) -> bool:

@@ -352,6 +352,19 @@ class ModelService:
         row, make = self._context.database.read_sync(look)
         return make() if row.path else self._datasets.materialise(row.dataset_version)
 
+    def cached_at(self, version_id: str) -> str:
+        """Return where a version's folder lies in a cache, ``<team>/<name>``."""
+
+        def look(session: Session) -> tuple[ModelVersionRow, str]:
+            row = session.get(ModelVersionRow, version_id)
+            if row is None:
+                raise NoSuchModelVersion(version_id)
+            dataset, _ = self.source(session, row)
+            return row, f"{dataset.team_id}/{cache_name(row.model_id, row.version)}"
+
+        row, own = self._datasets.building.read(look)
+        return own if row.path else self._datasets.cached_at(row.dataset_version)
+
     # What others see.
 
     def _tell(self, session: Session, row: ModelRow, type_: str) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -19,6 +16,7 @@ from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.core.yamlspec import MAX_CHARACTERS, Document, LaterMarks
+from nablahub.jobs.service import JobService
 from nablahub.workflows.advancing import CANCELLED, Advancer
 from nablahub.workflows.binding import Binder
 from nablahub.workflows.errors import CannotRunHere, InvalidInputs, NoSuchRun
@@ -50,7 +48,7 @@ class RunKeeper:
         self._context = context
         self._work = work
         self._advancer = Advancer(work, self._tell)
-        self._volumes = context.settings.state.volumes
+        self._volumes = context.get(JobService).ground.volumes
         context.reconciler.register(KIND, self._step)
 
     def ready(
@@ -184,19 +182,16 @@ class RunKeeper:
 
     async def sweep(self) -> None:
         """Remove volumes of runs that have ended."""
+        # In this order: a run that begins meanwhile has volumes only after it is known.
+        owners = await self._volumes.owners()
         alive = set(await self._context.database.read(unfinished))
-
-        def remove() -> None:
-            for folder in self._volumes.iterdir() if self._volumes.is_dir() else ():
-                if folder.name not in alive:
-                    _remove(folder)
-
-        await asyncio.to_thread(remove)
+        for uuid in owners - alive:
+            await self._volumes.remove(uuid)
 
     async def _step(self, uuid: str) -> float | None:
         step = await self._context.database.write(lambda s: self._advancer.step(s, uuid))
         if step.ended:
-            await asyncio.to_thread(_remove, self._volumes / uuid)
+            await self._volumes.remove(uuid)
         return step.again
 
     def _tell(self, session: Session, run: RunRow, rows: list[RunJobRow], type_: str) -> None:
@@ -218,21 +213,6 @@ def kept(workflow: WorkflowRow, longest: int = SHORT) -> Document:
     text = workflow.source
     known = text is not None and len(text) <= longest
     return Document(workflow.spec, LaterMarks(text or "") if known else {})
-
-
-def _remove(folder: Path) -> None:
-    # A job may have made folders that nobody may write to; it is ours, so we may change that.
-    def allow(function: object, path: str, _: BaseException) -> None:
-        Path(path).parent.chmod(0o700)
-        place = Path(path)
-        if place.is_dir() and not place.is_symlink():
-            place.chmod(0o700)
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            place.unlink(missing_ok=True)
-
-    if folder.exists():
-        shutil.rmtree(folder, onexc=allow)
 
 
 def _names(session: Session, workflow_ids: Iterable[str]) -> dict[str, str]:

@@ -130,7 +130,12 @@ capabilities:
   "access_mode" $jobs.storage.accessMode
   "volume_size" $jobs.storage.volumeSize
   "storage_size" $jobs.storage.teamSize
+  "network_policies" .Values.networkPolicy.enabled
 }}
+{{- with $jobs.storage.cacheClaim }}
+{{- $_ := set $kubernetes "cache_claim" . }}
+{{- $_ := set $kubernetes "cache_size" $jobs.storage.cacheSize }}
+{{- end }}
 {{- with $jobs.storage.storageClassName }}
 {{- $_ := set $kubernetes "storage_class" . }}
 {{- end }}

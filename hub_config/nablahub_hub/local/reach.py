@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away, Expired
 from nablahub.jobs.runners.kubernetes.pod import PORT
-from nablahub.jobs.runners.kubernetes.rights import RIGHTS
+from nablahub.jobs.runners.kubernetes.rights import APART, RIGHTS
 from nablahub.jobs.runners.kubernetes.verdict import see
 from nablahub_hub.local import sockets, web
 from nablahub_hub.local.clusters import ClusterUnfit, Ports
@@ -106,7 +106,8 @@ async def _connect(api: Api, settings: KubernetesSettings) -> str:
 
 
 async def _rights(api: Api, settings: KubernetesSettings, servers: bool) -> None:
-    wanted = {(verb, *what) for what, verbs in RIGHTS.items() for verb in verbs}
+    table = RIGHTS | (APART if settings.network_policies else {})
+    wanted = {(verb, *what) for what, verbs in table.items() for verb in verbs}
     wanted |= {("create", "", "pods"), ("list", "", "pods")}  # the pod that is sent to look
     if servers:
         wanted |= {(verb, *what) for what, verbs in SERVERS_RIGHTS.items() for verb in verbs}

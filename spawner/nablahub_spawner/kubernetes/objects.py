@@ -336,12 +336,18 @@ def _volumes(instance: InstanceType, notebook: Notebook) -> tuple[list[Json], li
         source = {"persistentVolumeClaim": {"claimName": wanted.name}}
         volumes.append({"name": wanted.name, **source})
         mounts.append({"name": wanted.name, "mountPath": wanted.path})
-    for number, shown in enumerate(notebook.existing):
-        name = f"given-{number}"
-        if shown.kind == "secret":
-            volumes.append({"name": name, "secret": {"secretName": shown.name}})
-        else:
-            volumes.append({"name": name, "persistentVolumeClaim": {"claimName": shown.name}})
+    # Each once: a kubelet waits for ever for the second volume of the same claim.
+    given: dict[str, str] = {}
+    for shown in notebook.existing:
+        what = f"{shown.kind} {shown.name}"
+        if what not in given:
+            given[what] = f"given-{len(given)}"
+            if shown.kind == "secret":
+                found: Json = {"secret": {"secretName": shown.name}}
+            else:
+                found = {"persistentVolumeClaim": {"claimName": shown.name}}
+            volumes.append({"name": given[what], **found})
+        name = given[what]
         mount: Json = {"name": name, "mountPath": shown.path, "readOnly": True}
         mounts.append({**mount, "subPath": shown.sub_path} if shown.sub_path else mount)
     return volumes, mounts

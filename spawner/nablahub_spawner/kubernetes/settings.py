@@ -77,9 +77,13 @@ class PodSettings(Configurable):
     dataset_cache_claim = Unicode(
         config=True,
         help="""
-        Name of a volume claim with materialised dataset versions, a folder for each team's id;
-        a server sees its team's, read-only. Empty: none.
+        Name of the volume claim into which jobs fetch the dataset versions that they read
+        (``cache_claim`` of the jobs' settings). A server sees its user's own in ``/datasets``,
+        read-only; it is made when there is none of that name. Empty: none.
         """,
+    )
+    dataset_cache_capacity = Unicode(
+        "100Gi", config=True, help="Size of that claim, as a Kubernetes quantity."
     )
     env_secrets = List(
         Unicode(),

@@ -13,10 +13,11 @@ from kubespawner import KubeSpawner
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from nablahub.core import kubenames
+from nablahub.core.identity import CACHE
 from nablahub.core.instances import InstanceType
-from nablahub_spawner.builder import CACHE
 from nablahub_spawner.common import NablaSpawner
 from nablahub_spawner.failures import SpawnFailed
+from nablahub_spawner.jupyter import DATASETS
 from nablahub_spawner.kubernetes import capacity, objects, reasons
 from nablahub_spawner.kubernetes.cluster import Cluster
 from nablahub_spawner.kubernetes.settings import PodSettings
@@ -164,12 +165,28 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
             for name, path in sorted(self.mounted_secrets.items())
         ]
         if self.dataset_cache_claim:
+            # Versions, and the names that people know them by: links into the former.
             found += [
-                objects.Existing("claim", self.dataset_cache_claim, CACHE, sub_path=team.id)
+                objects.Existing("claim", self.dataset_cache_claim, path, sub_path=sub_path)
                 for team in teams
                 if team.private
+                for path, sub_path in ((CACHE, team.id), (DATASETS, f".names/{team.id}"))
             ]
         return found
+
+    def _made_beside(self) -> list[objects.Claim]:
+        """Return the claims that are made but shown in parts only."""
+        if not self.dataset_cache_claim:
+            return []
+        return [
+            objects.Claim(
+                name=self.dataset_cache_claim,
+                path=CACHE,
+                size=self.dataset_cache_capacity,
+                access_modes=tuple(self.team_storage_access_modes),
+                storage_class=self.team_storage_class,
+            )
+        ]
 
     # -- start ------------------------------------------------------------------------------------
 
@@ -214,7 +231,7 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
             await asyncio.gather(
                 *(
                     self.cluster.make_claim(objects.claim(wanted, owner.hub, place))
-                    for wanted in notebook.claims
+                    for wanted in (*notebook.claims, *self._made_beside())
                 )
             )
             self._pvc_exists = True

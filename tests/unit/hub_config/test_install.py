@@ -64,6 +64,19 @@ def test_servers_are_pods_where_that_is_chosen(tmp_path: Path) -> None:
     assert set(c.NablaSpawner) <= set(NablaKubeSpawner.class_traits())
 
 
+def test_servers_and_jobs_that_are_pods_share_what_teams_store(tmp_path: Path) -> None:
+    c = Config()
+    c.NablaHub.state_dir = str(tmp_path)
+    c.NablaHub.spawner = c.NablaHub.runner = "kubernetes"
+    c.NablaHub.kubernetes = {"namespace": "work", "hub": "lab", "access_mode": "ReadWriteMany"}
+    c.KubeSpawner.namespace = "mine"
+    nablahub_hub.install(c)
+    told = c.NablaKubeSpawner
+    assert (told.hub_name, told.team_storage_access_modes) == ("lab", ["ReadWriteMany"])
+    assert "namespace" not in told  # what was said of servers stays
+    assert set(told) <= set(NablaKubeSpawner.class_traits())
+
+
 def test_what_was_there_stays(tmp_path: Path) -> None:
     c = Config()
     c.NablaHub.state_dir = str(tmp_path)

@@ -188,6 +188,8 @@ def test_an_instance_too_big_says_what_fits(jobs: Jobs) -> None:
         ({"outputs": [{"name": "v", "kind": "volume", "ref": "x"}]}, "/outputs/0/kind"),
         ({"inputs": [{"name": "a", "kind": "string", "ref": ""}] * 2}, "/inputs/1/name"),
         ({"tools": ["hammer"]}, "/tools/0"),
+        ({"nodes": 2}, "/nodes"),
+        ({"kind": "serve", "nodes": 2}, "/nodes"),
         ({"kind": "serve", "timeout_seconds": 5.0}, "/timeout_seconds"),
     ],
 )

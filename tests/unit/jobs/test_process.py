@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from nablahub.jobs.runners import folder as files
-from nablahub.jobs.runners.contract import Mount, Resources, TaskName, TaskSpec, TaskStatus
+from nablahub.jobs.runners.contract import (
+    Mount,
+    Resources,
+    TaskName,
+    TaskRefused,
+    TaskSpec,
+    TaskStatus,
+)
 from nablahub.jobs.runners.process import launcher, limits, procfs
 from nablahub.jobs.runners.process.launch import least_used
 from nablahub.jobs.runners.process.ports import free_port
@@ -214,3 +221,9 @@ async def test_the_launch_file_is_all_the_shim_needs(place: ProcessPlace) -> Non
     assert launch["argv"][-3:] == ["sh", "-c", "true"]
     assert launch["sandboxed"] is True
     assert "by the kernel" in limits.describe() or "by looking" in limits.describe()
+
+
+async def test_one_machine_is_one_node(place: ProcessPlace) -> None:
+    with pytest.raises(TaskRefused, match="3 nodes need a cluster"):
+        await place.runner.start(shell("true", nodes=3))
+    assert (await place.runner.look(shell("true"))).phase == "absent"

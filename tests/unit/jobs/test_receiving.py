@@ -127,3 +127,45 @@ async def test_nothing_comes_after_the_verdict(receiving: Receiving, tmp_path: P
     files.write(tmp_path / ONE, files.STATUS, {})
     assert await receiving.log(ONE, 0, parts(b"late")) == 4
     assert not (tmp_path / ONE / files.LOG).exists()
+
+
+async def test_lines_of_several_nodes_say_whose_they_are(
+    receiving: Receiving, tmp_path: Path
+) -> None:
+    assert await receiving.log(ONE, 0, parts(b"a\n"), node=0) == 2
+    assert await receiving.log(ONE, 0, parts(b"b", b"\rc\n\n"), node=1) == 5
+    await receiving.say(ONE, "k", "nablahub: pulling\n", node=1)
+    await receiving.say(ONE, "k", "nablahub: pulling\n", node=1)
+    # Again what came, and the end of a command that did not finish its line.
+    again = Receiving(tmp_path)
+    assert await again.log(ONE, 0, parts(b"a\nd"), node=0) == 3
+    assert await again.log(ONE, 9, parts(b"a gap\n"), node=1) == 5
+    assert (tmp_path / ONE / files.LOG).read_bytes() == (
+        b"[node 0] a\n[node 1] b\rc\n[node 1] \n[node 1] nablahub: pulling\n[node 0] d\n"
+    )
+
+
+async def test_what_a_kill_left_uncounted_comes_once(receiving: Receiving, tmp_path: Path) -> None:
+    assert await receiving.log(ONE, 0, parts(b"one\n"), node=0) == 4
+    with (tmp_path / ONE / files.LOG).open("ab") as log:
+        log.write(b"[node 0] two")  # Killed while it was written.
+    assert await Receiving(tmp_path).log(ONE, 4, parts(b"two\n"), node=0) == 8
+    assert (tmp_path / ONE / files.LOG).read_bytes() == b"[node 0] one\n[node 0] two\n"
+
+
+async def test_a_long_log_of_several_nodes_is_cut_in_the_middle(
+    receiving: Receiving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LOG_KEPT", 100)
+    monkeypatch.setattr(files, "LOG_TAIL", 100)
+    monkeypatch.setattr(files, "LOG_END", 20)
+    have = {0: 0, 1: 0}
+    for number in range(40):
+        line = b"line %d\n" % number
+        for node in have:
+            have[node] = await receiving.log(ONE, have[node], parts(line), node=node)
+    assert have == {0: 310, 1: 310}
+    log = (tmp_path / ONE / files.LOG).read_bytes()
+    assert log.startswith(b"[node 0] line 0\n[node 1] line 0\n")
+    assert log.endswith(b"[node 1] line 39\n")
+    assert len(log) < 300

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nablahub.core.identity import CACHE
 from nablahub.core.sandbox import probe
 from nablahub_spawner import builder, jupyter
 
@@ -72,12 +73,12 @@ def test_links_made_later_in_datasets_are_seen_at_once(server: builder.Server) -
     assert server.cache is not None
     (server.cache / "version1").mkdir()
     (server.cache / "version1" / "rows.csv").write_text("1,2\n")
-    (server.folder / "datasets" / "digits").symlink_to(f"{builder.CACHE}/version1")
+    (server.folder / "datasets" / "digits").symlink_to(f"{CACHE}/version1")
     assert inside(server, "cat /datasets/digits/rows.csv") == "1,2\n"
 
 
 def test_what_is_shown_of_the_hub_is_read_only(server: builder.Server) -> None:
-    for place in (builder.CACHE, jupyter.DATASETS, jupyter.LIB, jupyter.CONFIG, sys.prefix):
+    for place in (CACHE, jupyter.DATASETS, jupyter.LIB, jupyter.CONFIG, sys.prefix):
         said = inside(server, f"touch '{place}/x' 2>&1 || true")
         assert "Read-only" in said, place
 

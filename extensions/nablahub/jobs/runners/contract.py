@@ -19,9 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 TaskName = NewType("TaskName", str)
 
 Phase = Literal["absent", "running", "ended"]
-Verdict = Literal["code", "oom", "timeout", "cancelled", "lost", "start"]
-"""Why a task ended: its command's own exit; more memory than it may; longer than it may; somebody
-wished it; its parent vanished without a word; it could not be started at all."""
+Verdict = Literal["code", "oom", "disk", "timeout", "cancelled", "lost", "start"]
+"""Why a task ended: its command's own exit; more memory than it may; more on its machine's disk
+than it may; longer than it may; somebody wished it; its parent vanished without a word; it could
+not be started at all."""
 
 INPUTS = "/inputs"
 OUTPUTS = "/outputs"
@@ -175,6 +176,12 @@ class TaskSpec(_Wire):
         Name of its Python environment, seen at `/opt/nablahub/environment`; None: the system's.
     tools
         More environments, each seen at `/opt/nablahub/tools/<name>`.
+    nodes
+        How many machines run the command at once, each with all of the resources and mounts; what
+        the first leaves in `/outputs` and `/artifacts` is kept.
+    delivery_token
+        By which a runner on other machines brings out what the task leaves; the command does not
+        see it.
     env
         Variables.
     mounts
@@ -197,6 +204,8 @@ class TaskSpec(_Wire):
     command: tuple[str, ...] = Field(min_length=1)
     environment: str | None = None
     tools: tuple[str, ...] = ()
+    nodes: int = Field(default=1, ge=1)
+    delivery_token: str = ""
     env: Mapping[str, str] = Field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     files: Mapping[str, str] = Field(default_factory=dict)
@@ -233,7 +242,10 @@ class TaskStatus:
     servers
         Of a `serve` task: how many of its servers answered.
     peak_memory_bytes
-        The most it used, if known.
+        The most it used, if known; of several nodes, the most that one of them did.
+    node
+        Of a task of several nodes that failed: whose failure was the first, from 0; the others were
+        ended then.
     """
 
     phase: Phase
@@ -247,6 +259,7 @@ class TaskStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     peak_memory_bytes: int | None = None
+    node: int | None = None
 
 
 class TaskRefused(Exception):

@@ -30,11 +30,16 @@ def read_log(folder: Path, offset: int, limit: int) -> bytes:
         return b""
 
 
+def log_end(folder: Path) -> str:
+    """The end of a task's log."""
+    return read_log(folder, max(0, log_size(folder) - _TAIL), _TAIL).decode(errors="replace")
+
+
 def last_words(folder: Path, said: str, exit_code: int | None) -> str:
     """What a command said last: its message, else, when it failed, the last line of its log."""
     if said or exit_code in (0, None):
         return said
-    end = read_log(folder, max(0, log_size(folder) - _TAIL), _TAIL).decode(errors="replace")
+    end = log_end(folder)
     lines = [line.strip() for line in end.splitlines() if line.strip()]
     return lines[-1] if lines else ""
 

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Literal, cast
 
 from nablahub.jobs.runners import folder as files
+from nablahub.jobs.runners import joining
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.reading import log_size
 from nablahub.jobs.runners.remove import remove_tree
@@ -41,7 +42,13 @@ class Receiving:
         self._locks: dict[TaskName, asyncio.Lock] = {}
 
     async def log(
-        self, name: TaskName, offset: int, chunks: AsyncIterator[bytes], source: str = ""
+        self,
+        name: TaskName,
+        offset: int,
+        chunks: AsyncIterator[bytes],
+        source: str = "",
+        *,
+        node: int | None = None,
     ) -> int:
         """Take a part of a log and return how many bytes of it there are now.
 
@@ -50,14 +57,24 @@ class Receiving:
 
         Parameters
         ----------
+        name
+            The task.
+        offset
+            Where in the log the part begins.
+        chunks
+            The part; of one of several nodes it ends at the end of a line, or is cut there.
         source
-            Which pod sends it, of a task with several: each counts its own bytes, and the task's
+            Which pod sends it, of a server with several: each counts its own bytes, and the task's
             log has all of them as they come.
+        node
+            Which of a task's several nodes wrote it; None when there is one.
         """
         folder = self._jobs / name
         async with self._lock(name):
             if files.read(folder, files.STATUS) is not None:
                 return offset + sum([len(part) async for part in chunks])
+            if node is not None:
+                return await _of_node(folder, node, offset, chunks)
             have = await asyncio.to_thread(taken, folder, source)
             async for part in chunks:
                 new = part[have - offset :] if offset <= have else b""
@@ -67,10 +84,14 @@ class Receiving:
                     have += len(new)
             return have
 
-    async def say(self, name: TaskName, key: str, text: str) -> None:
+    async def say(self, name: TaskName, key: str, text: str, *, node: int | None = None) -> None:
         """Write a line of our own into a task's log, once for each key."""
+        folder = self._jobs / name
         async with self._lock(name):
-            await asyncio.to_thread(_say, self._jobs / name, key, text)
+            if node is None:
+                await asyncio.to_thread(_say, folder, key, text)
+            else:
+                await asyncio.to_thread(joining.say, folder, node, key, text)
 
     async def tree(self, name: TaskName, part: Part, chunks: AsyncIterator[bytes]) -> None:
         """Take a folder as a tar archive; it replaces what came of it before.
@@ -101,6 +122,16 @@ class Receiving:
     def forget(self, name: TaskName) -> None:
         """Nothing more will come of a task."""
         self._locks.pop(name, None)
+
+
+async def _of_node(folder: Path, node: int, offset: int, chunks: AsyncIterator[bytes]) -> int:
+    have = await asyncio.to_thread(joining.taken, folder, node)
+    # Whole, since it ends at the end of a line and its chunks do not.
+    part = b"".join([chunk async for chunk in chunks])
+    new = part[have - offset :] if offset <= have else b""
+    if new:
+        await asyncio.to_thread(joining.append, folder, node, new)
+    return have + len(new)
 
 
 async def _put(

@@ -10,13 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nablahub.core import kubenames
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.contract import Mount, Resources, TaskName, TaskRefused, TaskSpec
 from nablahub.jobs.runners.kubernetes.names import claim_name, object_name
-from nablahub.jobs.runners.kubernetes.objects import Cluster, check, claims, job, secret
+from nablahub.jobs.runners.kubernetes.objects import (
+    Cluster,
+    check,
+    claims,
+    job,
+    neighbourhood,
+    secret,
+)
 
 SETTINGS = KubernetesSettings(hub="lab", image="runner:1", namespace="work")
-CLUSTER = Cluster(SETTINGS, "http://hub:8081/services/nablahub")
+CLUSTER = Cluster(SETTINGS, "http://hub:8081/services/nablahub", {"/inputs/d": "team/d"})
 META = {
     "name": "nabla-jone-NAME",
     "labels": {"app": "nablahub", "nablahub.org/hub": "lab", "component": "job"},
@@ -27,7 +35,10 @@ SAFE = {
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
 }
-TASK_FILE = {"name": "task", "mountPath": "/run/nablahub-task/task.json", "subPath": "task.json"}
+TASK_FILE, DELIVERY_FILE = (
+    {"name": "task", "mountPath": f"/run/nablahub-task/{name}.json", "subPath": f"{name}.json"}
+    for name in ("task", "delivery")
+)
 INSIDE = "nablahub.jobs.runners.kubernetes.inside"
 
 
@@ -73,7 +84,7 @@ def test_the_job_of_a_plain_task_whole() -> None:
             {"name": "artifacts", "mountPath": "/artifacts", "readOnly": True},
             {"name": "outputs", "mountPath": "/outputs", "readOnly": True},
             {"name": "shared", "mountPath": "/run/nablahub"},
-            TASK_FILE,
+            DELIVERY_FILE,
         ],
         {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
     )  # fmt: skip
@@ -128,7 +139,7 @@ MANY = task(
     },
 )  # fmt: skip
 CACHED = Cluster(
-    SETTINGS.model_copy(update={"cache_claim": "cache", "storage_class": "nfs",
+    SETTINGS.model_copy(update={"cache_claim": "versions.of-all", "storage_class": "nfs",
                                 "service_account": "jobs", "pull_secrets": ("key",)}),
     "http://hub", {"/inputs/d": "team/version"},
 )  # fmt: skip
@@ -150,15 +161,58 @@ def test_each_claim_is_one_volume_of_the_pod_and_is_made_once() -> None:
     assert shown["/inputs/d"]["readOnly"] is True
     assert shown["/inputs/v"]["name"] == shown["/outputs/v"]["name"]
     assert (shown["/inputs/v"]["readOnly"], shown["/outputs/v"]["readOnly"]) == (True, False)
-    assert len(claims(MANY, CACHED)) == 2
-    assert "initContainers" not in pod
+    assert len(claims(MANY, CACHED)) == 3
+    # What fills the claim writes into it; the command does not.
+    (fetch,) = pod["initContainers"]
+    assert {m["name"] for m in fetch["volumeMounts"]} == {"cache", "tmp", "task"}
+    assert {v["name"]: v for v in pod["volumes"]}["cache"] == {
+        "name": "cache", "persistentVolumeClaim": {"claimName": "versions.of-all"},
+    }  # fmt: skip
 
 
 def test_without_a_claim_versions_are_fetched_first() -> None:
     pod = job(MANY, CLUSTER)["spec"]["template"]["spec"]
     assert [each["name"] for each in pod["initContainers"]] == ["fetch"]
-    content = json.loads(secret(MANY, CLUSTER)["stringData"]["task.json"])
-    assert content["fetch"] == [{"kind": "dataset", "ref": "ds1:abc", "to": "3"}]
+    content = json.loads(secret(MANY, CLUSTER)["stringData"]["delivery.json"])
+    assert content["fetch"] == [{"kind": "dataset", "ref": "ds1:abc", "to": "team/d"}]
+    assert content["cached"] is False
+
+
+SEVERAL = task(nodes=3, delivery_token="of the machinery", env={"NABLAHUB_TOKEN": "of the command"})
+
+
+def test_several_nodes_are_a_job_of_numbered_pods_with_names() -> None:
+    made = job(SEVERAL, CLUSTER)
+    name = made["metadata"]["name"]
+    spec = made["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
+    assert spec["template"]["spec"]["subdomain"] == name
+    (service,) = neighbourhood(SEVERAL, CLUSTER, "uid-of-the-job")
+    assert service["metadata"]["name"] == name
+    assert service["metadata"]["ownerReferences"][0]["uid"] == "uid-of-the-job"
+    assert service["spec"] == {
+        "clusterIP": "None", "publishNotReadyAddresses": True,
+        "selector": {"batch.kubernetes.io/job-name": name},
+    }  # fmt: skip
+    content = json.loads(secret(SEVERAL, CLUSTER)["stringData"]["task.json"])
+    assert content["nodes"] == [f"{name}-{n}.{name}" for n in range(3)]
+    assert neighbourhood(task(), CLUSTER, "uid") == []
+    strict = Cluster(SETTINGS.model_copy(update={"network_policies": True}), "http://hub")
+    for each in (made, *neighbourhood(SEVERAL, strict, "uid")):
+        kubernetes_validate.validate(each, "1.31", strict=True)
+    assert len(neighbourhood(SEVERAL, strict, "uid")) == 2
+
+
+def test_the_command_sees_no_token_but_its_own() -> None:
+    data = secret(SEVERAL, CLUSTER)["stringData"]
+    assert "of the machinery" not in data["task.json"]
+    assert "of the command" not in data["delivery.json"]
+    pod = job(SEVERAL, CLUSTER)["spec"]["template"]["spec"]
+    shown = {
+        container["name"]: {m["subPath"] for m in container["volumeMounts"] if m["name"] == "task"}
+        for container in pod["containers"]
+    }
+    assert shown == {"main": {"task.json"}, "commit": {"delivery.json"}}
 
 
 def test_an_instance_type_says_on_which_nodes() -> None:
@@ -184,7 +238,7 @@ def test_names_are_valid_and_each_its_own(pairs: list[tuple[str, str]]) -> None:
     names = [object_name(hub, TaskName(name)) for hub, name in pairs]
     assert len(set(names)) == len(pairs)
     for name in names:
-        assert len(name) <= 52
+        assert len(name) <= 52  # Kubernetes adds to the name of a Job
         assert name.strip("-") == name
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
@@ -192,6 +246,11 @@ def test_names_are_valid_and_each_its_own(pairs: list[tuple[str, str]]) -> None:
 def test_a_volume_and_a_storage_of_one_name_are_two() -> None:
     kinds = [Mount(path="/a", kind=kind, ref="x") for kind in ("volume", "storage")]
     assert len({claim_name("lab", mount) for mount in kinds}) == 2
+
+
+def test_servers_see_the_storage_of_jobs() -> None:
+    mount = Mount(path="/storage", kind="storage", ref="te1234567", mode="rw")
+    assert claim_name("lab", mount) == kubenames.storage("lab", "te1234567")
 
 
 def test_what_cannot_be_made_is_refused() -> None:

@@ -40,6 +40,7 @@ TASK = TaskSpec.model_validate(
         "name": "jone", "kind": "serve", "environment": "serving", "grace_seconds": 15,
         "command": ["python", "-m", "nablahub.serving"],
         "env": {"A": "b", "NABLAHUB_TOKEN": "nhr_secret", "PAPERSPACE_API_KEY": "nhr_secret"},
+        "delivery_token": "nhrd_secret",
         "mounts": [
             {"path": "/inputs/model", "kind": "model", "ref": "mo1:abc"},
             {"path": "/inputs/keys", "kind": "keys", "ref": "d1"},
@@ -69,7 +70,7 @@ def container(name: str, module: str, image: str, mounts: list[Any], resources: 
 
 
 def read(key: str) -> dict[str, str]:
-    return {"name": "task", "mountPath": "/run/nablahub-task/task.json", "subPath": key}
+    return {"name": "task", "mountPath": f"/run/nablahub-task/{key}", "subPath": key}
 
 
 def asked(path: str, every: int, failures: int) -> Any:
@@ -91,7 +92,7 @@ def wanted_pod() -> Any:
             {"name": "shared", "mountPath": "/run/nablahub"},
             read("task.json"),
             {"name": "wishes", "mountPath": "/run/nablahub-wishes"},
-            {"name": "fetched", "mountPath": "/inputs/model", "subPath": "0", "readOnly": True},
+            {"name": "cache", "mountPath": "/inputs/model", "subPath": "0", "readOnly": True},
             {"name": "keys", "mountPath": "/inputs/keys", "readOnly": True},
         ],
         {
@@ -110,7 +111,7 @@ def wanted_pod() -> Any:
         "beside", "beside", "runner:1",
         [
             {"name": "shared", "mountPath": "/run/nablahub"},
-            read("service.json"),
+            read("delivery.json"),
             {"name": "keys", "mountPath": "/keys"},
         ],
         {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
@@ -118,14 +119,14 @@ def wanted_pod() -> Any:
     fetch = container(
         "fetch", "fetch", "runner:1",
         [
-            {"name": "fetched", "mountPath": "/fetched"},
+            {"name": "cache", "mountPath": "/fetched"},
             {"name": "tmp", "mountPath": "/tmp"},
-            read("service.json"),
+            read("delivery.json"),
         ],
         {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
     )  # fmt: skip
     fetch["command"][0] = "/opt/nablahub/environment/bin/python"
-    empty = ("work", "home", "tmp", "artifacts", "outputs", "shared", "fetched")
+    empty = ("work", "home", "tmp", "artifacts", "outputs", "shared", "cache")
     wish = {"fieldPath": "metadata.annotations['nablahub.org/cancel']"}
     return {
         "restartPolicy": "Always",
@@ -252,9 +253,12 @@ def test_main_is_told_neither_the_token_nor_where_the_service_is() -> None:
     main = json.loads(texts["task.json"])
     assert main["env"]["A"] == "b"
     assert (main["env"]["PORT"], main["env"]["HEALTH_PORT"]) == ("8080", "8081")
-    assert json.loads(texts["service.json"]) == {
-        "service": {"url": "http://hub:8081/services/nablahub", "token": "nhr_secret"},
+    assert "nhrd_secret" not in texts["task.json"]
+    assert json.loads(texts["delivery.json"]) == {
+        "service": {"url": "http://hub:8081/services/nablahub", "token": "nhrd_secret"},
         "path": "/api/v1/jobs/jone/task",
+        "nodes": 1,
+        "cached": False,
         "fetch": [{"kind": "model", "ref": "mo1:abc", "to": "0"}],
         "outputs": False,
         "keys": True,
@@ -265,14 +269,17 @@ def test_main_is_told_neither_the_token_nor_where_the_service_is() -> None:
         for c in (*spec["containers"], *spec["initContainers"])
     }
     assert read_by == {
-        "main": ["task.json"], "beside": ["service.json"], "fetch": ["service.json"]
+        "main": ["task.json"], "beside": ["delivery.json"], "fetch": ["delivery.json"]
     }  # fmt: skip
 
 
-def test_with_a_claim_of_the_cache_nothing_is_fetched() -> None:
+def test_with_a_claim_of_the_cache_versions_are_laid_there() -> None:
     settings = SETTINGS.model_copy(update={"cache_claim": "cache"})
     spec = template(TASK, Cluster(settings, "http://hub", {"/inputs/model": "mo1/abc"}))["spec"]
-    assert "initContainers" not in spec
+    (fetch,) = spec["initContainers"]
+    assert {"name": "cache", "mountPath": "/fetched"} in fetch["volumeMounts"]
+    claim = {"name": "cache", "persistentVolumeClaim": {"claimName": "cache"}}
+    assert [v for v in spec["volumes"] if v["name"] == "cache"] == [claim]
     shown = {m["mountPath"]: m for m in spec["containers"][0]["volumeMounts"]}
     assert shown["/inputs/model"] == {
         "name": "cache", "mountPath": "/inputs/model", "readOnly": True, "subPath": "mo1/abc"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from nablahub.jobs.runners.kubernetes.verdict import see, verdict
+from nablahub.jobs.runners.kubernetes.inside import supervisor
+from nablahub.jobs.runners.kubernetes.verdict import see, undelivered, verdict
 
 WISH = {"grace": 1, "message": "Anna cancelled it."}
 
@@ -43,6 +44,10 @@ OWN: dict[str, Any] = {"started_at": 1.0, "finished_at": 2.0, "peak_memory": 3}
         (
             pod(reason="Evicted", message="The node was low on resource: memory."),
             None, ("lost", None), "evicted, because its node needed the room: The node was low",
+        ),
+        (
+            pod(reason="Evicted", message='Usage of EmptyDir volume "w" exceeds the limit "1M".'),
+            None, ("disk", None), 'volume "w" exceeds the limit "1M". Write what is large',
         ),
         (pod(reason="NodeLost"), None, ("lost", None), "stopped answering"),
         (pod(reason="DeadlineExceeded"), None, ("timeout", None), "longer"),
@@ -101,6 +106,19 @@ def test_how_far_a_pod_has_come(status: Any, phase: str, words: str) -> None:
     found = see(status)
     assert found.phase == phase
     assert words in found.message
+
+
+def test_why_nothing_arrived() -> None:
+    said = {"terminated": {"exitCode": 1, "message": "507: the disk is full."}}
+    assert undelivered(pod(ended(), said)) == ": 507: the disk is full"
+    assert undelivered(pod(ended(), {"running": {}})) == ""
+
+
+def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {"/work": 1 << 20, "/storage": 4096}
+    monkeypatch.setattr(supervisor, "_free", free.__getitem__)
+    assert supervisor.no_room(["/work", "/storage"]) == "There is no room left in /storage."
+    assert supervisor.no_room(["/work"]) == ""
 
 
 def test_a_silent_node_is_told_while_its_pod_seems_to_run() -> None:

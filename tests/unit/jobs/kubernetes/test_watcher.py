@@ -17,6 +17,7 @@ from aiohttp import web
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api
+from nablahub.jobs.runners.kubernetes.together import Node
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
 
 
@@ -41,7 +42,7 @@ class FakeCluster:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path.endswith("deployments") and self.deployments != 200:
             return web.json_response({"message": "no"}, status=self.deployments)
-        if request.path.endswith(("jobs", "deployments")):
+        if not request.path.endswith("pods"):
             return await self._hang(request) if "watch" in request.query else self._list([])
         if "watch" not in request.query:
             return self._list(self.lists.pop(0))
@@ -115,9 +116,10 @@ async def test_what_expired_is_listed_anew(known: Known, expiry: Any) -> None:
     known.fake.watches = [expiry]
     known.watcher.start()
     await told(known, "a", "b")
-    assert known.watcher.pod(TaskName("a")) is None
-    assert known.watcher.gone(TaskName("a")) == pod("a", 1)
-    assert known.watcher.pod(TaskName("b")) == pod("b", 2)
+    assert known.watcher.nodes(TaskName("a")) == {0: Node(pod("a", 1), gone=True)}
+    assert known.watcher.nodes(TaskName("b")) == {0: Node(pod("b", 2))}
+    known.watcher.forget(TaskName("a"))
+    assert known.watcher.nodes(TaskName("a")) == {}
 
 
 async def test_a_watch_that_ended_goes_on_where_it_was(known: Known) -> None:
@@ -130,8 +132,7 @@ async def test_a_watch_that_ended_goes_on_where_it_was(known: Known) -> None:
     known.watcher.start()
     await told(known, "a")
     await told(known, "a")
-    assert known.watcher.pod(TaskName("a")) is None
-    assert known.watcher.gone(TaskName("a")) == pod("a", 108)
+    assert known.watcher.nodes(TaskName("a")) == {0: Node(pod("a", 108), gone=True)}
     assert known.fake.versions[:2] == ["100", "107"]
 
 
@@ -141,7 +142,7 @@ async def test_a_cluster_that_fails_is_asked_again(known: Known) -> None:
     known.watcher.start()
     await told(known, "a")
     await told(known, "a")
-    assert known.watcher.pod(TaskName("a")) == pod("a", 2)
+    assert known.watcher.nodes(TaskName("a")) == {0: Node(pod("a", 2))}
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -151,5 +152,5 @@ async def test_with_rights_for_jobs_alone_jobs_are_followed(known: Known, status
     known.watcher.start()
     async with asyncio.timeout(30):
         await known.watcher.synced()
-    assert known.watcher.pod(TaskName("a")) == pod("a", 1)
+    assert known.watcher.nodes(TaskName("a")) == {0: Node(pod("a", 1))}
     assert known.watcher.maker("Deployment", TaskName("a")) is None

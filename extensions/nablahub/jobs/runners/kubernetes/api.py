@@ -27,6 +27,7 @@ _PATHS: Final = {
     "Service": ("/api/v1", "services"),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
     "Event": ("/api/v1", "events"),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
     "Job": ("/apis/batch/v1", "jobs"),
     "Deployment": ("/apis/apps/v1", "deployments"),
     "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
@@ -79,20 +80,22 @@ class Api:
     def __init__(self, settings: KubernetesSettings) -> None:
         self._settings = settings
         self._client: client.ApiClient | None = None
+        self._connecting = asyncio.Lock()
         #: What the cluster tells of pods.
         self.events = PodEvents(self)
 
     async def connect(self) -> None:
         """Read how to reach the cluster; nothing is sent yet."""
-        if self._client is not None:
-            return
-        found = client.Configuration()
-        if self._settings.kubeconfig is not None:
-            path = str(self._settings.kubeconfig)
-            await config.load_kube_config(path, client_configuration=found)
-        else:
-            config.load_incluster_config(client_configuration=found)
-        self._client = client.ApiClient(found)
+        async with self._connecting:
+            if self._client is not None:
+                return
+            found = client.Configuration()
+            if self._settings.kubeconfig is not None:
+                path = str(self._settings.kubeconfig)
+                await config.load_kube_config(path, client_configuration=found)
+            else:
+                config.load_incluster_config(client_configuration=found)
+            self._client = client.ApiClient(found)
 
     async def close(self) -> None:
         """Close all connections."""

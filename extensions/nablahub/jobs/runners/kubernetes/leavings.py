@@ -54,7 +54,9 @@ class Leavings:
 
     async def _list(self, kind: str) -> list[Object]:
         try:
-            return (await self._api.list(kind, selector(self._hub)))[0]
+            found, _ = await self._api.list(kind, selector(self._hub))
+            # What another object owns goes with that.
+            return [made for made in found if "ownerReferences" not in made["metadata"]]
         except ApiError as error:
             if kind in _OF_TASKS or error.status not in (403, 404):
                 raise

@@ -14,9 +14,10 @@ from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away
-from nablahub.jobs.runners.kubernetes.names import CANCEL, object_name
+from nablahub.jobs.runners.kubernetes.names import BEGIN, CANCEL, object_name
 from nablahub.jobs.runners.kubernetes.pulls import Pulls
-from nablahub.jobs.runners.kubernetes.verdict import Seen, see, verdict
+from nablahub.jobs.runners.kubernetes.together import Node, see_all, verdict_all, with_refusal
+from nablahub.jobs.runners.kubernetes.verdict import Seen, undelivered, verdict
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
 from nablahub.jobs.runners.receiving import Receiving
 
@@ -62,8 +63,8 @@ class Minder:
         self._settings = settings
         self._receiving = receiving
         self._tell = tell
-        self._pulls: Pulls | None = None
-        self._pulling: asyncio.Task[None] | None = None
+        self._pulls: dict[int, Pulls] = {}
+        self._pulling: dict[int, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._told: object = None
         self._overdue: float | None = None
@@ -101,30 +102,58 @@ class Minder:
 
     async def _step(self) -> bool:
         """Do what can be done now; whether the task has ended."""
-        pod = self._watcher.pod(self._name)
+        nodes = self._watcher.nodes(self._name)
         wish = files.read(self._folder, files.CANCEL)
-        if pod is None:
-            gone = self._watcher.gone(self._name)
-            if gone is not None:
-                return await self._end(verdict(gone, wish))
+        if not nodes:
             return await self._without_pod(wish)
-        seen = see(pod)
+        count = self._count()
+        seen = see_all(nodes, count, over=self._over())
+        if seen.phase == "waiting" and len(nodes) < count:
+            seen = with_refusal(seen, self._watcher.refusal(self._name))
+        if seen.phase == "running" and count > 1:
+            await self._begin(nodes)
         self._announce(seen)
-        await self._tell_pulls(pod, seen)
+        await self._tell_pulls(nodes, count)
         if seen.phase == "ended":
-            return await self._end(verdict(pod, wish))
+            return await self._end(verdict_all(nodes, count, wish))
         if seen.phase == "hopeless":
-            await self._remove(_SOON)
-            found = verdict(None, wish)
-            if wish is None:
-                found |= {"verdict": "start", "message": seen.message}
-            return await self._end(found)
+            return await self._give_up(seen, wish)
         if wish is not None:
-            await self._enforce(pod, seen, wish)
+            if count > 1 and seen.phase == "waiting":
+                await self._remove(_SOON)
+                return await self._end(verdict(None, wish))
+            await self._enforce(nodes, wish)
         elif seen.phase == "leaving" or seen.deleted:
             # Deleted, but still there: its node does not do it, and may never answer again.
-            await self._hurry(self._grace(pod) + self._settings.stuck_seconds)
+            await self._hurry(_grace(nodes, count) + self._settings.stuck_seconds)
         return False
+
+    async def _give_up(self, seen: Seen, wish: Object | None) -> bool:
+        await self._remove(_SOON)
+        found = verdict(None, wish)
+        if wish is None:
+            found |= {"verdict": "start", "message": seen.message}
+        return await self._end(found)
+
+    def _count(self) -> int:
+        """How many nodes the task has."""
+        job = self._watcher.job(self._name)
+        if job is not None:
+            return int(job["spec"].get("completions", 1))
+        mark = files.read(self._folder, files.STARTED)
+        return int(mark.get("nodes", 1)) if mark else 1
+
+    def _over(self) -> bool:
+        """Whether the cluster will make no more pods for the task."""
+        job = self._watcher.job(self._name)
+        return job is None or _finished(job)
+
+    async def _begin(self, nodes: dict[int, Node]) -> None:
+        """Tell all nodes that all are there."""
+        change = {"metadata": {"annotations": {BEGIN: "now"}}}
+        for node in nodes.values():
+            if not node.gone and not node.begun:
+                await self._api.patch("Pod", node.pod["metadata"]["name"], change)
 
     async def _without_pod(self, wish: Object | None) -> bool:
         # Only one that is not known needs asking for: of each that vanishes the watch tells.
@@ -136,28 +165,31 @@ class Minder:
         if wish is not None:
             await self._remove(_SOON)
             return await self._end(verdict(None, wish))
-        conditions = job.get("status", {}).get("conditions", ())
-        if any(c["type"] == "Failed" and c["status"] == "True" for c in conditions):
+        if _finished(job):
             return await self._end(verdict(None, None))
+        seen = with_refusal(Seen("waiting"), self._watcher.refusal(self._name))
+        if seen.phase == "hopeless":
+            return await self._give_up(seen, wish)
+        self._announce(seen)
         return False
 
-    @staticmethod
-    def _grace(pod: Object) -> float:
-        """Seconds that a pod which is being deleted gets to end in."""
-        return float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-
-    async def _enforce(self, pod: Object, seen: Seen, wish: Object) -> None:
+    async def _enforce(self, nodes: dict[int, Node], wish: Object) -> None:
         """See that a task that shall end does."""
-        name = pod["metadata"]["name"]
-        if seen.phase == "waiting":
-            if "delete" not in self._asked and not seen.deleted:
-                await self._api.delete("Pod", name, grace_seconds=_SOON)
-                self._asked.add("delete")
-            return
         text = json.dumps({"grace": wish["grace"], "message": wish["message"]})
-        if pod["metadata"].get("annotations", {}).get(CANCEL) != text:
-            await self._api.patch("Pod", name, {"metadata": {"annotations": {CANCEL: text}}})
-        await self._hurry(wish["grace"] + self._settings.stuck_seconds / 4)
+        hurry = False
+        for node in nodes.values():
+            meta, seen = node.pod["metadata"], node.seen
+            if seen.phase == "waiting":
+                if "delete" not in self._asked and not seen.deleted:
+                    await self._api.delete("Pod", meta["name"], grace_seconds=_SOON)
+                    self._asked.add("delete")
+                continue
+            if not node.gone and meta.get("annotations", {}).get(CANCEL) != text:
+                change = {"metadata": {"annotations": {CANCEL: text}}}
+                await self._api.patch("Pod", meta["name"], change)
+            hurry = True
+        if hurry:
+            await self._hurry(wish["grace"] + self._settings.stuck_seconds / 4)
 
     async def _hurry(self, seconds: float) -> None:
         """Delete the pod if it does not end in time: its node, or the way to us, may be gone."""
@@ -171,35 +203,48 @@ class Minder:
 
     async def _remove(self, grace_seconds: int) -> None:
         await self._api.delete("Job", self._object)
-        pod = self._watcher.pod(self._name)
-        if pod is not None:
-            name = pod["metadata"]["name"]
-            await self._api.delete("Pod", name, grace_seconds=grace_seconds)
+        for node in self._watcher.nodes(self._name).values():
+            if not node.gone:
+                name = node.pod["metadata"]["name"]
+                await self._api.delete("Pod", name, grace_seconds=grace_seconds)
 
     async def _end(self, found: Object) -> bool:
+        mark = files.read(self._folder, files.STARTED) or {}
+        missing = mark.get("outputs", False) and not (self._folder / "outputs").is_dir()
+        if missing and found["verdict"] == "code" and found["exit_code"] == 0:
+            why = self._why_undelivered()
+            words = f"Its command succeeded, but what it left in /outputs did not arrive{why}."
+            found |= {"verdict": "lost", "exit_code": None, "message": words}
         found["finished_at"] = found["finished_at"] or datetime.now(UTC).timestamp()
-        mark = files.read(self._folder, files.STARTED)
         if found["started_at"] is None:
-            found["started_at"] = mark["at"] if mark else found["finished_at"]
+            found["started_at"] = mark.get("at", found["finished_at"])
         await asyncio.to_thread(files.write, self._folder, files.STATUS, found)
         self._watcher.forget(self._name)
         return True
 
-    async def _tell_pulls(self, pod: Object, seen: Seen) -> None:
-        """Follow what the node says of the pod's images, until its command begins."""
-        if seen.phase == "waiting" and self._pulls is None and "nodeName" in pod["spec"]:
-            self._pulls = Pulls(self._api, self._receiving, self._name, pod)
-            self._pulling = asyncio.create_task(self._pulls.follow())
-        elif seen.phase != "waiting" and self._pulls is not None:
-            await self._stop_pulls()
-            if seen.phase == "hopeless":
-                await self._pulls.finish()
+    def _why_undelivered(self) -> str:
+        nodes = self._watcher.nodes(self._name)
+        return undelivered(nodes[min(nodes)].pod) if nodes else ""
 
-    async def _stop_pulls(self) -> None:
-        if self._pulling is not None:
-            self._pulling.cancel()
-            await asyncio.gather(self._pulling, return_exceptions=True)
-            self._pulling = None
+    async def _tell_pulls(self, nodes: dict[int, Node], count: int) -> None:
+        """Follow what the cluster's nodes say of the pods' images, until their commands begin."""
+        for number, node in nodes.items():
+            phase, known = node.seen.phase, self._pulls.get(number)
+            if phase == "waiting" and known is None and "nodeName" in node.pod["spec"]:
+                of = number if count > 1 else None
+                pulls = Pulls(self._api, self._receiving, self._name, node.pod, of)
+                self._pulls[number] = pulls
+                self._pulling[number] = asyncio.create_task(pulls.follow())
+            elif phase != "waiting" and number in self._pulling:
+                await self._stop_pulls(number)
+                if phase == "hopeless" and known is not None:
+                    await known.finish()
+
+    async def _stop_pulls(self, *numbers: int) -> None:
+        for number in numbers or tuple(self._pulling):
+            following = self._pulling.pop(number)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
     def _announce(self, seen: Seen) -> None:
         """Tell what people see of it, when that changed."""
@@ -210,3 +255,18 @@ class Minder:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _finished(job: Object) -> bool:
+    conditions = job.get("status", {}).get("conditions", ())
+    return any(c["type"] in ("Failed", "Complete") and c["status"] == "True" for c in conditions)
+
+
+def _grace(nodes: dict[int, Node], count: int) -> float:
+    """Seconds that pods get to end in which are deleted, or soon will be for another's failure."""
+    graces = []
+    for node in nodes.values():
+        asked = node.pod["metadata"].get("deletionGracePeriodSeconds") or 0
+        own = node.pod["spec"].get("terminationGracePeriodSeconds", 30) if count > 1 else 0
+        graces.append(float(max(asked, own)))
+    return max(graces)

@@ -1,14 +1,7 @@
-"""Names and labels of what a task has in a cluster: pure functions.
-
-The readable part of a name is for people; a hash of all that decides it makes it injective. Names
-are DNS labels of at most 63 characters, and a Job's is 52 or shorter, since Kubernetes adds to it:
-https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
-"""
+"""Names and labels of what a task has in a cluster: pure functions."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Final
 
 from nablahub.core import kubenames
@@ -18,25 +11,32 @@ APP: Final = "nablahub"
 HUB_LABEL: Final = "nablahub.org/hub"
 #: The task's own name, which need not be a valid label.
 TASK: Final = "nablahub.org/task"
+#: Of a claim: the volume or the team that it is of.
+REF: Final = "nablahub.org/ref"
 #: Marks the pods of one `serve` task, so that its Service finds them.
 SERVER: Final = "nablahub.org/server"
 #: How many servers a task is, as it was asked for last.
 SCALE: Final = "nablahub.org/scale"
 #: The wish that a task ends, as the supervisor reads it.
 CANCEL: Final = "nablahub.org/cancel"
-_READABLE = 20
+
+
+#: That all nodes of a task are there.
+BEGIN: Final = "nablahub.org/begin"
 
 
 def object_name(hub: str, task: TaskName) -> str:
     """The name of all objects of a task."""
-    return _named(task, "task", hub, task)
+    return kubenames.task(hub, task)
 
 
 def claim_name(hub: str, mount: Mount) -> str:
-    """The name of the claim behind a volume or a team's storage, which its servers see too."""
-    if mount.kind == "storage":
-        return kubenames.storage(hub, mount.ref)
-    return _named(mount.kind, "claim", hub, mount.kind, mount.ref)
+    """The name of the claim behind a volume or a team's storage.
+
+    Servers see the same storage: the spawner asks :mod:`nablahub.core.kubenames` for its name, too.
+    """
+    name = kubenames.storage if mount.kind == "storage" else kubenames.volume
+    return name(hub, mount.ref)
 
 
 def labels(hub: str) -> dict[str, str]:
@@ -47,9 +47,3 @@ def labels(hub: str) -> dict[str, str]:
 def selector(hub: str) -> str:
     """What finds everything of a hub's runner."""
     return ",".join(f"{key}={value}" for key, value in labels(hub).items())
-
-
-def _named(readable: str, *parts: str) -> str:
-    shown = re.sub(r"[^a-z0-9]+", "-", readable.lower())[:_READABLE].strip("-")
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    return f"nabla-{shown}-{digest}" if shown else f"nabla-{digest}"

@@ -9,12 +9,14 @@ from typing import Any
 
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.contract import (
+    WORK,
     Mount,
     TaskRefused,
     TaskSpec,
 )
-from nablahub.jobs.runners.kubernetes.names import TASK, claim_name, labels, object_name
-from nablahub.jobs.runners.kubernetes.pod import HEALTH_PORT, PORT, fetched, pod_template
+from nablahub.jobs.runners.kubernetes.inside import nodes
+from nablahub.jobs.runners.kubernetes.names import REF, TASK, claim_name, labels, object_name
+from nablahub.jobs.runners.kubernetes.pod import CACHE, HEALTH_PORT, PORT, READ, pod_template
 from nablahub.jobs.runners.variables import variables
 
 type Object = dict[str, Any]
@@ -34,7 +36,7 @@ class Cluster:
     service_url
         How pods reach the service.
     sub_paths
-        Where in the cache's claim the versions lie that a task reads, by the mount's path.
+        Where in a cache the versions lie that a task reads, by the mount's path.
     """
 
     settings: KubernetesSettings
@@ -78,6 +80,7 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
     TaskRefused
         It is too long for a Secret.
     """
+    name = object_name(cluster.settings.hub, task.name)
     content = {
         "command": list(task.command),
         "env": environment(task),
@@ -85,15 +88,25 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
         "timeout": task.timeout_seconds,
         "grace": task.grace_seconds,
         "memory": task.resources.memory_bytes,
-        "service": {"url": cluster.service_url, "token": task.env.get("NABLAHUB_TOKEN", "")},
+        "places": sorted({WORK, *(m.path for m in task.mounts if m.mode == "rw")}),
+        "nodes": nodes.hosts(name, task.nodes) if task.nodes > 1 else [],
+    }
+    delivery = {
+        "service": {"url": cluster.service_url, "token": task.delivery_token},
         "path": f"/api/v1/jobs/{task.name}/task",
+        "nodes": task.nodes,
         "outputs": any(mount.kind == "output" for mount in task.mounts),
         "fetch": [
-            {"kind": mount.kind, "ref": mount.ref, "to": to}
-            for to, mount in fetched(task, cluster.settings)
+            {"kind": mount.kind, "ref": mount.ref, "to": cluster.sub_paths.get(mount.path, str(n))}
+            for n, mount in enumerate(task.mounts)
+            if mount.kind in READ
         ],
+        "cached": cluster.settings.cache_claim is not None,
     }
-    data = {"task.json": json.dumps(content, ensure_ascii=False)}
+    data = {
+        "task.json": json.dumps(content, ensure_ascii=False),
+        "delivery.json": json.dumps(delivery, ensure_ascii=False),
+    }
     data |= {f"string-{n}": m.ref for n, m in enumerate(task.mounts) if m.kind == "string"}
     if sum(len(text.encode()) for text in data.values()) > _LARGEST:
         raise TaskRefused(
@@ -110,11 +123,13 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
 
 
 def job(task: TaskSpec, cluster: Cluster) -> Object:
-    """The Job of a task: one pod, never a second one in its place.
+    """The Job of a task: a pod for each node, never a second one in its place.
 
+    The first pod that fails ends the others:
     https://kubernetes.io/docs/concepts/workloads/controllers/job/
     """
-    template = pod_template(task, cluster.settings, image_of(task, cluster.settings))
+    image = image_of(task, cluster.settings)
+    template = pod_template(task, cluster.settings, image, cluster.sub_paths)
     for volume, mount in claims_of(task, cluster):
         if volume not in template["spec"]["volumes"]:
             template["spec"]["volumes"].append(volume)
@@ -127,22 +142,73 @@ def job(task: TaskSpec, cluster: Cluster) -> Object:
         "metadata": meta,
         "spec": {
             "backoffLimit": 0,
-            "completions": 1,
-            "parallelism": 1,
+            "completions": task.nodes,
+            "parallelism": task.nodes,
+            **({"completionMode": "Indexed"} if task.nodes > 1 else {}),
             "template": template,
         },
     }
 
 
+def neighbourhood(task: TaskSpec, cluster: Cluster, uid: str) -> list[Object]:
+    """What the nodes of a task need to find and reach each other; goes with its Job.
+
+    Parameters
+    ----------
+    uid
+        The Job's.
+    """
+    if task.nodes == 1:
+        return []
+    meta = _metadata(task, cluster)
+    meta["ownerReferences"] = [
+        {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": uid}
+    ]
+    nodes_of_it = {"batch.kubernetes.io/job-name": meta["name"]}
+    found: list[Object] = [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": meta,
+            # https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/
+            "spec": {
+                "clusterIP": "None",
+                "publishNotReadyAddresses": True,
+                "selector": nodes_of_it,
+            },
+        }
+    ]
+    if cluster.settings.network_policies:
+        peers = [{"podSelector": {"matchLabels": nodes_of_it}}]
+        found.append(
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "metadata": meta,
+                "spec": {
+                    "podSelector": {"matchLabels": nodes_of_it},
+                    "policyTypes": ["Ingress", "Egress"],
+                    "ingress": [{"from": peers}],
+                    "egress": [{"to": peers}],
+                },
+            }
+        )
+    return found
+
+
 def claims(task: TaskSpec, cluster: Cluster) -> list[Object]:
-    """The claims behind a task's volumes and storage, made when they are not there."""
+    """The claims behind what a task sees, made when they are not there."""
     settings = cluster.settings
     found: dict[str, Object] = {}
+    sizes = {
+        "storage": settings.storage_size, "volume": settings.volume_size, CACHE: settings.cache_size
+    }  # fmt: skip
     for mount in task.mounts:
-        if mount.kind not in ("volume", "storage"):
+        name, _ = _claim_of(mount, cluster)
+        if name is None:
             continue
-        name = claim_name(settings.hub, mount)
-        size = settings.storage_size if mount.kind == "storage" else settings.volume_size
+        kind = CACHE if mount.kind in READ else mount.kind
+        size = sizes[kind]
         spec: Object = {
             "accessModes": [settings.access_mode],
             "resources": {"requests": {"storage": size}},
@@ -154,8 +220,8 @@ def claims(task: TaskSpec, cluster: Cluster) -> list[Object]:
             "kind": "PersistentVolumeClaim",
             "metadata": {
                 "name": name,
-                "labels": {**labels(settings.hub), "component": mount.kind},
-                "annotations": {"nablahub.org/ref": mount.ref},
+                "labels": {**labels(settings.hub), "component": kind},
+                "annotations": {} if kind == CACHE else {REF: mount.ref},
             },
             "spec": spec,
         }
@@ -179,10 +245,12 @@ def claims_of(task: TaskSpec, cluster: Cluster) -> list[tuple[Object, Object]]:
         claim, sub_path = _claim_of(mount, cluster)
         if claim is None:
             continue
-        shown: Object = {"name": claim, "mountPath": mount.path, "readOnly": mount.mode == "ro"}
+        # A claim that an administrator made may be called what a volume may not.
+        name = CACHE if mount.kind in READ else claim
+        shown: Object = {"name": name, "mountPath": mount.path, "readOnly": mount.mode == "ro"}
         if sub_path is not None:
             shown["subPath"] = sub_path
-        volume: Object = {"name": claim, "persistentVolumeClaim": {"claimName": claim}}
+        volume: Object = {"name": name, "persistentVolumeClaim": {"claimName": claim}}
         found.append((volume, shown))
     return found
 
@@ -190,8 +258,8 @@ def claims_of(task: TaskSpec, cluster: Cluster) -> list[tuple[Object, Object]]:
 def _claim_of(mount: Mount, cluster: Cluster) -> tuple[str | None, str | None]:
     if mount.kind in ("volume", "storage"):
         return claim_name(cluster.settings.hub, mount), None
-    if mount.path in cluster.sub_paths:
-        return cluster.settings.cache_claim, cluster.sub_paths[mount.path]
+    if mount.kind in READ:
+        return cluster.settings.cache_claim, cluster.sub_paths.get(mount.path)
     return None, None
 
 

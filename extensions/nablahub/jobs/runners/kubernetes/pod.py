@@ -6,6 +6,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from nablahub.core.kubernetes import KubernetesSettings
@@ -16,11 +17,10 @@ from nablahub.jobs.runners.contract import (
     LIBRARY,
     OUTPUTS,
     WORK,
-    Mount,
     TaskSpec,
     Toleration,
 )
-from nablahub.jobs.runners.kubernetes.names import CANCEL, object_name
+from nablahub.jobs.runners.kubernetes.names import BEGIN, CANCEL, object_name
 
 type Object = dict[str, Any]
 
@@ -39,6 +39,10 @@ _COMMIT_RESOURCES = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
     "limits": {"memory": "128Mi"},
 }
+#: What is read by version.
+READ: Final = ("dataset", "model")
+#: The volume that they lie in.
+CACHE: Final = "cache"
 _OWN = {"work": WORK, "home": HOME, "tmp": "/tmp", "artifacts": ARTIFACTS, "outputs": OUTPUTS}
 SAFE: Final = {
     "allowPrivilegeEscalation": False,
@@ -47,8 +51,16 @@ SAFE: Final = {
 }
 
 
-def pod_template(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
-    """The pod of a task without the claims it mounts and without its metadata."""
+def pod_template(
+    task: TaskSpec, settings: KubernetesSettings, image: str, sub_paths: Mapping[str, str]
+) -> Object:
+    """The pod of a task without the claims it mounts and without its metadata.
+
+    Parameters
+    ----------
+    sub_paths
+        Where the versions lie that it reads, below the folder that holds them.
+    """
     spec: Object = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -63,10 +75,13 @@ def pod_template(task: TaskSpec, settings: KubernetesSettings, image: str) -> Ob
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_main(task, settings, image), _commit(settings)],
+        "containers": [_main(task, settings, image, sub_paths), _commit(settings)],
         "volumes": _volumes(task, settings),
     }
-    if fetched(task, settings):
+    if task.nodes > 1:
+        # With the name that a Job of numbered pods gives each, this makes it known in DNS.
+        spec["subdomain"] = object_name(settings.hub, task.name)
+    if reads(task):
         spec["initContainers"] = [_fetch(settings)]
     if settings.service_account is not None:
         spec["serviceAccountName"] = settings.service_account
@@ -89,14 +104,16 @@ def _toleration(given: Toleration) -> Object:
     return found
 
 
-def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
+def _main(
+    task: TaskSpec, settings: KubernetesSettings, image: str, sub_paths: Mapping[str, str]
+) -> Object:
     container = _container(MAIN, "supervisor", settings, image)
     container["resources"] = _resources(task, settings)
     container["volumeMounts"] = [
         {"name": name, "mountPath": path} for name, path in _OWN.items()
     ] + [
         {"name": "shared", "mountPath": CONTROL},
-        {"name": "task", "mountPath": f"{_TASK}/task.json", "subPath": "task.json"},
+        _file("task.json"),
         {"name": "wishes", "mountPath": _WISHES},
     ]
     for number, mount in enumerate(task.mounts):
@@ -112,20 +129,17 @@ def _main(task: TaskSpec, settings: KubernetesSettings, image: str) -> Object:
             container["volumeMounts"].append(
                 {"name": "outputs", "mountPath": mount.path, "subPath": mount.ref}
             )
-    for to, mount in fetched(task, settings):
-        container["volumeMounts"].append(
-            {"name": "fetched", "mountPath": mount.path, "subPath": to, "readOnly": True}
-        )
+        elif mount.kind in READ and settings.cache_claim is None:
+            where = sub_paths.get(mount.path, str(number))
+            container["volumeMounts"].append(
+                {"name": CACHE, "mountPath": mount.path, "subPath": where, "readOnly": True}
+            )
     return container
 
 
-def fetched(task: TaskSpec, settings: KubernetesSettings) -> list[tuple[str, Mount]]:
-    """What is downloaded before a task begins, and under which name."""
-    if settings.cache_claim is not None:
-        return []
-    return [
-        (str(n), mount) for n, mount in enumerate(task.mounts) if mount.kind in ("dataset", "model")
-    ]
+def reads(task: TaskSpec) -> bool:
+    """Whether versions have to be there before a task begins."""
+    return any(mount.kind in READ for mount in task.mounts)
 
 
 def _fetch(settings: KubernetesSettings) -> Object:
@@ -137,9 +151,9 @@ def _fetch(settings: KubernetesSettings) -> Object:
         "limits": {"memory": "512Mi"},
     }
     container["volumeMounts"] = [
-        {"name": "fetched", "mountPath": "/fetched"},
+        {"name": CACHE, "mountPath": "/fetched"},
         {"name": "tmp", "mountPath": "/tmp"},
-        {"name": "task", "mountPath": f"{_TASK}/task.json", "subPath": "task.json"},
+        _file("delivery.json"),
     ]
     return container
 
@@ -152,9 +166,14 @@ def _commit(settings: KubernetesSettings) -> Object:
         {"name": "artifacts", "mountPath": ARTIFACTS, "readOnly": True},
         {"name": "outputs", "mountPath": OUTPUTS, "readOnly": True},
         {"name": "shared", "mountPath": CONTROL},
-        {"name": "task", "mountPath": f"{_TASK}/task.json", "subPath": "task.json"},
+        _file("delivery.json"),
     ]
     return container
+
+
+def _file(name: str) -> Object:
+    """Where a container sees one of the files of the task's Secret, and none of the others."""
+    return {"name": "task", "mountPath": f"{_TASK}/{name}", "subPath": name}
 
 
 def _container(name: str, module: str, settings: KubernetesSettings, image: str) -> Object:
@@ -181,6 +200,9 @@ def _resources(task: TaskSpec, settings: KubernetesSettings) -> Object:
         found["memory"] = str(wanted.memory_bytes)
     if wanted.gpus:
         found[task.placement.gpu_resource] = str(wanted.gpus)
+    if settings.scratch_size is not None:
+        # https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#local-ephemeral-storage
+        found["ephemeral-storage"] = settings.scratch_size
     requests, limits = dict(found), dict(found)
     if wanted.cpus is not None:
         limits["cpu"] = str(wanted.cpus)
@@ -192,9 +214,13 @@ def _volumes(task: TaskSpec, settings: KubernetesSettings) -> list[Object]:
     volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in (*_OWN, "shared")]
     if any(mount.kind == "own" for mount in task.mounts):
         volumes.append({"name": "own", "emptyDir": {}})
-    if fetched(task, settings):
-        volumes.append({"name": "fetched", "emptyDir": {}})
-    wish = {"fieldPath": f"metadata.annotations['{CANCEL}']"}
+    if reads(task) and settings.cache_claim is None:
+        volumes.append({"name": CACHE, "emptyDir": {}})
+    wishes = {"cancel": CANCEL} | ({"begin": BEGIN} if task.nodes > 1 else {})
+    items = [
+        {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}
+        for path, name in wishes.items()
+    ]
     return [
         *volumes,
         {
@@ -203,6 +229,6 @@ def _volumes(task: TaskSpec, settings: KubernetesSettings) -> list[Object]:
         },
         {
             "name": "wishes",
-            "downwardAPI": {"items": [{"path": "cancel", "fieldRef": wish}]},
+            "downwardAPI": {"items": items},
         },
     ]

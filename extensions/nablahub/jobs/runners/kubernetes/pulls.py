@@ -27,13 +27,18 @@ class Pulls:
     name
         The task.
     pod
-        Its pod.
+        Its pod, or that of one of its nodes.
+    node
+        Which of its several nodes that is; None when there is one.
     """
 
-    def __init__(self, api: Api, receiving: Receiving, name: TaskName, pod: Object) -> None:
+    def __init__(
+        self, api: Api, receiving: Receiving, name: TaskName, pod: Object, node: int | None = None
+    ) -> None:
         self._api = api
         self._receiving = receiving
         self._name = name
+        self._node = node
         self._uid = str(pod["metadata"]["uid"])
         self._pulled = False
 
@@ -57,4 +62,4 @@ class Pulls:
         self._pulled = self._pulled or reason == "Pulling"
         if reason in _TOLD or (reason == "Pulled" and self._pulled):
             text = f"nablahub: {event.get('message', '').strip()}\n"
-            await self._receiving.say(self._name, event["metadata"]["uid"], text)
+            await self._receiving.say(self._name, event["metadata"]["uid"], text, node=self._node)

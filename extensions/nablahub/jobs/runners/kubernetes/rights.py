@@ -10,10 +10,14 @@ RIGHTS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("", "pods"): ("list", "watch", "patch", "delete"),
     ("", "events"): ("list", "watch"),
     ("", "secrets"): ("list", "create", "delete"),
-    ("", "persistentvolumeclaims"): ("create",),
+    ("", "persistentvolumeclaims"): ("get", "list", "create", "delete"),
     ("apps", "deployments"): ("get", "list", "watch", "create", "patch", "delete"),
     ("", "services"): ("get", "list", "create", "delete"),
     ("autoscaling", "horizontalpodautoscalers"): ("list", "create", "patch", "delete"),
+}
+#: Where NetworkPolicies keep the pods of jobs apart.
+APART: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("networking.k8s.io", "networkpolicies"): ("create",),
 }
 #: The same where Seldon Core's operator makes the servers.
 SELDON: Final[dict[tuple[str, str], tuple[str, ...]]] = {

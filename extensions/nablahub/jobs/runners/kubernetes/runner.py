@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners import folder as files
@@ -22,15 +22,19 @@ from nablahub.jobs.runners.contract import (
     TaskStatus,
 )
 from nablahub.jobs.runners.following import Following
+from nablahub.jobs.runners.joining import last_line
 from nablahub.jobs.runners.kubernetes import objects, servers, serving
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away
+from nablahub.jobs.runners.kubernetes.claims import ClaimVolumes
 from nablahub.jobs.runners.kubernetes.leavings import Leavings
 from nablahub.jobs.runners.kubernetes.minding import Minder
 from nablahub.jobs.runners.kubernetes.names import object_name, selector
+from nablahub.jobs.runners.kubernetes.refusals import refusal
 from nablahub.jobs.runners.kubernetes.serving import ServerMinder
-from nablahub.jobs.runners.kubernetes.verdict import see
+from nablahub.jobs.runners.kubernetes.together import see_all, with_refusal
+from nablahub.jobs.runners.kubernetes.verdict import Seen
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
-from nablahub.jobs.runners.reading import last_words, moment, read_log
+from nablahub.jobs.runners.reading import last_words, log_end, moment, read_log
 from nablahub.jobs.runners.receiving import Receiving
 from nablahub.jobs.runners.remove import remove_tree
 
@@ -42,10 +46,10 @@ _REFUSED = (400, 403, 413, 422)
 
 
 class Layout(Protocol):
-    """Knows where on this machine things lie; called in a thread, may block."""
+    """Knows what tasks read; called in a thread, may block."""
 
-    def source(self, task: TaskSpec, mount: Mount) -> Path:
-        """The folder of a dataset's or model's version; TaskRefused when there is none."""
+    def cached_at(self, mount: Mount) -> str:
+        """Where in a cache a dataset's or model's version lies; TaskRefused when there is none."""
 
 
 class KubernetesRunner:
@@ -61,8 +65,6 @@ class KubernetesRunner:
         How pods reach the service.
     layout
         Who knows the versions that tasks read.
-    cache
-        The folder that the claim `cache_claim` holds.
     """
 
     def __init__(
@@ -71,17 +73,19 @@ class KubernetesRunner:
         settings: KubernetesSettings,
         service_url: str,
         layout: Layout,
-        cache: Path,
     ) -> None:
         self._jobs = jobs
         self._settings = settings
         self.service_url = service_url
         self._layout = layout
-        self._cache = cache
         self._api = Api(settings)
         self._leavings = Leavings(self._api, settings.hub)
         self._selector = selector(settings.hub)
-        self._watcher = Watcher(self._api, self._selector, self._seen)
+        self._watcher = Watcher(
+            self._api, self._selector, self._seen,
+            # Servers come and go, and nobody asks how one was that has gone.
+            minded=lambda name: isinstance(self._minders.get(name), Minder),
+        )  # fmt: skip
         self._following = Following()
         self._listeners: list[Listener] = []
         self._minders: dict[TaskName, Minder | ServerMinder] = {}
@@ -89,6 +93,7 @@ class KubernetesRunner:
         self._connecting = asyncio.Lock()
         self._connected = False
         self.receiving = Receiving(jobs)
+        self.volumes = ClaimVolumes(self._api, settings)
 
     def listen(self, listener: Listener) -> None:
         """See `Runner.listen`."""
@@ -114,7 +119,9 @@ class KubernetesRunner:
                 await asyncio.to_thread(_end_before, folder, wish)
                 return
             await self._make(task, cluster)
-            await asyncio.to_thread(files.write, folder, files.STARTED, {"at": time.time()})
+            outputs = any(mount.kind == "output" and mount.ref for mount in task.mounts)
+            mark = {"at": time.time(), "nodes": task.nodes, "outputs": outputs}
+            await asyncio.to_thread(files.write, folder, files.STARTED, mark)
         self._mind(task.name)
 
     async def look(self, task: TaskSpec) -> TaskStatus:
@@ -132,22 +139,23 @@ class KubernetesRunner:
         minder = self._mind(task.name)
         if isinstance(minder, ServerMinder):
             return await minder.status()
-        pod = self._watcher.pod(task.name)
-        if pod is None:
-            return TaskStatus("running")
-        seen = see(pod)
+        nodes = self._watcher.nodes(task.name)
+        seen = see_all(nodes, task.nodes, over=False) if nodes else Seen("waiting")
+        if seen.phase == "waiting" and len(nodes) < task.nodes:
+            seen = with_refusal(seen, self._watcher.refusal(task.name))
         return TaskStatus("running", message=seen.message, started_at=seen.started_at)
 
     async def scale(self, task: TaskSpec) -> None:
         """See `Runner.scale`."""
         if task.kind != "serve":
             return
-        made = self._watcher.maker(servers.kind_of(task), task.name)
-        if made is not None:
-            cluster = objects.Cluster(self._settings, self.service_url)
-            made = {"kind": servers.kind_of(task), **made}
-            await serving.rescale(self._api, task, cluster, made, self._folder(task.name))
-            self._mind(task.name).wake()
+        kind = servers.kind_of(task)
+        made = self._watcher.maker(kind, task.name)
+        if made is None or serving.has_scale(made, task):
+            return
+        cluster = await asyncio.to_thread(self._cluster, task)
+        await serving.rescale(self._api, task, cluster, self._folder(task.name))
+        self._mind(task.name).wake()
 
     async def cancel(self, name: TaskName, *, grace_seconds: float, message: str) -> None:
         """See `Runner.cancel`."""
@@ -235,35 +243,56 @@ class KubernetesRunner:
 
     def _prepare(self, task: TaskSpec, folder: Path) -> objects.Cluster:
         """Make the task's folder, and find what it reads."""
+        cluster = self._cluster(task)
+        for name in ("", "artifacts"):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cluster
+
+    def _cluster(self, task: TaskSpec) -> objects.Cluster:
+        """Find what a task reads."""
         sub_paths: dict[str, str] = {}
         for mount in task.mounts:
             if mount.kind not in ("dataset", "model"):
                 continue
-            path = self._layout.source(task, mount)
-            if not path.exists():
-                raise TaskRefused(f"The {mount.kind} {mount.ref!r} for {mount.path} is not there.")
-            if self._settings.cache_claim is not None:
-                sub_paths[mount.path] = str(path.relative_to(self._cache))
-        for name in ("", "artifacts", "outputs"):
-            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            sub_paths[mount.path] = self._layout.cached_at(mount)
         return objects.Cluster(self._settings, self.service_url, sub_paths)
 
     async def _make(self, task: TaskSpec, cluster: objects.Cluster) -> None:
         """Make the task's objects, what makes its pods last: it is what begins."""
         try:
             for each in objects.claims(task, cluster):
-                await self._api.create(each)
+                await self._claim(each)
             if task.kind == "serve":
                 await serving.make(self._api, task, cluster, self._folder(task.name))
                 return
-            for each in (objects.secret(task, cluster), objects.job(task, cluster)):
+            job = objects.job(task, cluster)
+            for each in (objects.secret(task, cluster), job):
                 await self._api.create(each)
+            if task.nodes > 1:
+                there = await self._api.get("Job", job["metadata"]["name"])
+                uid = there["metadata"]["uid"] if there else ""
+                for each in objects.neighbourhood(task, cluster, uid):
+                    await self._api.create(each)
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise RunnerAway(f"The cluster does not take it now: {error.message}") from error
+            if "exceeded quota" in error.message:
+                raise TaskRefused(refusal(error.message).words) from error
             raise TaskRefused(f"The cluster refuses it: {error.message}") from error
         except Away as error:
             raise RunnerAway("The cluster does not answer; it is asked again.") from error
+
+    async def _claim(self, made: dict[str, Any]) -> None:
+        """Make a claim unless there is one of its name."""
+        try:
+            await self._api.create(made)
+        except ApiError as error:
+            # A quota is looked at before names are: the claim may be there all the same.
+            there = error.status == 403 and await self._api.get(
+                made["kind"], made["metadata"]["name"]
+            )
+            if not there:
+                raise
 
     def _there(self, task: TaskSpec) -> bool:
         if task.kind == "serve":
@@ -327,12 +356,16 @@ def _read_status(folder: Path) -> TaskStatus | None:
     status = files.read(folder, files.STATUS)
     if status is None:
         return None
+    node, words = status.get("node"), status["said"]
+    if node is not None and not words:
+        words = last_line(log_end(folder), node)
     return TaskStatus(
         "ended",
+        node=node,
         verdict=status["verdict"],
         exit_code=status["exit_code"],
         message=status["message"],
-        last_words=last_words(folder, status["said"], status["exit_code"]),
+        last_words=last_words(folder, words, status["exit_code"]),
         started_at=moment(status["started_at"]),
         finished_at=moment(status["finished_at"]),
         peak_memory_bytes=status["peak_memory"],

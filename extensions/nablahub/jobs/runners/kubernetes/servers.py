@@ -25,9 +25,7 @@ LEAVING_SECONDS: Final = 4
 _LAST_SECONDS: Final = 10
 #: How long a server may take to load what it serves, in seconds.
 _LOADING_SECONDS: Final = 600
-#: Told to main and to nobody else, or to the others and not to main.
-_NOT_MAINS: Final = ("service", "path", "fetch", "outputs")
-#: Variables that hold the token.
+#: Variables that hold the token of a task's command.
 TOKENS: Final = ("NABLAHUB_TOKEN", "PAPERSPACE_API_KEY")
 _GROUP: Final = "machinelearning.seldon.io/v1"
 
@@ -38,17 +36,17 @@ def kind_of(task: TaskSpec) -> str:
 
 
 def server_secret(task: TaskSpec, cluster: Cluster) -> Object:
-    """What the pods' containers read, in two parts: the token is in the one that main never sees.
+    """What the pods' containers read; main has no token of any kind.
 
-    Main runs what users wrote, for anybody who may send it requests.
+    It runs what users wrote, for anybody who may send it requests.
     """
     made = secret(task, cluster)
-    content = json.loads(made["stringData"].pop("task.json"))
+    texts = made["stringData"]
+    content, delivery = json.loads(texts["task.json"]), json.loads(texts["delivery.json"])
     content["env"] = {k: v for k, v in content["env"].items() if k not in TOKENS}
-    beside = {name: content.pop(name) for name in _NOT_MAINS}
-    beside["keys"] = any(mount.kind == "keys" for mount in task.mounts)
-    texts = {"task.json": content, "service.json": beside}
-    made["stringData"] |= {k: json.dumps(v, ensure_ascii=False) for k, v in texts.items()}
+    delivery["keys"] = any(mount.kind == "keys" for mount in task.mounts)
+    for name, text in (("task.json", content), ("delivery.json", delivery)):
+        texts[name] = json.dumps(text, ensure_ascii=False)
     return made
 
 
@@ -155,7 +153,7 @@ def seldon(task: TaskSpec, cluster: Cluster) -> Object:
 def template(task: TaskSpec, cluster: Cluster) -> Object:
     """The pod of one server, with its labels."""
     settings = cluster.settings
-    made = pod_template(task, settings, image_of(task, settings))
+    made = pod_template(task, settings, image_of(task, settings), cluster.sub_paths)
     spec: Object = made["spec"]
     spec["restartPolicy"] = "Always"
     spec["terminationGracePeriodSeconds"] = (
@@ -167,10 +165,6 @@ def template(task: TaskSpec, cluster: Cluster) -> Object:
     main["ports"] = [{"name": "http", "containerPort": PORT, "protocol": "TCP"}]
     main["lifecycle"] = {"preStop": {"sleep": {"seconds": LEAVING_SECONDS}}}
     main |= _probes(task)
-    for container in (beside, *spec.get("initContainers", ())):
-        for shown in container["volumeMounts"]:
-            if shown["name"] == "task":
-                shown["subPath"] = "service.json"
     keys = [mount.path for mount in task.mounts if mount.kind == "keys"]
     if keys:
         spec["volumes"].append({"name": "keys", "emptyDir": {"medium": "Memory"}})

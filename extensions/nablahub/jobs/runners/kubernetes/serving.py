@@ -234,18 +234,15 @@ async def make(api: Api, task: TaskSpec, cluster: Cluster, folder: Path) -> None
         await api.create(each)
 
 
-async def rescale(api: Api, task: TaskSpec, cluster: Cluster, made: Object, folder: Path) -> None:
-    """Bring a task's number of servers to what it says now, unless it is that.
+def has_scale(made: Object, task: TaskSpec) -> bool:
+    """Whether what makes a task's pods was told how many servers it says now."""
+    told = made["metadata"].get("annotations", {}).get(SCALE)
+    return bool(told == servers.said(task.scale))
 
-    Parameters
-    ----------
-    made
-        What makes its pods, as the cluster has it.
-    """
-    said = servers.said(task.scale)
-    if made["metadata"].get("annotations", {}).get(SCALE) == said:
-        return
-    kind, name = made["kind"], made["metadata"]["name"]
+
+async def rescale(api: Api, task: TaskSpec, cluster: Cluster, folder: Path) -> None:
+    """Bring a task's number of servers to what it says now."""
+    kind, name = servers.kind_of(task), object_name(cluster.settings.hub, task.name)
     await asyncio.to_thread(note, folder, kind, task.scale.least)
     if kind == "SeldonDeployment":
         await api.patch(kind, name, servers.seldon(task, cluster))
@@ -255,7 +252,7 @@ async def rescale(api: Api, task: TaskSpec, cluster: Cluster, made: Object, fold
         await api.delete("HorizontalPodAutoscaler", name)
     elif not await api.create(scaler):
         await api.patch("HorizontalPodAutoscaler", name, {"spec": scaler["spec"]})
-    change: Object = {"metadata": {"annotations": {SCALE: said}}}
+    change: Object = {"metadata": {"annotations": {SCALE: servers.said(task.scale)}}}
     if scaler is None:
         change["spec"] = {"replicas": task.scale.least}
     await api.patch(kind, name, change)

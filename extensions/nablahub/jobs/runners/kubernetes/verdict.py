@@ -142,6 +142,8 @@ def _why_it_waits(status: Object) -> str:
     for condition in status.get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"Waiting for a node with room for it: {condition.get('message', '')}"
+    if any("running" in c.get("state", {}) for c in status.get("initContainerStatuses", ())):
+        return "What it reads is being fetched."
     for container in status.get("containerStatuses", ()):
         waits = container.get("state", {}).get("waiting", {})
         if waits.get("reason") == "ErrImagePull":
@@ -177,11 +179,17 @@ def verdict(pod: Object | None, wish: Object | None) -> Object:
             found |= {"verdict": "cancelled", "message": wish["message"]}
         elif status.get("reason") == "DeadlineExceeded":
             found |= {"verdict": "timeout", "message": "It ran longer than its pod may."}
-        elif why := _disruption(status):
+        elif "exceed" in status.get("message", "") and status.get("reason") == "Evicted":
+            found |= {"verdict": "disk", "message": _DISK.format(status["message"].rstrip(". "))}
+        elif why := disruption(status):
             found["message"] = f"Its pod was killed: {why}."
     return found
 
 
+_DISK = (
+    "It wrote more than it may have on its node's disk: {}. Write what is large into /storage or "
+    "an output that is a volume, or ask an administrator for more (scratch_size)."
+)
 _LOST = "Its pod vanished or was killed, and what it was doing ended with it."
 
 
@@ -193,7 +201,16 @@ def _report(ended: Object) -> Object:
     return report if isinstance(report, dict) and "verdict" in report else {}
 
 
-def _disruption(status: Object) -> str:
+def undelivered(pod: Object) -> str:
+    """Why what a command left did not arrive, as the end of a sentence; empty when nobody knows."""
+    commit = _container(pod.get("status", {}), COMMIT).get("state", {}).get("terminated", {})
+    said = " ".join((commit.get("message") or "").split()).rstrip(".")
+    if commit.get("reason") == "OOMKilled":
+        said = "what brings it out ran out of memory"
+    return f": {said}" if said else ""
+
+
+def disruption(status: Object) -> str:
     """Why the cluster ended a pod, if it did.
 
     https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions

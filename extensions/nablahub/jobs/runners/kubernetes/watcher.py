@@ -10,6 +10,8 @@ from typing import Any
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away, Expired
 from nablahub.jobs.runners.kubernetes.names import TASK
+from nablahub.jobs.runners.kubernetes.refusals import Refusal, refusal
+from nablahub.jobs.runners.kubernetes.together import Node
 
 type Object = dict[str, Any]
 
@@ -18,6 +20,10 @@ _KINDS = ("Job", "Deployment", "Pod")
 _NEEDED = ("Job", "Pod")
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
+#: The events by which the cluster tells that it made no pod for a Job.
+_NOT_MADE = "involvedObject.kind=Job,reason=FailedCreate"
+#: https://kubernetes.io/docs/reference/labels-annotations-taints/
+_INDEX = "batch.kubernetes.io/job-completion-index"
 log = logging.getLogger(__name__)
 
 
@@ -32,16 +38,30 @@ class Watcher:
         Labels of the hub's objects.
     tell
         Called on the event loop with the name of each task of which something changed.
+    minded
+        Whether somebody waits for a task's end: of others, what has vanished is forgotten.
     """
 
-    def __init__(self, api: Api, selector: str, tell: Callable[[TaskName], None]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        selector: str,
+        tell: Callable[[TaskName], None],
+        minded: Callable[[TaskName], bool] = lambda _: True,
+    ) -> None:
         self._api = api
         self._selector = selector
         self._tell = tell
-        self._seen: dict[str, dict[str, Object]] = {kind: {} for kind in _KINDS}
+        self._minded = minded
+        #: By kind, then by the task's name, then by the object's.
+        self._seen: dict[str, dict[TaskName, dict[str, Object]]] = {kind: {} for kind in _KINDS}
         self._synced = {kind: asyncio.Event() for kind in _KINDS}
         #: Pods as they were when they vanished, for as long as their task is minded.
-        self._gone: dict[TaskName, Object] = {}
+        self._gone: dict[TaskName, dict[int, Object]] = {}
+        #: Names of pods that are being deleted, in the order in which that was seen.
+        self._going: dict[TaskName, list[str]] = {}
+        #: By a Job's name, what the cluster said when it made no pod for it.
+        self._refusals: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def watch(self, kind: str) -> None:
@@ -52,7 +72,7 @@ class Watcher:
     def start(self) -> None:
         """Begin to watch."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._keep(kind)) for kind in self._seen]
+        self._tasks = [loop.create_task(self._keep(kind)) for kind in (*self._seen, "Event")]
 
     async def synced(self) -> None:
         """Return once everything that was there at the start is known."""
@@ -67,27 +87,40 @@ class Watcher:
 
     def job(self, name: TaskName) -> Object | None:
         """The task's Job."""
-        return next((o for o in self._seen["Job"].values() if _task(o) == name), None)
+        return next(iter(self._seen["Job"].get(name, {}).values()), None)
 
     def maker(self, kind: str, name: TaskName) -> Object | None:
         """What makes the pods of a `serve` task."""
-        return next((o for o in self._seen.get(kind, {}).values() if _task(o) == name), None)
-
-    def pod(self, name: TaskName) -> Object | None:
-        """The task's pod."""
-        return next(iter(self.pods(name)), None)
+        return next(iter(self._seen.get(kind, {}).get(name, {}).values()), None)
 
     def pods(self, name: TaskName) -> list[Object]:
-        """All pods of a task."""
-        return [o for o in self._seen["Pod"].values() if _task(o) == name]
+        """All pods of a task that are there."""
+        return list(self._seen["Pod"].get(name, {}).values())
 
-    def gone(self, name: TaskName) -> Object | None:
-        """The task's pod as it was when it vanished while it was watched."""
-        return self._gone.get(name)
+    def refusal(self, name: TaskName) -> Refusal | None:
+        """Why the cluster made no pod for a task when it tried last, if it did not."""
+        job = self.job(name)
+        said = self._refusals.get(job["metadata"]["name"]) if job is not None else None
+        return None if said is None else refusal(said)
+
+    def nodes(self, name: TaskName) -> dict[int, Node]:
+        """The task's pods by the number of their node; also those that vanished while watched."""
+        going = self._going.get(name, [])
+
+        def place(pod: Object) -> int:
+            known = pod["metadata"]["name"]
+            return going.index(known) if known in going else 0
+
+        gone = self._gone.get(name, {}).items()
+        found = {number: Node(pod, gone=True, place=place(pod)) for number, pod in gone}
+        for pod in self._seen["Pod"].get(name, {}).values():
+            found[_number(pod)] = Node(pod, place=place(pod))
+        return found
 
     def forget(self, name: TaskName) -> None:
-        """Forget how a pod was that has vanished."""
+        """Forget how pods were that have vanished."""
         self._gone.pop(name, None)
+        self._going.pop(name, None)
 
     async def _keep(self, kind: str) -> None:
         wait = _FIRST_WAIT
@@ -101,7 +134,7 @@ class Watcher:
                 continue
             except ApiError as error:
                 log.warning("The cluster does not let us watch its %ss: %s", kind, error)
-                if kind not in _NEEDED and error.status in (403, 404):
+                if kind in self._seen and kind not in _NEEDED and error.status in (403, 404):
                     # Rights for jobs alone, or a kind that is not there any more.
                     self._seen[kind] = {}
                     self._synced[kind].set()
@@ -111,36 +144,76 @@ class Watcher:
             wait = min(wait * 2, _LONGEST_WAIT)
 
     async def _list(self, kind: str) -> str:
+        if kind == "Event":
+            items, version = await self._api.list(kind, "", fields=_NOT_MADE)
+            for found in sorted(items, key=lambda e: str(e.get("lastTimestamp"))):
+                self._hear(found)
+            return version
         items, version = await self._api.list(kind, self._selector)
-        before, now = self._seen[kind], {o["metadata"]["name"]: o for o in items}
+        before: dict[TaskName, dict[str, Object]] = self._seen[kind]
+        now: dict[TaskName, dict[str, Object]] = {}
+        for found in items:
+            now.setdefault(_task(found), {})[found["metadata"]["name"]] = found
         self._seen[kind] = now
-        for name, found in before.items():
-            if name not in now:
-                self._vanished(kind, found)
-        for found in now.values():
-            self._tell(_task(found))
+        for task, known in before.items():
+            for name, found in known.items():
+                if name not in now.get(task, {}):
+                    self._vanished(kind, found)
+        for task in now:
+            self._tell(task)
         self._synced[kind].set()
         return version
 
     async def _watch(self, kind: str, version: str) -> str:
-        async for event, found in self._api.watch(kind, self._selector, version):
+        about = kind == "Event"
+        watch = self._api.watch(
+            kind, "" if about else self._selector, version, fields=_NOT_MADE if about else ""
+        )
+        async for event, found in watch:
             version = found["metadata"]["resourceVersion"]
             if event == "BOOKMARK":
                 continue
-            name = found["metadata"]["name"]
+            if about:
+                self._hear(found, gone=event == "DELETED")
+                continue
+            name, task = found["metadata"]["name"], _task(found)
+            known = self._seen[kind].setdefault(task, {})
             if event == "DELETED":
-                self._seen[kind].pop(name, None)
+                known.pop(name, None)
+                if not known:
+                    del self._seen[kind][task]
                 self._vanished(kind, found)
             else:
-                self._seen[kind][name] = found
-                self._tell(_task(found))
+                known[name] = found
+                deleted = kind == "Pod" and "deletionTimestamp" in found["metadata"]
+                if deleted and self._minded(task):
+                    going = self._going.setdefault(task, [])
+                    if name not in going:
+                        going.append(name)
+                self._tell(task)
         return version
 
+    def _hear(self, event: Object, *, gone: bool = False) -> None:
+        """Keep why no pod was made for a Job, which may be another hub's."""
+        name = event["involvedObject"]["name"]
+        if gone:
+            self._refusals.pop(name, None)
+            return
+        self._refusals[name] = event.get("message", "")
+        for task, jobs in self._seen["Job"].items():
+            if name in jobs:
+                self._tell(task)
+
     def _vanished(self, kind: str, found: Object) -> None:
-        if kind == "Pod":
-            self._gone[_task(found)] = found
-        self._tell(_task(found))
+        task = _task(found)
+        if kind == "Pod" and self._minded(task):
+            self._gone.setdefault(task, {})[_number(found)] = found
+        self._tell(task)
 
 
 def _task(found: Object) -> TaskName:
     return TaskName(found["metadata"].get("annotations", {}).get(TASK, ""))
+
+
+def _number(pod: Object) -> int:
+    return int(pod["metadata"].get("annotations", {}).get(_INDEX, 0))

@@ -78,6 +78,8 @@ class Launcher:
         TaskRefused
             A mount or environment does not exist, or a file's name leaves the working folder.
         """
+        if task.nodes > 1:
+            raise TaskRefused(f"This is one machine: {task.nodes} nodes need a cluster.")
         binds = self._own(task, folder)
         for mount in task.mounts:
             binds.append(Bind(self._source(task, mount, folder), mount.path, mount.mode == "rw"))

@@ -92,7 +92,7 @@ def replace(file: Path, content: bytes) -> None:
 
 def main() -> int:
     """Stay until the pod ends and the last of the log is out."""
-    task: dict[str, Any] = json.loads(places.TASK.read_text(encoding="utf-8"))
+    task: dict[str, Any] = json.loads(places.DELIVERY.read_text(encoding="utf-8"))
     url, token = task["service"]["url"] + task["path"], task["service"]["token"]
     ended, tell = os.pipe()
 

@@ -27,7 +27,13 @@ from urllib.parse import urlsplit
 from nablahub.jobs.runners.kubernetes.inside import places
 
 _PART = 4 << 20
+#: Of one of several nodes, a line that is not finished is held back, up to so many bytes.
+_LINE = 64 << 10
 _LONGEST_WAIT = 5.0
+#: Seconds between two looks at the artifacts of a command that runs, and the bytes up to which they
+#: are sent before its end.
+_LOOK = 3.0
+_SMALL = 64 << 20
 _TIMEOUT = 60.0
 _REFUSALS = (400, 401, 403, 404, 409, 413, 422)
 
@@ -44,28 +50,38 @@ class Service:
     url
         The task's own address, such as `http://hub:8081/services/nablahub/api/v1/jobs/j1/task`.
     token
-        The run's token.
+        The token by which the job's log and files are delivered.
+    node
+        Which of the task's several nodes this is; None when there is one.
     source
-        Whose log it is, of a task with several pods.
+        Whose log it is, of a server with several pods.
     """
 
-    def __init__(self, url: str, token: str, *, source: str = "") -> None:
+    def __init__(self, url: str, token: str, *, node: int | None = None, source: str = "") -> None:
         self._url = urlsplit(url)
         self._token = token
-        self._source = f"&source={source}" if source else ""
+        self.node = node
+        self._whose = "" if node is None else f"&node={node}"
+        self._whose += f"&source={source}" if source else ""
         self._connection: http.client.HTTPConnection | None = None
 
     def log(self, offset: int, part: bytes) -> int:
         """Send a part of the log and return how many bytes of it the service has now."""
-        path = f"{self._url.path}/log?offset={offset}{self._source}"
+        path = f"{self._url.path}/log?offset={offset}{self._whose}"
 
         def ask(connection: http.client.HTTPConnection) -> None:
             connection.request("PUT", path, body=part, headers=self._headers())
 
         return int(json.loads(self._patiently(ask))["size"])
 
-    def tree(self, part: str, root: Path) -> None:
-        """Send a folder as a tar archive, made while it is sent."""
+    def tree(self, part: str, root: Path, *, once: bool = False) -> None:
+        """Send a folder as a tar archive, made while it is sent.
+
+        Parameters
+        ----------
+        once
+            Whether it is not tried again when that fails: it is sent later anyway.
+        """
 
         def ask(connection: http.client.HTTPConnection) -> None:
             connection.putrequest("PUT", f"{self._url.path}/files/{part}")
@@ -77,7 +93,7 @@ class Service:
                 _add(archive, root)
             connection.send(b"0\r\n\r\n")
 
-        self._patiently(ask)
+        self._patiently(ask, once=once)
 
     def _headers(self) -> dict[str, str]:
         return {
@@ -85,7 +101,7 @@ class Service:
             "Content-Type": "application/octet-stream",
         }
 
-    def _patiently(self, ask: Any) -> bytes:
+    def _patiently(self, ask: Any, *, once: bool = False) -> bytes:
         """Ask until there is an answer: the service may be restarted or away for a while."""
         wait = 0.05
         while True:
@@ -102,6 +118,8 @@ class Service:
             except (OSError, http.client.HTTPException):
                 pass  # Tried again below, on a new connection.
             self._close()
+            if once:
+                return b""
             time.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
 
@@ -147,7 +165,50 @@ def _add(archive: tarfile.TarFile, root: Path) -> None:
                 continue  # Gone meanwhile.
 
 
-def send_log(service: Service, ended: int) -> None:
+class Artifacts:
+    """Sends a folder while it is written: now and then, when it has changed and is not large.
+
+    Parameters
+    ----------
+    service
+        Who gets it.
+    root
+        The folder.
+    """
+
+    def __init__(self, service: Service, root: Path) -> None:
+        self._service = service
+        self._root = root
+        self._sent: list[tuple[str, int, int]] = []
+        self.due = time.monotonic() + _LOOK
+
+    def look(self) -> None:
+        """Send the folder when it is time to, and note when it will be again."""
+        begun = time.monotonic()
+        if begun < self.due:
+            return
+        found = self._found()
+        if found != self._sent and sum(size for _, size, _ in found) <= _SMALL:
+            self._service.tree("artifacts", self._root, once=True)
+            self._sent = found
+        now = time.monotonic()
+        # Large ones less often, so that the log is not held up for long.
+        self.due = now + max(_LOOK, 20 * (now - begun))
+
+    def _found(self) -> list[tuple[str, int, int]]:
+        found = []
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                path = os.path.join(folder, name)  # noqa: PTH118 - of perhaps many files
+                try:
+                    status = os.lstat(path)
+                except OSError:
+                    continue  # Gone meanwhile.
+                found.append((path, status.st_size, status.st_mtime_ns))
+        return sorted(found)
+
+
+def send_log(service: Service, ended: int, artifacts: Artifacts | None = None) -> None:
     """Send the log as it grows, until `ended` is readable and all of it is sent.
 
     What the service has is given back to the disk, so that a long log never fills it.
@@ -157,15 +218,26 @@ def send_log(service: Service, ended: int) -> None:
     offset = freed = 0
     while True:
         last = bool(select.select([ended], [], [], 0)[0])
-        while part := os.pread(log, _PART, offset):
+        while part := _next_part(log, offset, lines=service.node is not None and not last):
             offset = service.log(offset, part)
             if offset - freed >= _PART:
                 places.free(log, offset)
                 freed = offset
         if last:
             return
-        select.select([grown, ended], [], [])
+        if artifacts is not None:
+            artifacts.look()
+        patience = max(artifacts.due - time.monotonic(), 0) if artifacts is not None else None
+        select.select([grown, ended], [], [], patience)
         places.drain(grown)
+
+
+def _next_part(log: int, offset: int, *, lines: bool) -> bytes:
+    part = os.pread(log, _PART, offset)
+    if not lines:
+        return part
+    whole = part[: part.rfind(b"\n") + 1]
+    return part if not whole and len(part) >= _LINE else whole
 
 
 def wait_for_end(tell: int) -> None:
@@ -180,16 +252,21 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         # The pod is being deleted: what there is still goes out, within the pod's grace.
         signal.signal(number, lambda *_: None)
-    task = json.loads(places.TASK.read_text(encoding="utf-8"))
+    task = json.loads(places.DELIVERY.read_text(encoding="utf-8"))
+    node = places.node()
     begun = places.watch(places.SHARED)
     while not places.BEGUN.exists():
         select.select([begun], [], [])
         places.drain(begun)
     ended, tell = os.pipe()
     threading.Thread(target=wait_for_end, args=(tell,), daemon=True).start()
-    service = Service(task["service"]["url"] + task["path"], task["service"]["token"])
+    url = task["service"]["url"] + task["path"]
+    service = Service(url, task["service"]["token"], node=node if task["nodes"] > 1 else None)
     try:
-        send_log(service, ended)
+        artifacts = Artifacts(service, Path("/artifacts")) if node == 0 else None
+        send_log(service, ended, artifacts)
+        if node > 0:
+            return 0  # What the first node leaves is kept.
         service.tree("artifacts", Path("/artifacts"))
         if task["outputs"] and _succeeded():
             service.tree("outputs", Path("/outputs"))

@@ -1,22 +1,28 @@
-"""The first container of a pod that reads versions which no claim holds: downloads them.
+"""The first container of a pod that reads versions: sees that they are there.
 
+They come into a claim that all pods share, once, or, where there is none, into the pod's own
+folder.
 Runs in the runner image's own environment, with the client of our package.
 """
 
 from __future__ import annotations
 
+import errno
 import json
-import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nablahub.core.errors import NablaError, Unavailable
+from nablahub.core.identity import CACHE
 from nablahub.core.transport import Transport
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.jobs.runners.kubernetes.inside import places
+from nablahub.jobs.runners.kubernetes.inside.filling import fill, name, remove
 from nablahub.models.api import ModelsAPI
 
 FETCHED = Path("/fetched")
@@ -24,39 +30,61 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 5.0
 
 
 def main() -> int:
-    """Download everything and return 0; 1 with a sentence when that cannot be."""
-    # The first process of a container hears no signal that it does not ask for.
+    """Get everything and return 0; 1 with a sentence when that cannot be."""
+    # The first process of a container heeds no signal that it has no handler for.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    task = json.loads(places.TASK.read_text(encoding="utf-8"))
+    task = json.loads(places.DELIVERY.read_text(encoding="utf-8"))
     service = task["service"]
     hub = Transport(service["url"], service["token"])
     try:
         for wanted in task["fetch"]:
-            _fetch(hub, wanted)
+            download = partial(_model if wanted["kind"] == "model" else _dataset, hub, wanted)
+            fill(FETCHED, wanted["to"], partial(_patiently, download))
     except NablaError as error:
-        places.TERMINATION.write_text(str(error)[: places.TERMINATION_BYTES // 4])
-        return 1
+        return _tell(str(error))
+    except OSError as error:
+        return _tell(_words(error, task))
     finally:
         hub.close()
     return 0
 
 
-def _fetch(hub: Transport, wanted: dict[str, Any]) -> None:
+def _patiently(download: Callable[[Path], None], folder: Path) -> None:
     """Download one version, however long the service is away: it may just be restarted."""
-    target = FETCHED / wanted["to"]
-    source = ModelsAPI(hub) if wanted["kind"] == "model" else DatasetsAPI(hub)
     wait = _FIRST_WAIT
     while True:
-        # By a folder of its own: it is seen whole or not at all.
-        shutil.rmtree(target, ignore_errors=True)
         try:
-            source.download(wanted["ref"], target)
+            return download(folder)
         except Unavailable:
+            remove(folder)
             time.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
-        else:
-            target.mkdir(exist_ok=True)
-            return
+
+
+def _model(hub: Transport, wanted: dict[str, str], folder: Path) -> None:
+    ModelsAPI(hub).download(wanted["ref"], folder)
+
+
+def _dataset(hub: Transport, wanted: dict[str, str], folder: Path) -> None:
+    version = DatasetsAPI(hub).download(wanted["ref"], folder)
+    team, _, own = wanted["to"].partition("/")
+    name(FETCHED, team, (version.dataset_name, version.version), f"{CACHE}/{own}")
+
+
+def _words(error: OSError, task: dict[str, Any]) -> str:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error}."
+    if task["cached"]:
+        return (
+            "The cache of dataset versions is full: an administrator enlarges the claim "
+            "`cache_claim`, or deletes versions in it that no job reads."
+        )
+    return "Its node has no room for them: read less, or ask an administrator for a larger disk."
+
+
+def _tell(words: str) -> int:
+    places.TERMINATION.write_text(words[: places.TERMINATION_BYTES // 4])
+    return 1
 
 
 if __name__ == "__main__":

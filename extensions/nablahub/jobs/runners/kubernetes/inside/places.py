@@ -18,10 +18,14 @@ import os
 from pathlib import Path
 
 TASK = Path("/run/nablahub-task/task.json")
+#: What brings out the log and the files is told; the command's container does not see it.
+DELIVERY = Path("/run/nablahub-task/delivery.json")
 #: A downwardAPI volume; the kubelet renews its file as soon as the pod's annotation changes.
 #: https://kubernetes.io/docs/concepts/workloads/pods/downward-api/
 WISHES = Path("/run/nablahub-wishes")
 WISH = WISHES / "cancel"
+#: Of a task of several nodes: there is something in it once all of them are there.
+BEGIN = WISHES / "begin"
 SHARED = Path("/run/nablahub")
 LOG = SHARED / "log"
 MESSAGE = SHARED / "message"
@@ -36,6 +40,14 @@ TERMINATION_BYTES = 4096
 _IN_MODIFY, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x80, 0x100
 _PUNCH_HOLE_KEEP_SIZE = 0x2 | 0x1
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def node() -> int:
+    """Which of the task's nodes this is, from 0.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode
+    """
+    return int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
 
 
 def watch(folder: Path) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import select
 import shutil
@@ -20,11 +21,15 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nablahub.jobs.runners.kubernetes.inside import places
+from nablahub.jobs.runners.kubernetes.inside import nodes, places
 
 _WORK = "/work"
 _NOT_FOUND = 127
 _SAID_BYTES = 1500
+#: Bytes; a disk with less of them free is full.
+_ROOM = 1 << 16
+#: For how long the names of all nodes are looked up before the command begins, and how often.
+_DNS_SECONDS, _DNS_PAUSE = 5.0, 0.1
 _DEFAULTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD)
 
 
@@ -34,7 +39,7 @@ class Supervisor:
     Parameters
     ----------
     task
-        The content of `task.json`: command, env, files, timeout, grace.
+        The content of `task.json`: command, env, files, timeout, grace, the nodes' names.
     """
 
     def __init__(self, task: dict[str, Any]) -> None:
@@ -46,6 +51,7 @@ class Supervisor:
         self._asked_from_outside = False
         self._kill_at: float | None = None
         self._grace = float(task["grace"])
+        self._names: list[str] = task["nodes"]
         self._started = time.time()
 
     def run(self) -> int:
@@ -59,7 +65,7 @@ class Supervisor:
         wishes = places.watch(places.WISHES)
         log = os.open(places.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         places.BEGUN.touch()
-        if not self._cancelled() and self._lay_files():
+        if not self._cancelled() and self._lay_files() and self._all_there(wake, wishes):
             self._spawn(log)
         self._wait(wake, wishes)
         _kill_rest()
@@ -67,6 +73,8 @@ class Supervisor:
             self.verdict = "oom"
             gib = self.task["memory"] / 1024**3 if self.task["memory"] else 0
             self.message = f"It needed more memory than its limit of {gib:g} GiB."
+        if self.code and self.verdict is None:
+            self.message = no_room(self.task["places"])
         self._report()
         return 1 if self.code is None else self.code
 
@@ -82,8 +90,30 @@ class Supervisor:
                 return False
         return True
 
+    def _all_there(self, wake: int, wishes: int) -> bool:
+        """Wait until all nodes of the task are there; False when it shall end before."""
+        if not self._names:
+            return True
+        while not _said_to_begin():
+            if self._cancelled() or self._lost():
+                return False
+            for fd in select.select([wake, wishes], [], [])[0]:
+                places.drain(fd)
+        # DNS knows each soon after it is there; who has ended already is not waited for long.
+        until = time.monotonic() + _DNS_SECONDS
+        missing = [name for name in self._names if not nodes.resolve(name)]
+        while missing and time.monotonic() < until:
+            if self._cancelled() or self._lost():
+                return False
+            for fd in select.select([wake, wishes], [], [], _DNS_PAUSE)[0]:
+                places.drain(fd)
+            missing = [name for name in missing if not nodes.resolve(name)]
+        return True
+
     def _spawn(self, log: int) -> None:
         env: dict[str, str] = self.task["env"]
+        if self._names:
+            env = {**nodes.variables(places.node(), self._names), **env}
         command: list[str] = self.task["command"]
         os.chdir(_WORK)
         program = shutil.which(command[0], path=env.get("PATH"))
@@ -111,13 +141,7 @@ class Supervisor:
                 return
             now = time.monotonic()
             if self._kill_at is None:
-                if self._cancelled():
-                    self._ask_to_end()
-                elif self._asked_from_outside:
-                    self.verdict = "lost"
-                    self.message = (
-                        "It was killed: its pod was deleted, or its node was drained or shut down."
-                    )
+                if self._cancelled() or self._lost():
                     self._ask_to_end()
                 elif deadline is not None and now >= deadline:
                     self.verdict = "timeout"
@@ -150,6 +174,14 @@ class Supervisor:
         self._grace = float(wish["grace"])
         return True
 
+    def _lost(self) -> bool:
+        if self._asked_from_outside:
+            self.verdict = "lost"
+            self.message = (
+                "It was killed: its pod was deleted, or its node was drained or shut down."
+            )
+        return self._asked_from_outside
+
     def _asked(self, *_: object) -> None:
         self._asked_from_outside = True
 
@@ -177,6 +209,28 @@ class Supervisor:
         new = places.ENDED.with_suffix(".new")
         new.write_bytes(text)
         new.replace(places.ENDED)
+
+
+def no_room(folders: list[str]) -> str:
+    """A sentence about those of some folders whose disk is full; empty when none is."""
+    full = [folder for folder in folders if _free(folder) < _ROOM]
+    return f"There is no room left in {', '.join(full)}." if full else ""
+
+
+def _free(folder: str) -> float:
+    """The free bytes of a folder's disk; without end where nobody counts them."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return math.inf
+    return found.f_bavail * found.f_frsize if found.f_blocks else math.inf
+
+
+def _said_to_begin() -> bool:
+    try:
+        return bool(places.BEGIN.read_bytes())
+    except OSError:
+        return False
 
 
 def _said() -> str:

@@ -1,0 +1,89 @@
+"""Versions that many pods read from one claim, into which they are fetched once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from nablahub.jobs.runners.kubernetes.api import Api
+from nablahub.jobs.runners.kubernetes.names import TASK, selector
+from tests.cluster.lives import Life
+from tests.cluster.target import Cluster
+
+#: Reads all of it, and tells the number of the folder: a copy has another one.
+READ = (
+    "cat /inputs/d/*/* | md5sum; stat -c %i /inputs/d; touch /inputs/d/x 2>&1 | grep -o Read-only"
+)
+
+
+@pytest.fixture
+def life(tmp_path: Path, cluster: Cluster) -> Iterator[Life]:
+    made = Life(tmp_path / "state", cluster, cache_claim="versions", cache_size="64Mi")
+    yield made
+    made.service.stop()
+
+
+def upload(life: Life, folder: Path) -> str:
+    """Make a version of some hundred files and return its id."""
+    (folder / "deep").mkdir(parents=True)
+    for number in range(300):
+        (folder / "deep" / f"{number}").write_bytes(b"%d" % number * 20_000)
+    hub = life.service.hub()
+    hub.datasets.create("digits", project=life.project)
+    return str(hub.datasets.upload("digits", folder).id)
+
+
+def reading(ref: str) -> list[dict[str, str]]:
+    return [{"name": "d", "kind": "dataset", "ref": ref}]
+
+
+async def kill_while_it_is_fetched(life: Life, job: str) -> None:
+    """Delete a job's pod when its first container runs."""
+    api = Api(life.service.settings.kubernetes)
+    await api.connect()
+    labels = selector(life.hub_label)
+    pods, version = await api.list("Pod", labels)
+    watch = api.watch("Pod", labels, version)
+    async with aclosing(watch) as events:
+        changes = ((kind, pod) async for kind, pod in events)
+        for pod in pods:
+            if _fetches(pod, job):
+                break
+        else:
+            async for _, pod in changes:
+                if _fetches(pod, job):
+                    break
+    await api.delete("Pod", pod["metadata"]["name"], grace_seconds=0)
+    await api.close()
+
+
+def _fetches(pod: dict[str, object], job: str) -> bool:
+    meta, status = pod["metadata"], pod["status"]
+    assert isinstance(meta, dict)
+    assert isinstance(status, dict)
+    states = [c["state"] for c in status.get("initContainerStatuses", ())]
+    return meta["annotations"][TASK] == job and any("running" in state for state in states)
+
+
+def test_a_version_is_fetched_once_whoever_is_killed(life: Life, tmp_path: Path) -> None:
+    version = upload(life, tmp_path / "given")
+    killed = life.submit("true", inputs=reading(version))
+    asyncio.run(kill_while_it_is_fetched(life, killed.id))
+    assert life.jobs.wait(killed.id).state == "Error"
+    jobs = [life.submit(READ, inputs=reading(version)) for _ in range(3)]
+    ended = [life.jobs.wait(job.id) for job in jobs]
+    assert [job.state for job in ended] == ["Succeeded"] * 3, [job.message for job in ended]
+    logs = {life.jobs.log(job.id) for job in jobs}
+    assert len(logs) == 1  # the same bytes in the same folder
+    (log,) = logs
+    assert log.splitlines()[-1] == "Read-only"
+    # It is read where it lies: the service does not even have to hold its bytes any more.
+    for pack in life.service.settings.state.objects.glob("*/packs/*/*"):
+        pack.unlink()
+    again = life.shell(READ, inputs=reading(version))
+    assert (again.state, life.jobs.log(again.id)) == ("Succeeded", log)
+    assert not list(life.service.settings.state.cache.glob("*/*"))
