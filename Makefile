@@ -15,6 +15,9 @@ export UV_LINK_MODE ?= copy
 PYTHON := .venv/bin/python
 UV := .build/bootstrap/bin/uv
 ARGS ?=
+# Tests run side by side, a file at a time; most of them wait for processes and not for a CPU.
+WORKERS ?= auto
+SIDE_BY_SIDE := -n $(WORKERS) --maxprocesses=4 --dist loadfile
 
 .PHONY: help demo up test test-slow test-cluster images lint format docs bench lab wheel clean
 
@@ -53,14 +56,14 @@ up: .build/lab.done ## Bring a hub up and keep it up until Ctrl-C
 	@$(PYTHON) -m nablahub up $(ARGS)
 
 test: .build/lab.done ## Run the tests, those in the browser included
-	@$(PYTHON) -m pytest -m 'not slow' --ignore=tests/cluster $(ARGS)
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m 'not slow' --ignore=tests/cluster $(ARGS)
 
 test-slow: .build/lab.done ## Run the long soaks
 	@$(PYTHON) -m pytest -m slow --ignore=tests/cluster $(ARGS)
 
 test-cluster: .build/lab.done images ## Run the tests on the Kubernetes that KUBECONFIG names
 	@tools/build-images tests/cluster/postgres
-	@$(PYTHON) -m pytest -m 'not slow' tests/cluster tests/helm $(ARGS)
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m 'not slow' tests/cluster tests/helm $(ARGS)
 
 images: wheel ## Build the container images (tools/build-images says how they are named and loaded)
 	@tools/build-images

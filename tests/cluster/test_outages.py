@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +137,17 @@ def test_an_api_that_is_away_for_half_a_minute(outages: Outages) -> None:
 def test_watches_that_end_lose_nothing(outages: Outages, fault: str) -> None:
     """Cut connections, and a history that was compacted (410 Gone), again and again."""
     script, said = ticking(4)
-    jobs = [outages.submit(script) for _ in range(3)]
     token = outages.hub.token("bob")
-    outages.hub.api("POST", "/users/bob/server", token=token, body={"instance_type": "C3"})
+    wish = {"instance_type": "C3"}
     broken = 0
-    while {outages.client.jobs.get(job.id).state for job in jobs} - {"Succeeded"}:
-        broken += outages.way.cut() if fault == "cut" else outages.way.forget()
-        time.sleep(0.3)
+    # The hub answers when the server is ready, or after ten seconds: the jobs may have ended then.
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(outages.hub.api, "POST", "/users/bob/server", token=token, body=wish)
+        jobs = [outages.submit(script) for _ in range(3)]
+        while {outages.client.jobs.get(job.id).state for job in jobs} - {"Succeeded"}:
+            broken += outages.way.cut() if fault == "cut" else outages.way.forget()
+            time.sleep(0.3)
+        asked.result()
     assert broken > 5
     for job in jobs:
         assert outages.client.jobs.log(job.id) == said

@@ -258,7 +258,8 @@ def test_the_token_of_a_job_is_bound_to_it_and_ends_with_it(jobs: Jobs, shared: 
         assert [p["id"] for p in run.pages("/projects")] == [jobs.project]
         with pytest.raises(errors.NotFound):
             run.get(f"/projects/{other}")
-        assert run.get(f"/jobs/{submitted.id}")["state"] == "Running"
+        until(jobs, submitted.id, lambda j: j["state"] == "Running")  # stored just after it began
+        assert run.get(f"/jobs/{submitted.id}")["id"] == submitted.id
         (shared.storage() / "stop").touch()
         jobs.api.wait(submitted.id)
         with pytest.raises(errors.Unauthenticated):
