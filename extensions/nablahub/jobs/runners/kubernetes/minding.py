@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskName
-from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away
+from nablahub.jobs.runners.kubernetes.api import Api
+from nablahub.jobs.runners.kubernetes.attending import Attendant
 from nablahub.jobs.runners.kubernetes.names import BEGIN, CANCEL, object_name
 from nablahub.jobs.runners.kubernetes.pulls import Pulls
 from nablahub.jobs.runners.kubernetes.together import Node, see_all, verdict_all, with_refusal
@@ -24,13 +24,11 @@ from nablahub.jobs.runners.receiving import Receiving
 type Object = dict[str, Any]
 
 _LOST_BEFORE = "Its Job was removed from the cluster before anything was known of its pod."
-_AGAIN_SECONDS = 1.0
 #: What a pod that has not begun gets to end in.
 _SOON = 1
-log = logging.getLogger(__name__)
 
 
-class Minder:
+class Minder(Attendant):
     """Waits for a task's end, ends it when that is wished, and writes down what became of it.
 
     Parameters
@@ -55,50 +53,15 @@ class Minder:
         receiving: Receiving,
         tell: Callable[[TaskName], None],
     ) -> None:
-        self._name = name
+        super().__init__(name, watcher, tell)
         self._object = object_name(settings.hub, name)
         self._folder = folder
         self._api = api
-        self._watcher = watcher
         self._settings = settings
         self._receiving = receiving
-        self._tell = tell
         self._pulls: dict[int, Pulls] = {}
         self._pulling: dict[int, asyncio.Task[None]] = {}
-        self._changed = asyncio.Event()
-        self._told: object = None
-        self._overdue: float | None = None
         self._asked: set[str] = set()
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    def wake(self) -> None:
-        """Look again: something may have changed."""
-        self._changed.set()
-
-    async def close(self) -> None:
-        """Stop; the task goes on."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        await self._stop_pulls()
-
-    async def _run(self) -> None:
-        await self._watcher.synced()
-        while True:
-            self._changed.clear()
-            try:
-                if await self._step():
-                    break
-            except (ApiError, *Away) as error:
-                log.warning("Task %s: the cluster did not take it: %r", self._name, error)
-                self._overdue = self._now() + _AGAIN_SECONDS
-            patience = None if self._overdue is None else max(self._overdue - self._now(), 0)
-            try:
-                async with asyncio.timeout(patience):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
-        await self._stop_pulls()
-        self._tell(self._name)
 
     async def _step(self) -> bool:
         """Do what can be done now; whether the task has ended."""
@@ -240,6 +203,9 @@ class Minder:
                 if phase == "hopeless" and known is not None:
                     await known.finish()
 
+    async def _rest(self) -> None:
+        await self._stop_pulls()
+
     async def _stop_pulls(self, *numbers: int) -> None:
         for number in numbers or tuple(self._pulling):
             following = self._pulling.pop(number)
@@ -252,9 +218,6 @@ class Minder:
         if told != self._told:
             self._told = told
             self._tell(self._name)
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 def _finished(job: Object) -> bool:

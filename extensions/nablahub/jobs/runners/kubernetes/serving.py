@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +13,8 @@ from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskName, TaskSpec, TaskStatus
 from nablahub.jobs.runners.kubernetes import servers
-from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away
+from nablahub.jobs.runners.kubernetes.api import Api
+from nablahub.jobs.runners.kubernetes.attending import Attendant
 from nablahub.jobs.runners.kubernetes.names import SCALE, object_name
 from nablahub.jobs.runners.kubernetes.objects import Cluster
 from nablahub.jobs.runners.kubernetes.pod import PORT
@@ -30,13 +30,11 @@ SERVING: Final = "serving.json"
 FOUND: Final = "found.json"
 #: What a `serve` task has in the cluster beside what makes its pods.
 ALONGSIDE: Final = ("HorizontalPodAutoscaler", "Service", "Secret")
-_AGAIN_SECONDS = 1.0
 _SOON = 1
 _REMOVED = "What made its pods was removed from the cluster from outside."
-log = logging.getLogger(__name__)
 
 
-class ServerMinder:
+class ServerMinder(Attendant):
     """Waits until a task's servers are ready, ends them when that is wished, or when they cannot.
 
     Parameters
@@ -59,29 +57,14 @@ class ServerMinder:
         settings: KubernetesSettings,
         tell: Callable[[TaskName], None],
     ) -> None:
-        self._name = name
+        super().__init__(name, watcher, tell)
         self._object = object_name(settings.hub, name)
         self._folder = folder
         self._kind = kind
         self._api = api
-        self._watcher = watcher
         self._settings = settings
-        self._tell = tell
-        self._changed = asyncio.Event()
         self._address: str | None = None
-        self._told: object = None
-        self._overdue: float | None = None
         self._hard = 0
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    def wake(self) -> None:
-        """Look again: something may have changed."""
-        self._changed.set()
-
-    async def close(self) -> None:
-        """Stop; the servers go on."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
 
     async def status(self) -> TaskStatus:
         """How the servers are; the task has not ended."""
@@ -121,24 +104,6 @@ class ServerMinder:
         """Whether it takes requests: at first with all servers that there are to be, then any."""
         state = self._state()
         return seen.ready >= (1 if state["ready"] else int(state["least"]))
-
-    async def _run(self) -> None:
-        await self._watcher.synced()
-        while True:
-            self._changed.clear()
-            try:
-                if await self._step():
-                    break
-            except (ApiError, *Away) as error:
-                log.warning("Server %s: the cluster did not take it: %r", self._name, error)
-                self._overdue = self._now() + _AGAIN_SECONDS
-            patience = None if self._overdue is None else max(self._overdue - self._now(), 0)
-            try:
-                async with asyncio.timeout(patience):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
-        self._tell(self._name)
 
     async def _step(self) -> bool:
         """Do what can be done now; whether the task has ended."""
@@ -204,9 +169,6 @@ class ServerMinder:
             found["started_at"] = mark["at"] if mark else found["finished_at"]
         await asyncio.to_thread(files.write, self._folder, files.STATUS, found)
         self._watcher.forget(self._name)
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 def kind_in(folder: Path) -> str | None:
