@@ -14,7 +14,7 @@ from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import human
 from nablahub.datasets.layout import pack_key
 from nablahub.datasets.packs import Packed, build_head
-from nablahub.datasets.types import BatchRequest
+from nablahub.datasets.transfer_types import BatchRequest
 
 LIMIT: Final = 64 * 1024 * 1024
 

@@ -43,8 +43,8 @@ from nablahub.datasets.store import (
     damaged,
     underived,
 )
+from nablahub.datasets.transfer_types import ObjectName
 from nablahub.datasets.transfers import Transfers
-from nablahub.datasets.types import ObjectName
 
 if TYPE_CHECKING:
     from nablahub.datasets.service import DatasetService

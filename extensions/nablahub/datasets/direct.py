@@ -15,7 +15,7 @@ from nablahub.core.store_errors import StoreAway
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
 from nablahub.datasets.patience import patiently
-from nablahub.datasets.types import Location, LocationsAnswer, TransferPlan
+from nablahub.datasets.transfer_types import Location, LocationsAnswer, TransferPlan
 
 #: Parts and ranges that are under way at once.
 SIDE_BY_SIDE: Final = 4

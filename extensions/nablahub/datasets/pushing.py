@@ -27,7 +27,7 @@ from nablahub.datasets.packs import SMALL
 from nablahub.datasets.paths import TreeRules, show
 from nablahub.datasets.scan import Found
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, objects_of
-from nablahub.datasets.types import ObjectName
+from nablahub.datasets.transfer_types import ObjectName
 from nablahub.datasets.uploads import SHOWN_FAULTS, Origin
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import DatasetRow, LinkRow, VersionRow, objects_of
 from nablahub.datasets.threads import blocking
-from nablahub.datasets.transfers import Target
-from nablahub.datasets.types import (
+from nablahub.datasets.transfer_types import (
     Location,
     LocationsAnswer,
     Source,
@@ -30,6 +29,7 @@ from nablahub.datasets.types import (
     TransferPlan,
     TransferState,
 )
+from nablahub.datasets.transfers import Target
 from nablahub.datasets.upload_handlers import find_upload
 from nablahub.datasets.verifying import Verifier
 

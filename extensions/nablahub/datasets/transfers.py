@@ -32,7 +32,7 @@ from nablahub.datasets.store import (
     UploadRow,
     damaged,
 )
-from nablahub.datasets.types import Transfer, TransferPart, TransferPlan
+from nablahub.datasets.transfer_types import Transfer, TransferPart, TransferPlan
 
 if TYPE_CHECKING:
     from nablahub.datasets.building import Building

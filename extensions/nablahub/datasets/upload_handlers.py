@@ -21,18 +21,14 @@ from nablahub.datasets.service import DatasetService
 from nablahub.datasets.shapes import version_wire
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, damaged, pack_names
 from nablahub.datasets.threads import blocking, entered
-from nablahub.datasets.types import (
-    CommitQuery,
-    DatasetVersion,
-    Md5,
+from nablahub.datasets.transfer_types import (
     Missing,
     MissingAnswer,
     ObjectName,
     PartAnswer,
     PartQuery,
-    Upload,
-    UploadCreate,
 )
+from nablahub.datasets.types import CommitQuery, DatasetVersion, Md5, Upload, UploadCreate
 
 #: A manifest of a million files has 150 MB.
 LARGEST_MANIFEST: Final = 4 * 1024**3

@@ -47,7 +47,7 @@ from nablahub.datasets.store import (
     objects_of,
     used_bytes,
 )
-from nablahub.datasets.types import ObjectName
+from nablahub.datasets.transfer_types import ObjectName
 
 SHOWN_FAULTS: Final = 50
 #: Entries that are looked up together: all tables of packs are gone through once for each.
