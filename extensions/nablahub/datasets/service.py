@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,15 +17,11 @@ from nablahub.core.ids import new_id
 from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
-from nablahub.core.wire import LARGEST
 from nablahub.datasets import tags
 from nablahub.datasets.building import Building
-from nablahub.datasets.contents import Contents, PackTables
-from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
 from nablahub.datasets.errors import InUse, NameTaken, NoSuchDataset, NoSuchVersion
-from nablahub.datasets.intake import Parts
 from nablahub.datasets.layout import cache_name
-from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.places import Places
 from nablahub.datasets.shapes import summary, version_wire
 from nablahub.datasets.store import (
     ChangeRow,
@@ -41,7 +36,6 @@ from nablahub.datasets.store import (
     by_name,
     in_team,
     of_teams,
-    pack_names,
     versions_of,
 )
 from nablahub.datasets.types import (
@@ -51,9 +45,9 @@ from nablahub.datasets.types import (
     DatasetQuery,
     DatasetVersion,
 )
-from nablahub.datasets.uploads import NOT_YET, Origin, drop_unlinked
+from nablahub.datasets.uploads import Origin, drop_unlinked
 from nablahub.projects.service import ProjectService, held
-from nablahub.storage.service import PROVIDER, StorageService, Store
+from nablahub.storage.service import StorageService
 from nablahub.teams.service import TeamService
 
 LATEST: Final = "latest"
@@ -61,18 +55,14 @@ LATEST: Final = "latest"
 Guard = Callable[[Session, str], list[str]]
 
 
-class DatasetService:
+class DatasetService(Places):
     """Datasets of teams."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self.settings = context.settings
-        self.tables = PackTables()
-        self.dir_rows = DirRows()
+        super().__init__(context)
         self.guards: list[Guard] = []
         #: The same of one version of a dataset.
         self.version_guards: list[Guard] = []
-        self._parts: dict[str, Parts] = {}
         self.building = Building(context, self)
 
     async def start(self) -> None:
@@ -148,47 +138,6 @@ class DatasetService:
         return self.building.committing.commit_tree(
             dataset_id, tree, Origin(author, source, message, key, tuple(inputs))
         )
-
-    # What lies where.
-
-    def quota(self, space: str) -> int:
-        """Return how many bytes a space may hold; a team's own bucket is its own affair."""
-        return LARGEST if space.startswith(PROVIDER) else self.settings.dataset_quota_bytes
-
-    def store(self, space: str) -> Store:
-        """Return the object store of a space; see :attr:`DatasetRow.space`."""
-        storage = self._context.get(StorageService)
-        if space.startswith(PROVIDER):
-            return storage.provider_store(space)
-        return storage.team_store(space)
-
-    def is_direct(self, dataset: DatasetRow) -> bool:
-        """Whether clients exchange a dataset's bytes with its store by themselves."""
-        return self._context.get(StorageService).is_direct(dataset.provider_id)
-
-    def parts(self, space: str) -> Parts:
-        """Return what is arriving at the service for a space."""
-        root = self.settings.state.objects / space / "parts"
-        return self._parts.setdefault(space, Parts(root))
-
-    def contents(self, session: Session, dataset: DatasetRow) -> Contents:
-        """Return the objects of a dataset."""
-        names = pack_names(session, dataset.id)
-        return Contents(self.store(dataset.space), dataset.id, names, self.tables)
-
-    def manifest(self, dataset: DatasetRow, version: VersionRow) -> ManifestReader:
-        """Return the manifest of a version."""
-        return ManifestReader(self.store(dataset.space), dataset.id, version.version)
-
-    def dvc_tree(self, dataset: DatasetRow, version: VersionRow) -> DirObject:
-        """Return what DVC calls a version's tree; reads all of the manifest if nobody has yet."""
-        if version.dvc_md5 != NOT_YET:
-            return DirObject(version.dvc_md5, version.dvc_size)
-        hasher = DirHasher()
-        reader = self.manifest(dataset, version)
-        for number, part in enumerate(reader.root.pages):
-            hasher.add_rows(self.dir_rows.get(part.digest, partial(reader.page_bytes, number)))
-        return hasher.finish()
 
     # Datasets.
 

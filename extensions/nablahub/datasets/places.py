@@ -1,0 +1,67 @@
+"""Where the bytes of datasets lie."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from nablahub.core.context import Context
+from nablahub.core.wire import LARGEST
+from nablahub.datasets.contents import Contents, PackTables
+from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
+from nablahub.datasets.intake import Parts
+from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.store import DatasetRow, VersionRow, pack_names
+from nablahub.datasets.uploads import NOT_YET
+from nablahub.storage.service import PROVIDER, StorageService, Store
+
+
+class Places:
+    """What lies where: objects, manifests, and what is arriving."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.settings = context.settings
+        self.tables = PackTables()
+        self.dir_rows = DirRows()
+        self._parts: dict[str, Parts] = {}
+
+    def quota(self, space: str) -> int:
+        """Return how many bytes a space may hold; a team's own bucket is its own affair."""
+        return LARGEST if space.startswith(PROVIDER) else self.settings.dataset_quota_bytes
+
+    def store(self, space: str) -> Store:
+        """Return the object store of a space; see :attr:`DatasetRow.space`."""
+        storage = self._context.get(StorageService)
+        if space.startswith(PROVIDER):
+            return storage.provider_store(space)
+        return storage.team_store(space)
+
+    def is_direct(self, dataset: DatasetRow) -> bool:
+        """Whether clients exchange a dataset's bytes with its store by themselves."""
+        return self._context.get(StorageService).is_direct(dataset.provider_id)
+
+    def parts(self, space: str) -> Parts:
+        """Return what is arriving at the service for a space."""
+        root = self.settings.state.objects / space / "parts"
+        return self._parts.setdefault(space, Parts(root))
+
+    def contents(self, session: Session, dataset: DatasetRow) -> Contents:
+        """Return the objects of a dataset."""
+        names = pack_names(session, dataset.id)
+        return Contents(self.store(dataset.space), dataset.id, names, self.tables)
+
+    def manifest(self, dataset: DatasetRow, version: VersionRow) -> ManifestReader:
+        """Return the manifest of a version."""
+        return ManifestReader(self.store(dataset.space), dataset.id, version.version)
+
+    def dvc_tree(self, dataset: DatasetRow, version: VersionRow) -> DirObject:
+        """Return what DVC calls a version's tree; reads all of the manifest if nobody has yet."""
+        if version.dvc_md5 != NOT_YET:
+            return DirObject(version.dvc_md5, version.dvc_size)
+        hasher = DirHasher()
+        reader = self.manifest(dataset, version)
+        for number, part in enumerate(reader.root.pages):
+            hasher.add_rows(self.dir_rows.get(part.digest, partial(reader.page_bytes, number)))
+        return hasher.finish()
