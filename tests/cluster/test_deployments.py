@@ -86,7 +86,7 @@ def test_running_means_a_pod_answers_at_the_public_address(stage: Stage, found: 
     until(lambda: "is ready" in stage.hub.jobs.log(job.id), "its log comes")
 
 
-def test_the_container_that_serves_has_no_token_and_none_has_a_commands(stage: Stage, found: Deployment) -> None:
+def test_the_container_that_serves_has_no_token(stage: Stage, found: Deployment) -> None:
     assert found.state == "Running"
     (name,) = pods(stage)
     for container, held in (("main", False), ("beside", True)):
