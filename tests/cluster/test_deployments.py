@@ -94,7 +94,8 @@ def test_the_container_that_serves_has_no_token(stage: Stage, found: Deployment)
             "exec", name, "-c", container, "--", "sh", "-c",
             "cat /run/nablahub-task/* /proc/1/environ; cat /proc/[0-9]*/environ 2>/dev/null",
         )  # fmt: skip
-        assert ("nhr_" in said) is held, container
+        assert ("nhrd_" in said) is held, container
+        assert "nhr_" not in said, container
 
 
 def test_a_revoked_key_opens_nothing_within_two_seconds(stage: Stage, found: Deployment) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,19 @@ def test_the_first_failure_is_the_verdict(
 ) -> None:
     found = verdict_all(nodes, 2, wish)
     assert (found["verdict"], found["exit_code"], found.get("node")) == expected
+
+
+def test_the_first_that_was_to_be_deleted_is_lost() -> None:
+    # A node that lets its pod go takes the grace away: as if it had been asked for later.
+    let_go = {"deletionTimestamp": "1970-01-01T00:00:07Z", "deletionGracePeriodSeconds": 0}
+    first = node(ended("lost", None, 7.0), meta=let_go)
+    then = node(ended("lost", None, 7.0), meta=KILLED)
+    nodes = {0: replace(then, place=1), 1: replace(first, place=0)}
+    assert verdict_all(nodes, 2, None)["node"] == 1
+    # Of those that nobody watched, the cluster tells by the second when that was.
+    earlier = {"deletionTimestamp": "1970-01-01T00:00:05Z", "deletionGracePeriodSeconds": 1}
+    nodes = {0: then, 1: node(ended("lost", None, 7.0), meta=earlier)}
+    assert verdict_all(nodes, 2, None)["node"] == 1
 
 
 def test_it_took_as_long_as_all_of_them() -> None:

@@ -123,7 +123,7 @@ def _failed(node: Node, seen: Seen) -> bool:
     return seen.phase in ("leaving", "ended") and not _well(verdict(node.pod, None))
 
 
-def _order(node: Node, ended: Object) -> tuple[bool, float, int]:
+def _order(node: Node, ended: Object) -> tuple[bool, float, float]:
     """What comes first of the failures: that which has a cause of its own, then the earliest.
 
     When one has failed, the cluster deletes the pods that still run, which kills their commands.
@@ -136,14 +136,21 @@ def _order(node: Node, ended: Object) -> tuple[bool, float, int]:
     end = ended["finished_at"] or float("inf")
     killed = "deletionTimestamp" in meta and ended["verdict"] in ("lost", "cancelled")
     if killed and not disruption(status):
-        asked = _seconds(meta["deletionTimestamp"]) - meta.get("deletionGracePeriodSeconds", 0)
-        return True, asked, node.place
+        # The watch tells which was first: the second changes when a node lets its pod go.
+        return True, node.place, asked(node.pod)
     moments = [
         _seconds(each["state"]["terminated"].get("finishedAt"))
         for each in status.get("containerStatuses", ())
         if "terminated" in each.get("state", {})
     ]
     return False, min(end, *moments), 0
+
+
+def asked(pod: Object) -> float:
+    """The second in which a pod's deletion was asked for; without end when it was not."""
+    meta = pod["metadata"]
+    at = _seconds(meta.get("deletionTimestamp"))
+    return at - float(meta.get("deletionGracePeriodSeconds") or 0)
 
 
 def _seconds(text: str | None) -> float:

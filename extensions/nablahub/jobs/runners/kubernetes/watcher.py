@@ -11,7 +11,7 @@ from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away, Expired
 from nablahub.jobs.runners.kubernetes.names import TASK
 from nablahub.jobs.runners.kubernetes.refusals import Refusal, refusal
-from nablahub.jobs.runners.kubernetes.together import Node
+from nablahub.jobs.runners.kubernetes.together import Node, asked
 
 type Object = dict[str, Any]
 
@@ -155,6 +155,8 @@ class Watcher:
         for found in items:
             now.setdefault(_task(found), {})[found["metadata"]["name"]] = found
         self._seen[kind] = now
+        for found in sorted(items, key=asked):
+            self._note_going(kind, found)
         for task, known in before.items():
             for name, found in known.items():
                 if name not in now.get(task, {}):
@@ -185,11 +187,7 @@ class Watcher:
                 self._vanished(kind, found)
             else:
                 known[name] = found
-                deleted = kind == "Pod" and "deletionTimestamp" in found["metadata"]
-                if deleted and self._minded(task):
-                    going = self._going.setdefault(task, [])
-                    if name not in going:
-                        going.append(name)
+                self._note_going(kind, found)
                 self._tell(task)
         return version
 
@@ -204,10 +202,20 @@ class Watcher:
             if name in jobs:
                 self._tell(task)
 
+    def _note_going(self, kind: str, found: Object) -> None:
+        """Note which of a task's pods were to be deleted first: also before anybody minds it."""
+        if kind != "Pod" or "deletionTimestamp" not in found["metadata"]:
+            return
+        going, name = self._going.setdefault(_task(found), []), found["metadata"]["name"]
+        if name not in going:
+            going.append(name)
+
     def _vanished(self, kind: str, found: Object) -> None:
         task = _task(found)
         if kind == "Pod" and self._minded(task):
             self._gone.setdefault(task, {})[_number(found)] = found
+        elif kind == "Pod" and not self._seen["Pod"].get(task):
+            self._going.pop(task, None)
         self._tell(task)
 
 
