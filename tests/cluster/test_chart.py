@@ -133,7 +133,12 @@ def test_a_model_is_served_and_goes_on_without_the_service(
     release.kubectl("scale", "deployment/nablahub-service", "--replicas=1")
     release.kubectl("rollout", "status", "deployment/nablahub-service", "--timeout=120s")
     path = f"{API}/deployments/{made['id']}"
-    until(lambda: release.ask(path, token=token)[1]["state"] == "Running", "it is known again")
+
+    def known() -> bool:
+        status, answer = release.ask(path, token=token)
+        return status == 200 and answer["state"] == "Running"
+
+    until(known, "it is known again")
     assert release.ask(path, method="DELETE", token=token)[0] == 204
     left = ("get", "deployment,hpa,service,secret,pod", "-l", "component=job", "-o", "name")
     until(lambda: not release.kubectl(*left), "nothing of it is left", pause=0.2)
