@@ -129,7 +129,7 @@ def test_the_hub_runs_here_and_the_work_there(cluster: Cluster, tmp_path: Path) 
             hub.await_server(owner, token)
             # Signed in at the server as well: it asks the hub who somebody is, from its pod.
             assert "JupyterLab" in signed_in.get(f"/user/{owner}/lab").text
-            pod = kubenames.server("nablahub", owner, "")
+            pod = kubenames.server(label(tmp_path), owner, "")
             assert pod in objects(cluster)[0]
 
         nabla = Hub(Transport(hub.service_url, token, tries=1))
@@ -209,7 +209,7 @@ def test_missing_rights_are_told_by_their_verbs(cluster: Cluster, tmp_path: Path
     )  # fmt: skip
     assert said.returncode == 1
     detail = json.loads(said.stdout)["error"]["detail"]
-    assert "delete jobs; delete, patch pods; " in detail
+    assert "delete jobs; delete persistentvolumeclaims; delete, patch pods; " in detail
     assert f"In the namespace {cluster.namespace} the account of {lesser} may not" in detail
     # Nothing was started.
     assert not list((tmp_path / "state" / "logs").glob("*.log"))
