@@ -110,6 +110,16 @@ class InstanceChoice(Configurable):
         SpawnFailed
             When there is none of that name, it is kept for others, or it cannot be given.
         """
+        try:
+            return await self._choose(options)
+        except SpawnFailed:
+            # JupyterHub takes the last choice for a start without one: not one that was refused.
+            if self.orm_spawner:
+                kept = {k: v for k, v in self.user_options.items() if k != form.FIELD}
+                self.orm_spawner.user_options = kept
+            raise
+
+    async def _choose(self, options: Mapping[str, Any]) -> InstanceType:
         types = self.offer().types
         misfits = await self.misfits(types)
         mine = [name for name, kind in types.items() if self.kept_from(kind) is None]

@@ -103,6 +103,10 @@ def test_a_type_too_big_is_refused_with_a_reason(hub: RunningHub) -> None:
     assert "this machine has no GPU" in answer.json()["message"]
     answer = hub.api("POST", "/users/bob/server", token=token, body={"instance_type": "X9"})
     assert (answer.status_code, "X9" in answer.json()["message"]) == (400, True)
+    # What was refused is not what the next start takes.
+    server = hub.spawn("bob")
+    assert server.request("GET", "/api/status").status_code == 200
+    server.stop()
 
 
 def test_lab_asks_nobody_about_news(server: Server) -> None:
