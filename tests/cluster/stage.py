@@ -148,7 +148,9 @@ class Stage:
 
         return asyncio.run(ask())
 
-    def kubectl(self, *arguments: str, given: str | None = None) -> str:
+    def kubectl(
+        self, *arguments: str, given: str | None = None, codes: tuple[int, ...] = (0,)
+    ) -> str:
         """Run kubectl in the namespace and return what it printed."""
         where = (f"--kubeconfig={self.cluster.kubeconfig}", f"-n={self.cluster.namespace}")
         done = subprocess.run(
@@ -158,7 +160,7 @@ class Stage:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode in codes, done.stdout + done.stderr
         return done.stdout
 
     def log(self) -> str:

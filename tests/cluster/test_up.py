@@ -138,7 +138,7 @@ def test_the_hub_runs_here_and_the_work_there(cluster: Cluster, tmp_path: Path) 
         job = nabla.jobs.submit(JobSpec(**spec, command=["sh", "-c", "hostname; exit 3"]))
         ended = nabla.jobs.wait(job.id)
         assert (ended.state, ended.exit_code) == ("Failed", 3), ended.message
-        assert nabla.jobs.log(job.id).startswith("nabla-")  # the pod's name
+        assert nabla.jobs.log(job.id).startswith("task-")  # the pod's name
 
         left = nabla.jobs.submit(JobSpec(**spec, command=["sleep", "600"]))
         until(lambda: nabla.jobs.get(left.id).state == "Running", "the second job runs", pause=0.1)
