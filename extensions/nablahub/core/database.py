@@ -47,6 +47,11 @@ def after_commit(session: Session, callback: Callable[[], None]) -> None:
     session.info.setdefault(AFTER_COMMIT, []).append(callback)
 
 
+def _call_soon(loop: asyncio.AbstractEventLoop, callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        loop.call_soon(callback)
+
+
 def ring(session: Session) -> None:
     """Let all processes that share the database look, once the transaction is committed."""
     session.info[RING] = True
@@ -116,11 +121,12 @@ class Database:
                     session.execute(text(f"NOTIFY {CHANNEL}"))
                 session.commit()
             callbacks = session.info.pop(AFTER_COMMIT, [])
+        if loop is not None:
+            if callbacks:  # One wake for all of them.
+                loop.call_soon_threadsafe(_call_soon, loop, callbacks)
+            return result
         for callback in callbacks:
-            if loop is None:
-                callback()
-            else:
-                loop.call_soon_threadsafe(callback)
+            callback()
         return result
 
     def read_sync[T](self, work: Callable[[Session], T]) -> T:

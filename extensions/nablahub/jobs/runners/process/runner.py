@@ -119,7 +119,10 @@ class ProcessRunner:
         """See `Runner.look`."""
         name = task.name
         folder = self._folder(name)
-        status = await asyncio.to_thread(read_status, folder)
+        if (folder / files.STATUS).exists():  # Small files, and nothing to wait for.
+            status = read_status(folder)
+        else:
+            status = await asyncio.to_thread(read_status, folder)
         mark = files.read(folder, files.STARTED) if status.phase == "running" else None
         if status.phase == "running" and not self._watch(task, mark):
             status = await asyncio.to_thread(read_status, folder)
