@@ -15,6 +15,7 @@ from nablahub.core.store_errors import StoreAway
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
 from nablahub.datasets.patience import patiently
+from nablahub.datasets.pools import wait_all
 from nablahub.datasets.transfer_types import Location, LocationsAnswer, TransferPlan
 
 #: Parts and ranges that are under way at once.
@@ -155,13 +156,7 @@ class DirectSender:
                 report(part.size)
 
             futures = [pool.submit(send, part) for part in plan.parts]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                raise
+            wait_all(futures)
 
     def _finish(self, asked: dict[str, Any]) -> None:
         while not self._hub.request("POST", f"{self._path}/finish", body=asked)["complete"]:

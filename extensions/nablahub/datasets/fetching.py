@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +22,7 @@ from nablahub.datasets.packs import SMALL
 from nablahub.datasets.paths import case_twins, check_path, show
 from nablahub.datasets.patience import patiently
 from nablahub.datasets.planning import Job, plan, read_tables
+from nablahub.datasets.pools import wait_all
 from nablahub.datasets.sending import Progress, silent
 from nablahub.datasets.workers import Workers
 
@@ -203,7 +204,7 @@ class BatchFetcher(Fetcher):
         self._small(root, jobs, fresh=fresh)
         with ThreadPoolExecutor(LARGE_AT_ONCE, "nablahub-fetch") as pool:
             work = [pool.submit(self._large, entry, root / entry.path) for entry in large]
-            _wait(work)
+            wait_all(work)
 
     def _small(self, root: Path, jobs: list[Job], *, fresh: bool) -> None:
         """Get what of the packs is wanted, and write files while more is coming."""
@@ -212,7 +213,7 @@ class BatchFetcher(Fetcher):
         with Workers(sum(len(job.files) for job in jobs)) as workers:
             threads = min(max(workers.count, 1) + COMING, len(jobs))
             with ThreadPoolExecutor(threads, "nablahub-fetch") as pool:
-                _wait([pool.submit(self._job, workers, root, job, fresh) for job in jobs])
+                wait_all([pool.submit(self._job, workers, root, job, fresh) for job in jobs])
 
     def _plan(self, entries: list[Entry]) -> list[Job]:
         jobs, missing = self._look_up(entries)
@@ -310,17 +311,6 @@ def _beside(path: str) -> str:
 
 def _file_mode(entry: Entry) -> int:
     return 0o777 if entry.kind == KIND_EXECUTABLE else 0o666
-
-
-def _wait(work: list[Future[None]]) -> None:
-    """Wait for all of it; nothing more is begun after the first that fails."""
-    try:
-        for future in as_completed(work):
-            future.result()
-    except BaseException:
-        for future in work:
-            future.cancel()
-        raise
 
 
 def _set_mode(file: Path, entry: Entry) -> None:

@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +26,7 @@ from nablahub.datasets.index import save
 from nablahub.datasets.manifest import Entry, Root, decode, paginate
 from nablahub.datasets.packs import PACK_BYTES, SMALL, build_head, pack_name
 from nablahub.datasets.patience import patiently
+from nablahub.datasets.pools import wait_all
 from nablahub.datasets.scan import Found, digest, read_chunks
 from nablahub.datasets.snapshot import Snapshot
 from nablahub.datasets.workers import Workers
@@ -337,10 +338,4 @@ def _all(work: list[Callable[[], None]], threads: int) -> None:
         return
     with ThreadPoolExecutor(threads, "nablahub-send") as pool:
         futures = [pool.submit(one) for one in work]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
+        wait_all(futures)
