@@ -17,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 from nablahub.core.engines import READERS, Backend, sqlite, told
 
 AFTER_COMMIT = "nablahub_after_commit"
+AFTER_ROLLBACK = "nablahub_after_rollback"
 RING = "nablahub_ring"
 #: The channel on which processes that share a database tell each other to look.
 CHANNEL = "nablahub"
@@ -47,9 +48,22 @@ def after_commit(session: Session, callback: Callable[[], None]) -> None:
     session.info.setdefault(AFTER_COMMIT, []).append(callback)
 
 
+def after_rollback(session: Session, callback: Callable[[], None]) -> None:
+    """Call back, where :func:`after_commit` would, when the transaction is not committed."""
+    session.info.setdefault(AFTER_ROLLBACK, []).append(callback)
+
+
 def _call_soon(loop: asyncio.AbstractEventLoop, callbacks: list[Callable[[], None]]) -> None:
     for callback in callbacks:
         loop.call_soon(callback)
+
+
+def _call(loop: asyncio.AbstractEventLoop | None, callbacks: list[Callable[[], None]]) -> None:
+    if loop is None:
+        for callback in callbacks:
+            callback()
+    elif callbacks:  # One wake for all of them.
+        loop.call_soon_threadsafe(_call_soon, loop, callbacks)
 
 
 def ring(session: Session) -> None:
@@ -113,20 +127,19 @@ class Database:
     ) -> T:
         """Like :meth:`write`, in the calling thread."""
         with self._write_lock, self._session(self.backend.write) as session:
-            with told():
-                if self.fence is not None and acting.get():
-                    self.fence(session)
-                result = work(session)
-                if self.shared and session.info.pop(RING, False):
-                    session.execute(text(f"NOTIFY {CHANNEL}"))
-                session.commit()
+            try:
+                with told():
+                    if self.fence is not None and acting.get():
+                        self.fence(session)
+                    result = work(session)
+                    if self.shared and session.info.pop(RING, False):
+                        session.execute(text(f"NOTIFY {CHANNEL}"))
+                    session.commit()
+            except BaseException:
+                _call(loop, session.info.pop(AFTER_ROLLBACK, []))
+                raise
             callbacks = session.info.pop(AFTER_COMMIT, [])
-        if loop is not None:
-            if callbacks:  # One wake for all of them.
-                loop.call_soon_threadsafe(_call_soon, loop, callbacks)
-            return result
-        for callback in callbacks:
-            callback()
+        _call(loop, callbacks)
         return result
 
     def read_sync[T](self, work: Callable[[Session], T]) -> T:

@@ -75,7 +75,7 @@ class Reconciler:
 
     def wake(self, session: Session, kind: str, item_id: str) -> None:
         """Look at the item once the session's transaction is committed."""
-        if self._leads:
+        if self.leads:
             after_commit(session, lambda: self.wake_now(kind, item_id))
         else:
             wakes.ask(session, kind, item_id)
@@ -85,7 +85,8 @@ class Reconciler:
         self._open = True
 
     @property
-    def _leads(self) -> bool:
+    def leads(self) -> bool:
+        """Whether steps are taken here."""
         return self._open and (self._lease is None or self._lease.held)
 
     @property
@@ -100,7 +101,7 @@ class Reconciler:
 
     async def take(self, database: Database) -> None:
         """Look at what other processes asked for."""
-        if not self._leads or not await database.read(wakes.waiting):
+        if not self.leads or not await database.read(wakes.waiting):
             return
         before = acting.set(True)
         try:
@@ -116,7 +117,7 @@ class Reconciler:
     def wake_now(self, kind: str, item_id: str) -> None:
         """Look at the item now (on the event loop's thread)."""
         item = (kind, item_id)
-        if self._closed or kind not in self._steps or not self._leads:
+        if self._closed or kind not in self._steps or not self.leads:
             return
         timer = self._timers.pop(item, None)
         if timer is not None:
@@ -152,7 +153,7 @@ class Reconciler:
         try:
             async with self._slots:
                 self._queued.pop(item, None)
-                if not self._leads:
+                if not self.leads:
                     return
                 delay = await self._steps[kind](item_id)
             self._failures.pop(item, None)

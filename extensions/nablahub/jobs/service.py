@@ -21,7 +21,7 @@ from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.datasets.service import DatasetService
-from nablahub.jobs import tokens
+from nablahub.jobs import beginning, tokens
 from nablahub.jobs.capacity import Capacity
 from nablahub.jobs.changing import announce
 from nablahub.jobs.data import Materialiser
@@ -29,8 +29,9 @@ from nablahub.jobs.errors import JobOwned, JobRuns, NoSuchJob, SandboxUnavailabl
 from nablahub.jobs.grounds import choose
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.live_keys import LiveKeys
+from nablahub.jobs.machinery import Machinery
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
-from nablahub.jobs.steps import Machinery, Steps
+from nablahub.jobs.steps import Steps
 from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfinished
 from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import GROUPS, INSTANCE, Tasks, instance_of
@@ -39,6 +40,8 @@ from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
 
 CANCELLED = "It was cancelled."
+#: Bytes of a log that are read at a time.
+LOG_CHUNK = 256 * 1024
 #: Kind of what is left of a deleted job.
 FORGOTTEN = "job-forgotten"
 
@@ -88,7 +91,7 @@ class JobService:
         self._waiters = Waiters({})
         self._beside: set[asyncio.Task[None]] = set()
         self._tasks = Tasks(settings)
-        machinery = Machinery(
+        machinery = self._machinery = Machinery(
             context=context, runner=self.runner, layout=self.layout, committer=datasets,
             capacity=self.capacity, ground=self.ground, changed=self._waiters.tell,
             tasks=self._tasks,
@@ -186,8 +189,7 @@ class JobService:
             exit_code=None, ready=False, address=None, outputs={}, created_by=who.name,
             created_at=at, updated_at=at, started_at=None, finished_at=None, revision=1,
         )  # fmt: skip
-        session.add(row)
-        session.flush()
+        beginning.store(self._machinery, session, row, pinned, instance)
         after_commit(session, lambda: self._recent.update({row.id: row}))
         announce(self._context, session, row, self._waiters.tell)
         self._context.reconciler.wake(session, "job", row.id)
@@ -312,16 +314,17 @@ class JobService:
     ) -> AsyncGenerator[bytes | Job]:
         """Yield what a job writes from a byte on, as it does, and at last the job, ended."""
         task = self.task(row)
-        while True:
+        while not row.finished:
             if row.state != "Pending":
                 async with contextlib.aclosing(self.runner.follow(task, offset)) as parts:
                     async for part in parts:
                         offset += len(part)
                         yield part
-            if row.finished:
-                break
             # Provisioned comes twice, when it is stored and when the task has begun.
             row = await changes.get()
+        while part := await self.runner.logs(task.name, offset, LOG_CHUNK):
+            offset += len(part)
+            yield part
         yield as_wire(row)
 
 

@@ -10,26 +10,20 @@ import asyncio
 import contextlib
 import errno
 import logging
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from nablahub.core.context import Context
 from nablahub.core.database import after_commit
-from nablahub.core.environments import resolve
 from nablahub.core.errors import NablaError
 from nablahub.core.times import now
 from nablahub.jobs import tokens
-from nablahub.jobs.capacity import Capacity
-from nablahub.jobs.changing import Changed, advance, announce
+from nablahub.jobs.beginning import missing, new_tokens
+from nablahub.jobs.changing import advance, announce
 from nablahub.jobs.collect import collect
-from nablahub.jobs.data import Committer
-from nablahub.jobs.grounds import Ground
-from nablahub.jobs.layout import LocalLayout
+from nablahub.jobs.machinery import Machinery
 from nablahub.jobs.rules import Change, objection
 from nablahub.jobs.runners.contract import (
-    Runner,
     RunnerAway,
     TaskName,
     TaskRefused,
@@ -37,7 +31,7 @@ from nablahub.jobs.runners.contract import (
     TaskStatus,
 )
 from nablahub.jobs.store import JobRow
-from nablahub.jobs.tasks import Tasks, instance_of, spec_of
+from nablahub.jobs.tasks import instance_of, spec_of
 from nablahub.jobs.types import State
 from nablahub.jobs.verdicts import Ending, ending
 
@@ -50,26 +44,6 @@ log = logging.getLogger(__name__)
 
 #: A job is stored as running when it has run for so long.
 SETTLE_SECONDS = 0.03
-
-
-@dataclass
-class Machinery:
-    """What steps work with."""
-
-    context: Context
-    runner: Runner
-    layout: LocalLayout
-    committer: Committer
-    capacity: Capacity
-    ground: Ground
-    changed: Changed
-    tasks: Tasks
-    #: Rows as this life wrote them last; whoever else writes one drops it from here.
-    recent: dict[str, JobRow] = field(default_factory=dict)
-    #: Jobs that this life started and has not yet stored as running.
-    started: set[str] = field(default_factory=set)
-    #: How many servers of a server's job take requests.
-    servers: dict[str, int] = field(default_factory=dict)
 
 
 class Steps:
@@ -125,8 +99,7 @@ class Steps:
             self._read_again(job)
             return None
 
-        given = tokens.new(delivered=self._m.ground.receiving is not None)
-        self._m.tasks.give(job, given)
+        given = new_tokens(self._m, job)
 
         def store(session: Session) -> JobRow | None:
             row = advance(session, job, change, message="")
@@ -152,15 +125,9 @@ class Steps:
             await self._m.runner.prepare(task)
 
     async def _build_environments(self, job: JobRow) -> None:
-        if self._m.ground.images is not None:
-            return  # They are in images, built by others.
-        spec = spec_of(job)
-        environments = self._m.layout.environments
-        for name in (*spec.tools, resolve(spec.environment)):
-            if name is None or environments.find(name) is not None:
-                continue
+        for name in missing(self._m, spec_of(job)):
             await self._say(job, f"Building the environment {name}, once, for about a minute.")
-            await asyncio.to_thread(environments.ensure, name)
+            await asyncio.to_thread(self._m.layout.environments.ensure, name)
 
     async def _start(self, job: JobRow) -> bool:
         """Start the task unless it was; False when the job has ended by that."""
@@ -180,9 +147,8 @@ class Steps:
             await self._finish(job, Ending("Canceled", "cancelled", job.wanted_message))
             return False
         if not self._m.tasks.has_tokens(job):
-            given = tokens.new(delivered=self._m.ground.receiving is not None)
+            given = new_tokens(self._m, job)
             await self._m.context.database.write(lambda s: tokens.issue(s, job, given))
-            self._m.tasks.give(job, given)
         try:
             await self._m.runner.start(self._m.tasks.of(job))
         except TaskRefused as error:

@@ -116,12 +116,15 @@ class Submission:
             The machine has less; the error says what fits.
         """
         types, asked, serves = self._instances.types, spec.instance_type, spec.kind == "serve"
-        usable = [kind for kind in types.values() if not_for(kind, who, serves=serves) is None]
-        best = suggestion(self._machine, usable)
-        fits = f"{best.name} fits ({best.summary})." if best else "No instance type fits here."
+
+        def fits() -> str:
+            usable = [kind for kind in types.values() if not_for(kind, who, serves=serves) is None]
+            best = suggestion(self._machine, usable)
+            return f"{best.name} fits ({best.summary})." if best else "No instance type fits here."
+
         found = types.get(asked)
         if found is None:
-            hint = f"{fits} All: {', '.join(types)}." if types else fits
+            hint = f"{fits()} All: {', '.join(types)}." if types else fits()
             raise UnknownInstanceType(
                 f"There is no instance type {asked!r}.",
                 errors=[Fault("Unknown instance type.", POINTER, hint=hint)],
@@ -130,13 +133,13 @@ class Submission:
         if reason is not None:
             raise InstanceNotAllowed(
                 f"The instance type {asked} is not to be had: {reason}",
-                errors=[Fault(reason, POINTER, hint=fits)],
+                errors=[Fault(reason, POINTER, hint=fits())],
             )
         reason = found.fits(self._machine) if self._machine is not None else None
         if reason is not None:
             raise InstanceTooBig(
                 f"The instance type {asked} is too big for this machine: {reason}",
-                errors=[Fault(reason, POINTER, hint=fits)],
+                errors=[Fault(reason, POINTER, hint=fits())],
             )
         return found
 

@@ -258,7 +258,9 @@ def test_a_launcher_of_another_release_makes_way(life: Life) -> None:
     assert isinstance(service.runner, ProcessRunner)
     asked = service.runner.client.ask({"code": "of a newer release", "folder": "/nonsuch"})
     loop = life.service.run(asyncio.get_running_loop)
-    assert asyncio.run_coroutine_threadsafe(asked, loop).result(20) == {"stale": True}
+    answer, line = asyncio.run_coroutine_threadsafe(asked, loop).result(20)
+    line.close()
+    assert answer == {"stale": True}
     go(life)
     assert life.jobs.api.wait(job.id).state == "Succeeded"
     assert life.jobs.shell("echo new").state == "Succeeded"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ _PROGRAM = (
     "import sys; sys.path.append(sys.argv[2]); "
     "from nablahub.jobs.runners.process.launcher import main; main(sys.argv[1])"
 )
+#: Between tries while more ask the launcher at once than its queue holds.
+_BUSY_SECONDS = 0.01
 
 
 class LauncherClient:
@@ -32,8 +35,16 @@ class LauncherClient:
         self._code = launcher.fingerprint()
         self._starting = asyncio.Lock()
 
-    async def start(self, folder: Path) -> dict[str, Any]:
-        """Have the task in `folder` started; returns its mark, of whoever started it first.
+    async def start(self, folder: Path) -> tuple[dict[str, Any], socket.socket]:
+        """Have the task in `folder` started.
+
+        Returns
+        -------
+        mark
+            What whoever started it first left in the folder.
+        line
+            Brings a byte when the task has ended; the caller closes it. Its end alone tells
+            nothing: the shim was killed, or another one had started the task before.
 
         Raises
         ------
@@ -42,29 +53,36 @@ class LauncherClient:
         """
         request = {"code": self._code, "folder": str(folder)}
         try:
-            answer = await self.ask(request)
+            answer, line = await self.ask(request)
         except ConnectionResetError:  # Killed at that moment; asking twice starts once.
-            answer = await self.ask(request)
+            answer, line = await self.ask(request)
         if "stale" in answer:  # It was of another release, and has ended: now there is ours.
-            answer = await self.ask(request)
+            line.close()
+            answer, line = await self.ask(request)
         if "error" in answer:
+            line.close()
             raise OSError(f"the job launcher could not start {folder.name}: {answer['error']}")
-        return answer
+        return answer, line
 
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send one request and return the answer."""
-        reader, writer = await self._connect()
+    async def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], socket.socket]:
+        """Send one request; returns the answer and the connection, which the caller closes."""
+        loop = asyncio.get_running_loop()
+        line = await self._connect()
         try:
-            writer.write(json.dumps(request).encode() + b"\n")
-            line = await reader.readline()
-        finally:
-            writer.close()
-        if not line:
-            raise ConnectionResetError("the job launcher was killed while it was asked")
-        answer = json.loads(line)
-        return answer if isinstance(answer, dict) else {"error": repr(answer)}
+            await loop.sock_sendall(line, json.dumps(request).encode() + b"\n")
+            said = b""
+            while b"\n" not in said:
+                part = await loop.sock_recv(line, 65536)
+                if not part:
+                    raise ConnectionResetError("the job launcher was killed while it was asked")
+                said += part
+            answer = json.loads(said[: said.index(b"\n")])
+        except BaseException:
+            line.close()
+            raise
+        return answer if isinstance(answer, dict) else {"error": repr(answer)}, line
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self) -> socket.socket:
         try:
             return await self._open()
         except (FileNotFoundError, ConnectionRefusedError):
@@ -76,11 +94,21 @@ class LauncherClient:
                 await self._launch()
             return await self._open()
 
-    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _open(self) -> socket.socket:
         # Through the folder's descriptor: a socket's path has at most 107 bytes.
         fd = os.open(self._run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            return await asyncio.open_unix_connection(f"/proc/self/fd/{fd}/{launcher.SOCKET}")
+            path = f"/proc/self/fd/{fd}/{launcher.SOCKET}"
+            while True:
+                try:
+                    line.connect(path)  # It never waits, but for a queue that is full.
+                    return line
+                except BlockingIOError:
+                    await asyncio.sleep(_BUSY_SECONDS)
+        except BaseException:
+            line.close()
+            raise
         finally:
             os.close(fd)
 

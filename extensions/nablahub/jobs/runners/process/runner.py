@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,15 +33,24 @@ from nablahub.jobs.runners.process.launch import (
 )
 from nablahub.jobs.runners.process.probe import keep_asking
 from nablahub.jobs.runners.process.reading import read_status, settle, shim_of
-from nablahub.jobs.runners.reading import read_log
+from nablahub.jobs.runners.reading import log_size, read_log
 from nablahub.jobs.runners.remove import remove_tree
 
 
 @dataclass
 class _Watched:
-    """A running task that the event loop waits for."""
+    """A running task that the event loop waits for.
+
+    Parameters
+    ----------
+    pidfd
+        Its shim.
+    line
+        What the shim tells the end by, if it was started by this life of the service.
+    """
 
     pidfd: int
+    line: socket.socket | None = None
     ready: bool = False
     prober: asyncio.Task[None] | None = None
 
@@ -99,7 +109,9 @@ class ProcessRunner:
                 if files.read(folder, files.STARTED) is not None:
                     return
                 await self._lay_out(task, folder)
-            self._watch(task, await self.client.start(folder))
+            mark, line = await self.client.start(folder)
+            if not self._watch(task, mark, line):
+                line.close()
 
     async def prepare(self, task: TaskSpec) -> None:
         """See `Runner.prepare`."""
@@ -149,7 +161,10 @@ class ProcessRunner:
 
     async def logs(self, name: TaskName, offset: int, limit: int) -> bytes:
         """See `Runner.logs`."""
-        return await asyncio.to_thread(read_log, self._folder(name), offset, limit)
+        folder = self._folder(name)
+        if log_size(folder) <= offset:  # Most often the last question, and not worth a thread.
+            return b""
+        return await asyncio.to_thread(read_log, folder, offset, limit)
 
     async def follow(self, task: TaskSpec, offset: int) -> AsyncGenerator[bytes]:
         """See `Runner.follow`."""
@@ -213,16 +228,22 @@ class ProcessRunner:
         launch = self._launch.prepare(task, folder, cpus)
         files.write(folder, files.LAUNCH, launch)
 
-    def _watch(self, task: TaskSpec, mark: dict[str, Any] | None) -> bool:
-        """Be woken when the task ends; False when its shim is gone already."""
+    def _watch(
+        self, task: TaskSpec, mark: dict[str, Any] | None, line: socket.socket | None = None
+    ) -> bool:
+        """Be woken when the task ends, and keep the line; False when its shim is gone already."""
         if task.name in self._memory.watched:
+            if line is not None:
+                line.close()
             return True
         pidfd = shim_of(mark)
         if mark is None or pidfd is None:
             return False
-        watched = self._memory.watched[task.name] = _Watched(pidfd)
+        watched = self._memory.watched[task.name] = _Watched(pidfd, line)
         loop = asyncio.get_running_loop()
         loop.add_reader(pidfd, self._ended, task.name)
+        if line is not None:
+            loop.add_reader(line, self._told, task.name)
         if "port" in mark:
             asking = keep_asking(
                 int(mark["port"]), task.probe, lambda ready: self._set_ready(task.name, ready)
@@ -241,10 +262,27 @@ class ProcessRunner:
         self._following.finish(name)
         self._tell(name)
 
+    def _told(self, name: TaskName) -> None:
+        watched = self._memory.watched[name]
+        said = b""
+        with contextlib.suppress(OSError):
+            said = watched.line.recv(1) if watched.line is not None else b""
+        if said:
+            self._ended(name)
+        else:
+            self._hang_up(watched)
+
+    def _hang_up(self, watched: _Watched) -> None:
+        if watched.line is not None:
+            asyncio.get_running_loop().remove_reader(watched.line)
+            watched.line.close()
+            watched.line = None
+
     def _unwatch(self, name: TaskName) -> None:
         watched = self._memory.watched.pop(name)
         asyncio.get_running_loop().remove_reader(watched.pidfd)
         os.close(watched.pidfd)
+        self._hang_up(watched)
         if watched.prober is not None:
             watched.prober.cancel()
 

@@ -55,6 +55,8 @@ class Shim:
         The child that becomes the sandbox.
     group
         The control group it is in, if there is one.
+    answer
+        The connection of who asked for the task; a byte on it tells the end.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class Shim:
     lock: int
     body: Body
     group: Group | None
+    answer: socket.socket
     root: int = 0
     verdict: str | None = None
     message: str = ""
@@ -285,6 +288,9 @@ class Shim:
                 "peak_memory": peak,
             },
         )
+        # Earlier than by our own end, which takes the kernel a moment.
+        with contextlib.suppress(OSError):
+            self.answer.sendall(b"\n")
 
 
 def main(orders: socket.socket) -> None:
@@ -328,11 +334,10 @@ def _begin(folder: Path, answer: socket.socket, body: Body, group: Group | None)
     if launch is None:
         answer.sendall(b'{"error": "there is no task in this folder"}\n')
         return None
-    shim = Shim(folder, launch, lock, body, group)
+    shim = Shim(folder, launch, lock, body, group, answer)
     mark = shim.mark_started()
     with contextlib.suppress(OSError):  # Who asked may be gone; it will look into the folder.
         answer.sendall(json.dumps(mark).encode() + b"\n")
-    answer.close()
     return shim
 
 
