@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from dataclasses import dataclass
@@ -51,6 +52,11 @@ class Authenticator:
             base_url=context.settings.hub_api_url, timeout=HUB_TIMEOUT, trust_env=False
         )
 
+    @functools.cached_property
+    def _authorities(self) -> list[TokenAuthority]:
+        # Once: asking what an object can do takes longer than most of what comes after.
+        return [found for found in self._context.services if isinstance(found, TokenAuthority)]
+
     async def close(self) -> None:
         """Close the connections to the hub."""
         await self._hub.aclose()
@@ -67,9 +73,9 @@ class Authenticator:
         """
         if not token or not token.isascii() or len(token) > 1024:
             raise unauthenticated()
-        for service in self._context.services:
-            if isinstance(service, TokenAuthority) and token.startswith(service.token_prefix):
-                found = await service.authenticate(token)
+        for authority in self._authorities:
+            if token.startswith(authority.token_prefix):
+                found = await authority.authenticate(token)
                 if found is None:
                     raise unauthenticated()
                 return found
