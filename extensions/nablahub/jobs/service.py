@@ -315,12 +315,12 @@ class JobService:
         """Yield what a job writes from a byte on, as it does, and at last the job, ended."""
         task = self.task(row)
         while not row.finished:
-            if row.state != "Pending":
+            if row.state == "Running" or row.id in self._machinery.started:
                 async with contextlib.aclosing(self.runner.follow(task, offset)) as parts:
                     async for part in parts:
                         offset += len(part)
                         yield part
-            # Provisioned comes twice, when it is stored and when the task has begun.
+            # Provisioned comes twice: when it is stored, and when the task has begun.
             row = await changes.get()
         while part := await self.runner.logs(task.name, offset, LOG_CHUNK):
             offset += len(part)
