@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nablahub.core.instances import InstanceType, Machine
+from nablahub.core.instances import GIB, InstanceType, Machine
 
 
 @dataclass
@@ -21,14 +21,21 @@ class Capacity:
     """
 
     machine: Machine
-    _taken: dict[str, tuple[int, float]] = field(default_factory=dict)
+    #: Processors and bytes, by job.
+    _taken: dict[str, tuple[int, int]] = field(default_factory=dict)
     _waiting: dict[str, None] = field(default_factory=dict)
+    #: Of all promises: thousands of jobs are looked at each time one ends.
+    _cpus: int = 0
+    _memory: int = 0
 
     def take(self, job_id: str, kind: str, wants: InstanceType) -> bool:
-        """Promise a job its share; False, and a place in the queue, when there is none left."""
+        """Promise a job its share; False, and a place in the queue, when there is none left.
+
+        Only the one that waits longest gets one: a small job must not pass a big one for ever.
+        """
         if job_id in self._taken:
             return True
-        if not self.has(kind, wants) or self._ahead(job_id):
+        if self.first() not in (None, job_id) or not self.has(kind, wants):
             self._waiting.setdefault(job_id)
             return False
         self._waiting.pop(job_id, None)
@@ -37,33 +44,33 @@ class Capacity:
 
     def hold(self, job_id: str, kind: str, wants: InstanceType) -> None:
         """Note a promise that was made before, such as in an earlier life of the service."""
-        self._taken[job_id] = (0 if kind == "serve" else wants.cpus, wants.memory_gib)
+        self._count(self._taken.pop(job_id, (0, 0)), -1)
+        share = self._taken[job_id] = _share(kind, wants)
+        self._count(share, 1)
 
     def has(self, kind: str, wants: InstanceType) -> bool:
         """Whether that much is free now."""
-        cpus = sum(cpus for cpus, _ in self._taken.values())
-        memory = sum(memory for _, memory in self._taken.values())
-        wanted = 0 if kind == "serve" else wants.cpus
+        cpus, memory = _share(kind, wants)
         return (
-            cpus + wanted <= self.machine.cpus
-            and memory + wants.memory_gib <= self.machine.memory_gib
+            self._cpus + cpus <= self.machine.cpus
+            and self._memory + memory <= self.machine.memory_gib * GIB
         )
 
-    def release(self, job_id: str) -> list[str]:
-        """Take a promise back and return who waits for it, the longest first."""
-        self._taken.pop(job_id, None)
+    def release(self, job_id: str) -> str | None:
+        """Take a promise back and return who waits longest, if anybody does."""
+        self._count(self._taken.pop(job_id, (0, 0)), -1)
         self._waiting.pop(job_id, None)
-        return self.waiting()
+        return self.first()
 
-    def waiting(self) -> list[str]:
-        """Return who waits, the longest first."""
-        return list(self._waiting)
+    def first(self) -> str | None:
+        """Return who waits longest."""
+        return next(iter(self._waiting), None)
 
-    def _ahead(self, job_id: str) -> list[str]:
-        """Who waits longer: a small job must not pass a big one for ever."""
-        ahead: list[str] = []
-        for other in self._waiting:
-            if other == job_id:
-                break
-            ahead.append(other)
-        return ahead
+    def _count(self, share: tuple[int, int], times: int) -> None:
+        self._cpus += times * share[0]
+        self._memory += times * share[1]
+
+
+def _share(kind: str, wants: InstanceType) -> tuple[int, int]:
+    """Processors and bytes of a job."""
+    return (0 if kind == "serve" else wants.cpus, round(wants.memory_gib * GIB))
