@@ -22,6 +22,9 @@ from nablahub_hub.settings import NablaHub, given
 #: The hub starts beside a service that something else keeps alive, and must not wait for it.
 EXTERNAL: Final[Mapping[str, Any]] = {"timeout": 1}
 
+#: Ten years, in seconds.
+NEVER: Final = 10 * 365 * 86400
+
 
 def extend(section: Config, name: str, items: list[Any]) -> None:
     """Add items to an option that is a list."""
@@ -57,14 +60,18 @@ def service_entry(url: str, token: str, kept_alive: Mapping[str, Any] = EXTERNAL
 
 
 def culler_entry(settings: NablaHub, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return the idle culler as an entry of ``c.JupyterHub.services``."""
-    every = min(settings.idle_check_interval, max(1, settings.idle_timeout // 10))
+    """Return the idle culler as an entry of ``c.JupyterHub.services``.
+
+    Where idle servers are not stopped it keeps the limits of instance types alone.
+    """
+    timeout = settings.idle_timeout if settings.idle_culler else NEVER
+    every = min(settings.idle_check_interval, max(1, timeout // 10))
     return {
         "name": CULLER,
         "environment": dict(environment),
         "command": [
             *(sys.executable, "-m", "nablahub_hub.culler"),
-            f"--timeout={settings.idle_timeout}",
+            f"--timeout={timeout}",
             f"--cull-every={every}",
         ],
     }

@@ -37,11 +37,13 @@ def install(c: Config, settings: NablaHub) -> None:
     hub = c.JupyterHub
     adding.add_pages(hub)
     services = [adding.service_entry(settings.service_url, settings.service_token)]
-    if settings.idle_culler:
+    ours = settings.spawner == "kubernetes" and settings.sandboxed_servers
+    culler = settings.idle_culler or ours
+    if culler:
         services.append(adding.culler_entry(settings, {}))
     adding.extend(hub, "services", services)
-    adding.add_roles(hub, roles(None, culler=settings.idle_culler, supervised=False))
-    if settings.spawner == "kubernetes" and settings.sandboxed_servers:
+    adding.add_roles(hub, roles(None, culler=culler, supervised=False))
+    if ours:
         _spawner(c, settings)
 
 
@@ -54,5 +56,6 @@ def _spawner(c: Config, settings: NablaHub) -> None:
     spawner.state_dir = str(state.root)
     spawner.service_url = f"{settings.service_url}/services/{SERVICE}"
     spawner.default_instance_type = settings.default_instance_type
+    spawner.idle_timeout = settings.idle_timeout if settings.idle_culler else 0
     spawner.instance_types_file = settings.instance_types_file or str(state.instance_types)
     c.JupyterHub.spawner_class = NablaKubeSpawner

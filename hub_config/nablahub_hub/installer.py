@@ -127,11 +127,12 @@ def _services(
     kept_alive = _managed(state, local) if settings.service == "managed" else adding.EXTERNAL
     token = state.secret("service_token")
     services = [adding.service_entry(local.service_url, token, kept_alive)]
-    if settings.idle_culler:
+    culler = settings.idle_culler or settings.sandboxed_servers
+    if culler:
         services.append(adding.culler_entry(settings, {procfs.SESSION: local.session}))
     services.append({"name": SUPERVISOR, "api_token": state.secret("up_token"), "display": False})
     adding.extend(hub, "services", services)
-    adding.add_roles(hub, roles(owner, culler=settings.idle_culler))
+    adding.add_roles(hub, roles(owner, culler=culler))
 
 
 def _managed(state: StateDir, local: LocalConfig) -> dict[str, Any]:
@@ -148,6 +149,7 @@ def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig)
     spawner.state_dir = str(state.root)
     spawner.service_url = f"{local.service_url}/services/{SERVICE}"
     spawner.default_instance_type = settings.default_instance_type
+    spawner.idle_timeout = settings.idle_timeout if settings.idle_culler else 0
     spawner.instance_types_file = settings.instance_types_file or str(state.instance_types)
     if settings.spawner == "kubernetes":
         # Only here: its libraries are an extra, and slow to import.

@@ -191,7 +191,8 @@ class NablaHub(Configurable):
     idle_culler = Bool(
         True,
         help="""
-        Stop servers that nobody uses, and those that have run as long as their instance type may.
+        Stop servers that nobody has used for ``idle_timeout``. Without it servers are stopped by
+        the limits of their instance types alone: its longest run and its idle limit.
         """,
     ).tag(config=True)
 

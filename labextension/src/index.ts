@@ -11,6 +11,7 @@ import { Client } from './api/client';
 import { addCommands } from './commands';
 import type { Services } from './components/context';
 import type { Document } from './documents/document';
+import { watchLimits } from './limits';
 import { format, take } from './links';
 import { NablaPanel } from './sidebar/panel';
 import { Store } from './store';
@@ -53,6 +54,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     });
 
     void remember(store, state);
+    watchLimits(app, services.trans);
     const linked = take();
     void app.restored.then(() => {
       if (linked) {

@@ -9,6 +9,7 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 
 from nablahub_server.handlers import ForwardHandler
+from nablahub_server.limits import Limits, LimitsHandler
 from nablahub_server.upstream import upstream_from
 
 # Only the connection has a deadline: an event stream may be silent, an upload long.
@@ -17,14 +18,18 @@ LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=8, keepali
 
 
 def load(server: ServerApp) -> None:
-    """Add the route ``nablahub/api/…`` to ``server``."""
+    """Add the routes ``nablahub/api/…`` and ``nablahub/limits`` to ``server``."""
     upstream = upstream_from(os.environ)
     # The environment's proxy settings are for the internet, not for the hub's own service.
     client = httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, trust_env=False)
     options = {"upstream": upstream, "client": client}
+    limits = {"limits": Limits.read(os.environ), "environment": os.environ, **options}
     base = server.web_app.settings["base_url"]
-    route = url_path_join(base, "nablahub", "api", "(.*)")
-    server.web_app.add_handlers(".*$", [(route, ForwardHandler, options)])  # type: ignore[no-untyped-call]  # tornado
+    routes = [
+        (url_path_join(base, "nablahub", "api", "(.*)"), ForwardHandler, options),
+        (url_path_join(base, "nablahub", "limits"), LimitsHandler, limits),
+    ]
+    server.web_app.add_handlers(".*$", routes)  # type: ignore[no-untyped-call]  # tornado
     if upstream.url:
         server.log.info("NablaHub: calls go to %s", upstream.url)
     else:

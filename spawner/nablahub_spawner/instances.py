@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from traitlets import Unicode
+from traitlets import Integer, Unicode
 from traitlets.config import Configurable
 
 from nablahub.core.instances import (
@@ -46,6 +46,14 @@ class InstanceChoice(Configurable):
     )
     default_instance_type = Unicode(
         DEFAULT_INSTANCE, config=True, help="Instance type preselected on the first visit."
+    )
+
+    idle_timeout = Integer(
+        0,
+        min=0,
+        config=True,
+        help="Seconds without activity after which the hub stops servers of types that say "
+        "nothing about it; 0: it does not. The hub's culler does it: this tells servers of it.",
     )
 
     @property
@@ -170,6 +178,22 @@ class InstanceChoice(Configurable):
         """Forget a server that has ended; the notice stays for the next spawn page."""
         super().clear_state()  # type: ignore[misc]  # of JupyterHub's class
         self.kind = None
+
+    def limit_variables(self) -> dict[str, str]:
+        """Return what tells the server when the hub will stop it, so that it can tell its user."""
+        if self.kind is None:
+            return {}
+        started = self.orm_spawner.started if self.orm_spawner else None
+        idle = self.kind.idle_minutes
+        limits = {
+            "NABLAHUB_MAX_SECONDS": self.kind.max_seconds,
+            "NABLAHUB_IDLE_SECONDS": self.idle_timeout if idle is None else idle * 60,
+        }
+        found = {name: f"{seconds:g}" for name, seconds in limits.items() if seconds}
+        if started is not None:
+            # The hub's database keeps times in UTC without saying so.
+            found["NABLAHUB_STARTED_AT"] = started.replace(tzinfo=UTC).isoformat()
+        return found | {"NABLAHUB_INSTANCE_TYPE": self.kind.name}
 
     def note_end(self) -> None:
         """Make the notice for the next spawn page; called when the server is stopped."""

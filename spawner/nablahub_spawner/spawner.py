@@ -134,7 +134,7 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
         """Return the keeper's arguments and environment."""
         env = self.get_env()
         env.pop("PYTHONPATH", None)
-        env["NABLAHUB_URL"] = self.service_url
+        env |= {"NABLAHUB_URL": self.service_url, **self.limit_variables()}
         marks = {process.MARK: self.mark, process.SESSION: os.environ.get(process.SESSION, "")}
         command = [*self.cmd, *self.get_args()]
         if not server.sandboxed:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Lab, Showcase
 from tests.support.hub import RunningHub
@@ -40,3 +42,26 @@ def test_changes_arrive_after_the_service_was_killed(
     finished.client.datasets.delete(before.id)
     expect(lab.row("dataset").filter(has_text="made before")).to_be_hidden(timeout=LONG)
     assert lab.page.evaluate("window.wasLoadedOnce === true")
+
+
+def test_a_server_that_is_to_be_stopped_says_so_in_time(lab: Lab) -> None:
+    kept = threading.Event()
+
+    def tell(route: Route) -> None:
+        """Answer as a server whose limit is near; that it knows its limits is tested elsewhere."""
+        if route.request.method == "POST":
+            kept.set()
+        stop = {
+            "reason": "idle", "at": "2026-07-01T12:30:00Z", "seconds_left": 500,
+            "limit_seconds": 1800, "instance_type": "C4", "near": not kept.is_set(),
+        }  # fmt: skip
+        route.fulfill(json={"stops": [stop]})
+
+    lab.page.route("**/nablahub/limits", tell)
+    lab.page.reload()
+    lab.await_started()
+    notice = lab.page.get_by_text("This server will be stopped at")
+    expect(notice).to_contain_text("its limit is 30 minutes. Saved files are kept.", timeout=LONG)
+    lab.page.get_by_role("button", name="Keep it running").click()
+    expect(notice).to_be_hidden()
+    assert kept.is_set()

@@ -38,7 +38,9 @@ from tests.support.service import FakeHubServer
 from tests.support.waiting import until
 from tests.unit.serving import graphs
 
-KINDS = ("Deployment", "HorizontalPodAutoscaler", "Service", "Secret", "Pod")
+KINDS = (
+    "Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service", "Secret", "Pod"
+)  # fmt: skip
 ROW = {"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [1.0, 2.0, 3.0, 4.0]}
 
 

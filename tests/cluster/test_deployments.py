@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -140,6 +141,14 @@ def test_a_pod_that_is_killed_is_replaced(stage: Stage, found: Deployment) -> No
     assert len(list(stage.hub.jobs.list())) == 1
 
 
+def evict(stage: Stage, pod: str) -> str:
+    """Ask that a pod leaves its node, as draining does; return what the cluster says."""
+    asked = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    where = f"/api/v1/namespaces/{stage.cluster.namespace}/pods/{pod}/eviction"
+    command = ("create", "--raw", where, "-f", "-")
+    return stage.kubectl(*command, given=json.dumps(asked), codes=(0, 1))
+
+
 def test_more_replicas_and_fewer_lose_no_request(stage: Stage, found: Deployment) -> None:
     load = Load(f"{found.endpoint}/v2/models/iris/infer", key_of(stage, found))
 
@@ -150,12 +159,24 @@ def test_more_replicas_and_fewer_lose_no_request(stage: Stage, found: Deployment
     def change() -> None:
         stage.hub.deployments.change(found, replicas=2)
         until(lambda: ready(2), "two are ready", pause=0.2)
+        until(lambda: budget()["status"]["disruptionsAllowed"] == 1, "one may leave", pause=0.2)
+        first, second = pods(stage)
+        assert "Success" in evict(stage, first)
+        # Draining tries again until the other one's successor answers.
+        assert "Success" not in evict(stage, second)
+        until(lambda: ready(2) and first not in pods(stage), "two are ready again", pause=0.2)
+        assert second in pods(stage)
         stage.hub.deployments.change(stage.hub.deployments.get(found.id), replicas=1)
         until(lambda: ready(1), "one is left", pause=0.2)
         until(lambda: len(stage.objects("Pod")) == 1, "the other ends", pause=0.2)
 
+    def budget() -> dict[str, Any]:
+        (found,) = stage.objects("PodDisruptionBudget")
+        return found
+
     load.during(change)
     assert load.faults == []
+    assert stage.objects("PodDisruptionBudget") == []
     assert len(list(stage.hub.jobs.list())) == 1
 
 

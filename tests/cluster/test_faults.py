@@ -182,6 +182,16 @@ async def test_what_never_fits_into_a_quota_ends_with_what_to_do(place: Kubernet
     assert await place.api.get("Job", object_name(place.settings.hub, ONE)) is None
 
 
+async def test_a_quota_that_wants_to_know_more_is_told(place: KubernetesPlace) -> None:
+    task = shell("true", resources=Resources(cpus=1, memory_bytes=64 << 20))
+    async with quota(place, **{"limits.cpu": "8"}):
+        await place.runner.start(task)
+        status = await Watcher(place).until_ended(task)
+    assert status.verdict == "start"
+    assert "must specify limits.cpu for: commit" in status.message
+    assert "a LimitRange gives what is missing a default" in status.message
+
+
 async def test_more_on_the_disk_than_it_may_is_told(cluster: Cluster, tmp_path: Path) -> None:
     place = await changed(cluster, tmp_path, scratch_size="4Mi")
     try:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kubernetes_asyncio import client
 
 from nablahub.core.environments import UnknownEnvironment
+from nablahub.jobs.runners.contract import TaskName
+from nablahub.jobs.runners.kubernetes.names import object_name
+from nablahub.jobs.steps import NOT_ITS_TURN
+from tests.cluster.conftest import namespace
 from tests.cluster.lives import Life
 from tests.cluster.target import Cluster
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -72,3 +79,44 @@ def test_an_image_that_is_not_there_is_told(life: Life, environment: str) -> Non
 def test_an_unknown_environment_is_refused(life: Life) -> None:
     with pytest.raises(UnknownEnvironment, match="nonsuch"):
         life.submit("true", environment="nonsuch")
+
+
+def quota(cluster: Cluster, pods: int) -> None:
+    """Allow the namespace so many pods."""
+
+    async def put() -> None:
+        meta = client.V1ObjectMeta(name="tight")
+        spec = client.V1ResourceQuotaSpec(hard={"pods": str(pods)})
+        made = client.V1ResourceQuota(metadata=meta, spec=spec)
+        async with cluster.api() as api:
+            core, where = client.CoreV1Api(api), cluster.namespace
+            if (await core.list_namespaced_resource_quota(where)).items:
+                await core.replace_namespaced_resource_quota("tight", where, made)
+                return
+            await core.create_namespaced_resource_quota(where, made)
+            while not (await core.read_namespaced_resource_quota("tight", where)).status.used:
+                await asyncio.sleep(0.1)
+
+    asyncio.run(put())
+
+
+def test_jobs_of_several_nodes_never_wait_for_each_other(cluster: Cluster, tmp_path: Path) -> None:
+    with namespace(cluster.kubeconfig) as own:
+        quota(own, pods=1)  # where both would have had half of what they need, or one all
+        life = Life(tmp_path / "state", own, cpu_request=0.02)
+        try:
+            first = life.submit("true", nodes=2)
+            said = "Waiting for all of its 2 nodes: 1 of them"
+            until(lambda: life.jobs.get(first.id).message.startswith(said), "one node is there")
+            second = life.submit("true", nodes=2)
+            until(lambda: life.jobs.get(second.id).message == NOT_ITS_TURN, "the other waits")
+            life.service.stop()
+            life.begin()
+            until(lambda: life.jobs.get(first.id).message.startswith(said), "it waits as before")
+            assert life.jobs.get(second.id).state == "Pending"
+            name = object_name(life.hub_label, TaskName(second.id))
+            assert name not in life.objects()
+            quota(own, pods=2)
+            assert [life.jobs.wait(job.id).state for job in (first, second)] == ["Succeeded"] * 2
+        finally:
+            life.service.stop()

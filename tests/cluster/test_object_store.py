@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
-from tests.cluster.helper import own_address
+from tests.cluster import stores
 from tests.cluster.releases import Release, images, merged
+from tests.cluster.stores import GET, PUT, SECRET_NAME, client
 from tests.cluster.target import Cluster
 from tests.helm.charts import assemble
-from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS, seaweedfs
+from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
 
 API = "/services/nablahub/api/v1"
 SERVICE = ("-l", "app.kubernetes.io/component=service")
-SECRET_NAME = "store"
 
 
 @pytest.fixture(scope="module")
 def s3(cluster: Cluster) -> Iterator[SeaweedFS]:
     """An S3 on this machine, where pods reach it."""
-    given = YAML(typ="safe").load(cluster.kubeconfig)
-    with seaweedfs(own_address(given["clusters"][0]["cluster"]["server"])) as running:
+    with stores.reachable(cluster) as running:
         yield running
 
 
@@ -38,64 +35,18 @@ def release(
     cluster: Cluster, s3: SeaweedFS, bucket: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Release]:
     folder = tmp_path_factory.mktemp("release")
-    store = {
-        "url": f"s3://{bucket}/data", "endpoint": s3.endpoint, "region": REGION,
-        "existingSecret": SECRET_NAME, "accessKeyKey": "id", "secretKeyKey": "key",
-    }  # fmt: skip
-    service = {
-        "storage": {"size": "1Gi"},
-        "objectStore": store,
-        "settings": {"allow_private_addresses": True},
-    }
-    found = Release(
-        cluster, assemble(folder), merged(images(cluster), {"service": service}), folder
-    )
-    keys = {
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET_NAME},
-        "stringData": {"id": KEY, "key": SECRET},
-    }  # fmt: skip
+    own = {"service": {"storage": {"size": "1Gi"}}}
+    wanted = merged(images(cluster), own, stores.values(s3, bucket))
+    found = Release(cluster, assemble(folder), wanted, folder)
     try:
         found.kubectl("create", "namespace", found.namespace)
-        found.kubectl("apply", "--filename=-", given=json.dumps(keys))
+        stores.give_keys(found)
         found.upgrade()
         yield found
     finally:
         found.remove()
 
 
-#: In a pod: a client of the release, as a user, with what the test asks for.
-CLIENT = """
-import hashlib, json, sys, tempfile
-from pathlib import Path
-from nablahub.client import Hub
-from nablahub.core.transport import Transport
-asked = json.load(sys.stdin)
-hub = Hub(Transport("http://nablahub-traefik/services/nablahub", asked["token"]))
-folder = Path(tempfile.mkdtemp())
-def digests():
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
-"""
-#: Small files, and one that goes in parts.
-PUT = """
-import random
-draw = random.Random(7)
-(folder / "images").mkdir()
-for number in range(50):
-    (folder / "images" / f"{number}.bin").write_bytes(draw.randbytes(2000))
-(folder / "whole.bin").write_bytes(draw.randbytes(24 << 20))
-project = hub.projects.create("digits").id
-hub.datasets.create("digits", project=project)
-version = hub.datasets.upload("digits", folder)
-print(json.dumps({"version": version.ref, "files": digests()}))
-"""
-GET = """
-hub.datasets.download(asked["version"], folder)
-print(json.dumps(digests()))
-"""
 PROVIDE = """
 made = hub.storage.create("ours", **asked["provider"])
 print(json.dumps(made.id))
@@ -103,15 +54,6 @@ print(json.dumps(made.id))
 CHECK = """
 print(json.dumps(hub.storage.check("ours").model_dump()))
 """
-
-
-def client(release: Release, token: str, code: str, **asked: Any) -> Any:
-    """Run code of a client in the service's pod and return what it printed."""
-    said = release.kubectl(
-        "exec", "-i", "deployment/nablahub-service", "--", "python", "-c", CLIENT + code,
-        given=json.dumps({"token": token, **asked}),
-    )  # fmt: skip
-    return json.loads(said)
 
 
 def in_pod(release: Release, script: str) -> str:

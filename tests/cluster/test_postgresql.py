@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.cluster import postgresql
+from tests.cluster import postgresql, stores
 from tests.cluster.releases import NAME, Release, images, merged
+from tests.cluster.stores import GET
 from tests.cluster.target import Cluster
 from tests.helm.charts import assemble
+from tests.support.s3 import SeaweedFS
 from tests.support.waiting import until
 
 API = "/services/nablahub/api/v1"
@@ -19,12 +22,27 @@ PODS = ("-l", "app.kubernetes.io/component=service")
 
 
 @pytest.fixture(scope="module")
-def release(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+def s3(cluster: Cluster) -> Iterator[SeaweedFS]:
+    """An S3 on this machine, where pods reach it."""
+    with stores.reachable(cluster) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bucket(s3: SeaweedFS) -> str:
+    return s3.bucket()
+
+
+@pytest.fixture(scope="module")
+def release(
+    cluster: Cluster, s3: SeaweedFS, bucket: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Release]:
     folder = tmp_path_factory.mktemp("release")
-    values = merged(images(cluster), postgresql.values(replicas=2))
+    values = merged(images(cluster), postgresql.values(replicas=2), stores.values(s3, bucket))
     found = Release(cluster, assemble(folder), values, folder)
     try:
         postgresql.start(found)
+        stores.give_keys(found)
         found.upgrade()
         yield found
     finally:
@@ -105,6 +123,68 @@ def test_a_job_outlives_the_pod_that_leads(release: Release) -> None:
     assert isinstance(ended, dict)
     assert (ended["state"], ended["exit_code"]) == ("Succeeded", 0), ended
     assert release.ask(f"{API}/jobs/{job}/logs", token=token)[1] == "begun\nover\n"
+
+
+#: Small files, which go in packs, and one that goes in parts, each piece signed by a request.
+MANY = """
+import random
+draw = random.Random(asked["seed"])
+for number in range(200):
+    (folder / f"{number}.bin").write_bytes(draw.randbytes(2000))
+(folder / "whole.bin").write_bytes(draw.randbytes(48 << 20))
+project = hub.projects.create(asked["name"]).id
+hub.datasets.create(asked["name"], project=project)
+version = hub.datasets.upload(asked["name"], folder)
+print(json.dumps({"version": version.ref, "files": digests()}))
+"""
+
+
+def each(release: Release) -> dict[str, str]:
+    """Return the service's pods by their names, each with its own address."""
+    return {name: f"http://{ip}:8000" for name, ip in pods(release).items()}
+
+
+def test_a_version_of_one_pod_is_read_through_the_other(release: Release) -> None:
+    token = release.token_of("carol")
+    until(lambda: len(each(release)) == 2 and leader(release), "two are there", seconds=120)
+    (one, first), (other, second) = each(release).items()
+    put = stores.client(release, token, MANY, pod=one, url=first, name="one", seed=1)
+    assert len(put["files"]) == 201
+    version = put["version"]
+    assert (
+        stores.client(release, token, GET, pod=other, url=second, version=version) == put["files"]
+    )
+    assert stores.client(release, token, GET, pod=one, url=first, version=version) == put["files"]
+
+
+def test_a_commit_outlives_the_pod_that_leads(release: Release, s3: SeaweedFS, bucket: str) -> None:
+    token = release.token_of("carol")
+    until(lambda: len(each(release)) == 2 and leader(release), "two are there", seconds=120)
+    old = leader(release)
+    (follower,) = set(pods(release)) - {old}
+    before = len(s3.keys(bucket))
+    with ThreadPoolExecutor(1) as aside:
+        putting = aside.submit(
+            stores.client, release, token, MANY, pod=follower, name="struck", seed=2
+        )
+        until(
+            lambda: len(s3.keys(bucket)) > before or s3.multiparts(bucket) or putting.done(),
+            "bytes arrive", pause=0.02,
+        )  # fmt: skip
+        assert not putting.done()
+        release.kubectl("delete", "pod", old, "--grace-period=0", "--force")
+        put = putting.result()
+    until(lambda: leader(release) not in ("", old), "another pod leads", seconds=60)
+    until(lambda: len(each(release)) == 2, "two are there", seconds=120)
+    release.kubectl("rollout", "status", "deployment/nablahub-service", "--timeout=180s")
+    for pod, url in each(release).items():
+        found = stores.client(release, token, GET, pod=pod, url=url, version=put["version"])
+        assert found == put["files"]
+    listed = release.ask(f"{API}/datasets", token=token)[1]["items"]
+    struck = next(item for item in listed if item["name"] == "struck")
+    versions = release.ask(f"{API}/datasets/{struck['id']}/versions", token=token)[1]["items"]
+    assert len(versions) == 1
+    assert s3.multiparts(bucket) == set()
 
 
 #: In a pod: what the next release's hook does, its migration being one more column.

@@ -99,6 +99,22 @@ def objects(cluster: Cluster) -> tuple[list[str], list[str]]:
     return asyncio.run(ask())
 
 
+def servers(cluster: Cluster) -> list[str]:
+    """Names of what model servers have in the namespace beside their pods."""
+
+    async def ask() -> list[str]:
+        async with cluster.api() as api:
+            core, apps = client.CoreV1Api(api), client.AppsV1Api(api)
+            found = await asyncio.gather(
+                apps.list_namespaced_deployment(cluster.namespace),
+                core.list_namespaced_service(cluster.namespace),
+                core.list_namespaced_secret(cluster.namespace),
+            )
+        return [each.metadata.name for made in found for each in made.items]
+
+    return asyncio.run(ask())
+
+
 def listening(hub: RunningHub) -> set[tuple[str, str]]:
     """Which of our parts listens at which address."""
     found = set()
@@ -153,6 +169,24 @@ def test_the_hub_runs_here_and_the_work_there(cluster: Cluster, tmp_path: Path) 
         with Hub(Transport(hub.service_url, token, tries=1)) as nabla:
             ended = nabla.jobs.wait(left.id)
             assert (ended.state, ended.message) == ("Stopped", "NablaHub was shut down.")
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_goes_from_data_to_a_prediction(cluster: Cluster, tmp_path: Path) -> None:
+    own = config(cluster, tmp_path, images={"serving": cluster.image("serving")})
+    state = tmp_path / "state"
+    said = run(
+        "demo", "--exit", "--json", "--port", "0", "--state-dir", str(state), "--config", str(own),
+        "--runner", "kubernetes", "--advertise", address(cluster),
+        KUBECONFIG=str(cluster.kubeconfig), timeout=540,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr + said.stdout
+    told = json.loads(said.stdout.splitlines()[-1])
+    assert told["prediction"]["label"] == [0]
+    assert told["model_version"]
+    assert told["output_version"]
+    until(lambda: objects(cluster) == ([], []), "everything in the cluster is gone", pause=0.5)
+    assert servers(cluster) == []
 
 
 def sign_in(hub: RunningHub) -> httpx.Client:

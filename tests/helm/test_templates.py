@@ -154,6 +154,7 @@ def test_only_the_service_has_rights_and_those_it_needs(objects: list[dict[str, 
         "deployments": {"get", "list", "watch", "create", "patch", "delete"},
         "services": {"get", "list", "create", "delete"},
         "horizontalpodautoscalers": {"list", "create", "patch", "delete"},
+        "poddisruptionbudgets": {"list", "create", "delete"},
         "seldondeployments": {"get", "list", "watch", "create", "patch", "delete"},
     }
     assert roles["nablahub-routes"]["rules"] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from html import unescape
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from tests.support.hub import CONFIG, RunningHub, running
 
 pytestmark = pytest.mark.hub
+#: What is left out where times are told in whole seconds.
+SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +24,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     """A hub whose file of instance types is edited, with a culler that looks often."""
     folder = tmp_path_factory.mktemp("house")
     config = folder / "jupyterhub_config.py"
-    own = "c.NablaHub.idle_check_interval = 1\nc.JupyterHub.load_groups = {'lab': ['bob']}\n"
-    config.write_text(own + CONFIG.read_text())
+    own = (
+        "c.NablaHub.idle_check_interval = 1",
+        "c.NablaHub.idle_culler = False",  # limits of types are kept all the same
+        "c.JupyterHub.load_groups = {'lab': ['bob']}\n",
+    )
+    config.write_text("\n".join(own) + CONFIG.read_text())
     with running(folder / "s", config) as hub:
         yield hub
 
@@ -102,3 +109,24 @@ def test_a_type_s_own_idle_limit_stops_a_server(house: RunningHub) -> None:
     write(house, "types: {brief: {cpus: 1, memory_gib: 1, idle_minutes: 0.03}}")
     house.spawn("carol", instance_type="brief")
     ended(house, "carol")
+
+
+def test_a_server_knows_when_it_will_be_stopped(house: RunningHub) -> None:
+    write(house, "types: {brief: {cpus: 1, memory_gib: 1, max_hours: 0.1, idle_minutes: 60}}")
+    house.spawn("dave", instance_type="brief")
+    url = f"{house.url}/user/dave/nablahub/limits"
+    headers = {"Authorization": f"token {house.token('dave')}"}
+    longest, idle = httpx.get(url, headers=headers, trust_env=False).json()["stops"]
+    assert (longest["reason"], longest["limit_seconds"]) == ("longest_run", 360)
+    assert (idle["reason"], idle["limit_seconds"]) == ("idle", 3600)
+    assert longest["instance_type"] == "brief"
+    model = house.api("GET", "/users/dave").json()["servers"][""]
+    started = datetime.fromisoformat(model["started"])
+    assert abs(datetime.fromisoformat(longest["at"]) - started - timedelta(minutes=6)) <= SECOND
+
+    kept = httpx.post(url, headers=headers, trust_env=False).json()["stops"][1]
+    active = datetime.fromisoformat(kept["at"]) - timedelta(hours=1)
+    assert active >= datetime.fromisoformat(idle["at"]) - timedelta(hours=1)
+    # The hub was told at once.
+    model = house.api("GET", "/users/dave").json()["servers"][""]
+    assert abs(datetime.fromisoformat(model["last_activity"]) - active) <= SECOND

@@ -57,13 +57,15 @@ def _take(
 ) -> bool:
     """Take the room a job needs, until its transaction is undone; False when it must wait."""
     reconciler, capacity = machinery.context.reconciler, machinery.capacity
-    if not reconciler.leads or any(missing(machinery, spec)):
+    # Those of several nodes begin one after the other.
+    if spec.nodes > 1 or not reconciler.leads or any(missing(machinery, spec)):
         return False
     if not capacity.take_now(row.id, row.kind, instance):
         return False
 
     def give_back() -> None:
-        for waiting in capacity.release(row.id):
+        waiting = capacity.release(row.id)
+        if waiting is not None:
             reconciler.wake_now("job", waiting)
 
     after_rollback(session, give_back)

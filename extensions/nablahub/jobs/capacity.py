@@ -5,10 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from nablahub.core.instances import InstanceType, Machine
-
-#: GiB that sums of fractions may be off.
-_ROUNDING = 1e-6
+from nablahub.core.instances import GIB, InstanceType, Machine
 
 
 @dataclass
@@ -25,18 +22,23 @@ class Capacity:
     """
 
     machine: Machine
-    _taken: dict[str, tuple[int, float]] = field(default_factory=dict)
+    #: Processors and bytes, by job.
+    _taken: dict[str, tuple[int, int]] = field(default_factory=dict)
     _waiting: dict[str, None] = field(default_factory=dict)
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    #: Of all promises: thousands of jobs are looked at each time one ends.
     _cpus: int = 0
-    _memory: float = 0.0
+    _memory: int = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def take(self, job_id: str, kind: str, wants: InstanceType) -> bool:
-        """Promise a job its share; False, and a place in the queue, when there is none left."""
+        """Promise a job its share; False, and a place in the queue, when there is none left.
+
+        Only the one that waits longest gets one: a small job must not pass a big one for ever.
+        """
         with self._lock:
             if job_id in self._taken:
                 return True
-            if not self.has(kind, wants) or not self._first(job_id):
+            if self.first() not in (None, job_id) or not self.has(kind, wants):
                 self._waiting.setdefault(job_id)
                 return False
             self._waiting.pop(job_id, None)
@@ -54,37 +56,36 @@ class Capacity:
     def hold(self, job_id: str, kind: str, wants: InstanceType) -> None:
         """Note a promise that was made before, such as in an earlier life of the service."""
         with self._lock:
-            self._drop(job_id)
-            share = self._taken[job_id] = (0 if kind == "serve" else wants.cpus, wants.memory_gib)
-            self._cpus += share[0]
-            self._memory += share[1]
+            self._count(self._taken.pop(job_id, (0, 0)), -1)
+            share = self._taken[job_id] = _share(kind, wants)
+            self._count(share, 1)
 
     def has(self, kind: str, wants: InstanceType) -> bool:
         """Whether that much is free now."""
+        cpus, memory = _share(kind, wants)
         with self._lock:
-            wanted = 0 if kind == "serve" else wants.cpus
             return (
-                self._cpus + wanted <= self.machine.cpus
-                and self._memory + wants.memory_gib <= self.machine.memory_gib + _ROUNDING
+                self._cpus + cpus <= self.machine.cpus
+                and self._memory + memory <= self.machine.memory_gib * GIB
             )
 
-    def release(self, job_id: str) -> list[str]:
-        """Take a promise back and return who waits for it, the longest first."""
+    def release(self, job_id: str) -> str | None:
+        """Take a promise back and return who waits longest, if anybody does."""
         with self._lock:
-            self._drop(job_id)
+            self._count(self._taken.pop(job_id, (0, 0)), -1)
             self._waiting.pop(job_id, None)
-            return self.waiting()
+            return self.first()
 
-    def waiting(self) -> list[str]:
-        """Return who waits, the longest first."""
+    def first(self) -> str | None:
+        """Return who waits longest."""
         with self._lock:
-            return list(self._waiting)
+            return next(iter(self._waiting), None)
 
-    def _drop(self, job_id: str) -> None:
-        cpus, memory = self._taken.pop(job_id, (0, 0.0))
-        self._cpus -= cpus
-        self._memory -= memory
+    def _count(self, share: tuple[int, int], times: int) -> None:
+        self._cpus += times * share[0]
+        self._memory += times * share[1]
 
-    def _first(self, job_id: str) -> bool:
-        """Whether nobody waits longer: a small job must not pass a big one for ever."""
-        return next(iter(self._waiting), job_id) == job_id
+
+def _share(kind: str, wants: InstanceType) -> tuple[int, int]:
+    """Processors and bytes of a job."""
+    return (0 if kind == "serve" else wants.cpus, round(wants.memory_gib * GIB))

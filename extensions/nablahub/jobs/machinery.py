@@ -8,6 +8,7 @@ from nablahub.core.context import Context
 from nablahub.jobs.capacity import Capacity
 from nablahub.jobs.changing import Changed
 from nablahub.jobs.data import Committer
+from nablahub.jobs.gathering import Gathering
 from nablahub.jobs.grounds import Ground
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.runners.contract import Runner
@@ -27,6 +28,7 @@ class Machinery:
     ground: Ground
     changed: Changed
     tasks: Tasks
+    gathering: Gathering
     #: Rows as this life wrote them last; whoever else writes one drops it from here.
     recent: dict[str, JobRow] = field(default_factory=dict)
     #: Jobs that this life started and has not yet stored as running.

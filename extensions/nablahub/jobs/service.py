@@ -26,6 +26,7 @@ from nablahub.jobs.capacity import Capacity
 from nablahub.jobs.changing import announce
 from nablahub.jobs.data import Materialiser
 from nablahub.jobs.errors import JobOwned, JobRuns, NoSuchJob, SandboxUnavailable
+from nablahub.jobs.gathering import Gathering
 from nablahub.jobs.grounds import choose
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.live_keys import LiveKeys
@@ -85,6 +86,7 @@ class JobService:
         self.ground = choose(settings, self.layout)
         self.machine = self.ground.machine
         self.capacity = Capacity(self.machine)
+        self._gathering = Gathering()
         self.runner: Runner = self.ground.runner
         self.live_keys = LiveKeys(settings.state.keys)
         self._submission = Submission(self.ground, context.instances, sources, datasets)
@@ -94,7 +96,7 @@ class JobService:
         machinery = self._machinery = Machinery(
             context=context, runner=self.runner, layout=self.layout, committer=datasets,
             capacity=self.capacity, ground=self.ground, changed=self._waiters.tell,
-            tasks=self._tasks,
+            tasks=self._tasks, gathering=self._gathering,
         )  # fmt: skip
         self._recent = machinery.recent
         #: Of a server's job → how many of its servers take requests, as they were seen last.
@@ -117,6 +119,8 @@ class JobService:
         for job in jobs:
             if job.state in ("Provisioned", "Running"):
                 self.capacity.hold(job.id, job.kind, instance_of(job))
+            if job.state == "Provisioned" and job.spec.get("nodes", 1) > 1:
+                self._gathering.hold(job.id, instance_of(job))
             self._context.reconciler.wake(session, "job", job.id)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:

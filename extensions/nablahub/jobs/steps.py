@@ -40,6 +40,7 @@ DISK_FULL = (
     "The disk that holds the hub's state is full, so the job could not begin. "
     "Free some space and submit it again."
 )
+NOT_ITS_TURN = "Waiting for its turn: another job of several nodes gets its nodes first."
 log = logging.getLogger(__name__)
 
 #: A job is stored as running when it has run for so long.
@@ -80,14 +81,16 @@ class Steps:
     async def _provision(self, job: JobRow) -> JobRow | None:
         """Make everything ready and store that it will be started; None: not now, or not at all."""
         instance = instance_of(job)
+        if job.spec.get("nodes", 1) > 1 and not self._m.gathering.take(job.id, instance):
+            await self._say(job, NOT_ITS_TURN)
+            return None
         if not self._m.capacity.take(job.id, job.kind, instance):
             waiting = (
                 f"Waiting for {instance.cpus} CPUs and {instance.memory_gib:g} GiB to be free."
             )
             await self._say(job, waiting)
             return None
-        for other in self._m.capacity.waiting()[:1]:  # It may have looked while we were ahead.
-            self._m.context.reconciler.wake_now("job", other)
+        self._wake(self._m.capacity.first())  # It may have looked while we were ahead.
         try:
             await self._build_environments(job)
         except NablaError as error:
@@ -224,6 +227,7 @@ class Steps:
         if objection(job, change) is None and await self._store(job, change, fields) is None:
             return
         self._m.started.discard(job.id)
+        self._wake(*self._m.gathering.done(job.id))
 
     async def _finish(
         self,
@@ -249,8 +253,7 @@ class Steps:
         self._m.recent.pop(job.id, None)
         self._m.tasks.drop(job)
         self._m.servers.pop(job.id, None)
-        for waiting in self._m.capacity.release(job.id):
-            self._m.context.reconciler.wake_now("job", waiting)
+        self._wake(self._m.capacity.release(job.id), *self._m.gathering.done(job.id))
         await self._m.runner.tidy(TaskName(job.id))
 
     async def _say(self, job: JobRow, message: str) -> None:
@@ -284,6 +287,11 @@ class Steps:
     def _read_again(self, job: JobRow) -> None:
         self._m.recent.pop(job.id, None)
         self._m.context.reconciler.wake_now("job", job.id)
+
+    def _wake(self, *jobs: str | None) -> None:
+        """Look at jobs that waited for what has become free."""
+        for job_id in filter(None, jobs):
+            self._m.context.reconciler.wake_now("job", job_id)
 
     def _announce(self, session: Session, row: JobRow) -> None:
         announce(self._m.context, session, row, self._m.changed)

@@ -131,6 +131,7 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
     def _own_variables(self) -> dict[str, str]:
         home = self.owner.home_inside
         return {
+            **self.limit_variables(),
             "NABLAHUB_URL": self.pod_service_url or self.service_url,
             "HOME": home,
             "USER": self.user.name,

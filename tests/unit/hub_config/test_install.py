@@ -112,6 +112,16 @@ def test_switches(tmp_path: Path) -> None:
     assert not {"proxy_class", "authenticator_class", "spawner_class"} & set(c.JupyterHub)
 
 
+def test_limits_of_instance_types_are_kept_where_idle_servers_are_not_stopped(
+    tmp_path: Path,
+) -> None:
+    c = installed(tmp_path, idle_culler=False)
+    (culler,) = (s for s in c.JupyterHub.services if s["name"] == "nablahub-idle-culler")
+    assert f"--timeout={10 * 365 * 86400}" in culler["command"]
+    assert c.NablaSpawner.idle_timeout == 0
+    assert installed(tmp_path).NablaSpawner.idle_timeout == 6 * 3600
+
+
 def test_every_setting_is_documented() -> None:
     for name, trait in nablahub_hub.NablaHub.class_own_traits(config=True).items():
         assert len(str(trait.help).split()) >= 4, name

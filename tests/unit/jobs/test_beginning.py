@@ -7,9 +7,8 @@ import asyncio
 import pytest
 from sqlalchemy.orm import Session
 
-from nablahub.core.instances import CATALOGUE, Machine
+from nablahub.core.instances import CATALOGUE
 from nablahub.core.permissions import READ, WRITE, Principal
-from nablahub.jobs.capacity import Capacity
 from nablahub.jobs.service import JobService
 from nablahub.jobs.types import JobSpec
 from tests.unit.jobs.conftest import Jobs
@@ -49,19 +48,3 @@ def test_what_is_rolled_back_takes_no_room(jobs: Jobs) -> None:
             asyncio.run_coroutine_threadsafe(context.database.write(fail), loop).result(20)
         jobs.service.run(lambda: None)  # By then the loop was told.
     assert states == ["Provisioned"] * (service.machine.cpus + 1)
-
-
-def test_room_is_the_same_after_all_that_came_and_went() -> None:
-    small, big = CATALOGUE["C3"], CATALOGUE["C5"]
-    capacity = Capacity(Machine(cpus=big.cpus, memory_gib=big.memory_gib))
-    for _ in range(100):
-        capacity.hold("small", "task", small)
-        capacity.hold("small", "task", small)
-        assert not capacity.take_now("big", "task", big)
-        assert capacity.waiting() == []
-        assert not capacity.take("big", "task", big)
-        assert not capacity.take_now("later", "task", small), "it would pass the one that waits"
-        assert capacity.release("small") == ["big"]
-        assert capacity.take("big", "task", big)
-        assert capacity.release("big") == []
-    assert capacity.has("task", big)

@@ -15,6 +15,7 @@ from nablahub.jobs.runners.kubernetes.objects import Cluster
 from nablahub.jobs.runners.kubernetes.servers import (
     autoscaler,
     deployment,
+    disruption_budget,
     seldon,
     server_secret,
     service,
@@ -208,6 +209,21 @@ def test_the_autoscaler_whole() -> None:
 
 def test_a_fixed_number_of_servers_has_no_autoscaler() -> None:
     assert autoscaler(FIXED, CLUSTER) is None
+
+
+def test_the_disruption_budget_whole() -> None:
+    assert plain(disruption_budget(TASK, CLUSTER)) == {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": META,
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": POD_LABELS},
+        },
+    }
+    alone = TASK.model_copy(update={"scale": TASK.scale.model_copy(update={"least": 1, "most": 1})})
+    assert disruption_budget(alone, CLUSTER) is None
 
 
 def test_the_seldon_deployment_whole() -> None:

@@ -31,6 +31,7 @@ _PATHS: Final = {
     "Job": ("/apis/batch/v1", "jobs"),
     "Deployment": ("/apis/apps/v1", "deployments"),
     "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
     "SeldonDeployment": ("/apis/machinelearning.seldon.io/v1", "seldondeployments"),
 }
 _MERGE: Final = "application/merge-patch+json"

@@ -14,6 +14,7 @@ RIGHTS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("apps", "deployments"): ("get", "list", "watch", "create", "patch", "delete"),
     ("", "services"): ("get", "list", "create", "delete"),
     ("autoscaling", "horizontalpodautoscalers"): ("list", "create", "patch", "delete"),
+    ("policy", "poddisruptionbudgets"): ("list", "create", "delete"),
 }
 #: Where NetworkPolicies keep the pods of jobs apart.
 APART: Final[dict[tuple[str, str], tuple[str, ...]]] = {

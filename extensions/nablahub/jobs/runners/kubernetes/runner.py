@@ -43,6 +43,8 @@ NO_SELDON = (
 )
 #: What the cluster says of an object that it will never take.
 _REFUSED = (400, 403, 413, 422)
+#: So long a claim is not asked for again: many jobs of a team see one and the same.
+_KNOWN_SECONDS = 30.0
 
 
 class Layout(Protocol):
@@ -90,6 +92,8 @@ class KubernetesRunner:
         self._listeners: list[Listener] = []
         self._minders: dict[TaskName, Minder | ServerMinder] = {}
         self._starting: dict[TaskName, asyncio.Lock] = {}
+        #: Until when a claim counts as there, by its name.
+        self._claims: dict[str, float] = {}
         self._connecting = asyncio.Lock()
         self._connected = False
         self.receiving = Receiving(jobs)
@@ -284,14 +288,15 @@ class KubernetesRunner:
 
     async def _claim(self, made: dict[str, Any]) -> None:
         """Make a claim unless there is one of its name."""
+        name = made["metadata"]["name"]
+        if time.monotonic() < self._claims.get(name, 0.0):
+            return
         try:
             await self._api.create(made)
+            self._claims[name] = time.monotonic() + _KNOWN_SECONDS
         except ApiError as error:
             # A quota is looked at before names are: the claim may be there all the same.
-            there = error.status == 403 and await self._api.get(
-                made["kind"], made["metadata"]["name"]
-            )
-            if not there:
+            if error.status != 403 or not await self._api.get(made["kind"], name):
                 raise
 
     def _there(self, task: TaskSpec) -> bool:

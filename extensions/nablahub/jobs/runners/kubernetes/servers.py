@@ -113,6 +113,26 @@ def autoscaler(task: TaskSpec, cluster: Cluster) -> Object | None:
     }
 
 
+def disruption_budget(task: TaskSpec, cluster: Cluster) -> Object | None:
+    """What keeps the draining of nodes from ending all servers at once; None for a single one.
+
+    A server that does not answer anyway holds no drain up.
+    https://kubernetes.io/docs/tasks/run-application/configure-pdb/
+    """
+    if task.scale.most < 2:
+        return None
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(task, cluster),
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": _pods(task, cluster)},
+        },
+    }
+
+
 def seldon(task: TaskSpec, cluster: Cluster) -> Object:
     """The same pods from Seldon Core's operator, without its orchestrator between.
 

@@ -29,7 +29,7 @@ SERVING: Final = "serving.json"
 #: What became of it, written before its objects are removed.
 FOUND: Final = "found.json"
 #: What a `serve` task has in the cluster beside what makes its pods.
-ALONGSIDE: Final = ("HorizontalPodAutoscaler", "Service", "Secret")
+ALONGSIDE: Final = ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Service", "Secret")
 _SOON = 1
 _REMOVED = "What made its pods was removed from the cluster from outside."
 
@@ -188,9 +188,8 @@ async def make(api: Api, task: TaskSpec, cluster: Cluster, folder: Path) -> None
     kind = servers.kind_of(task)
     await asyncio.to_thread(note, folder, kind, task.scale.least)
     made = [servers.server_secret(task, cluster), servers.service(task, cluster)]
-    scaler = servers.autoscaler(task, cluster)
-    if scaler is not None:
-        made.append(scaler)
+    more = (servers.autoscaler(task, cluster), servers.disruption_budget(task, cluster))
+    made += [each for each in more if each is not None]
     pods = servers.seldon if kind == "SeldonDeployment" else servers.deployment
     for each in (*made, pods(task, cluster)):
         await api.create(each)
@@ -206,6 +205,11 @@ async def rescale(api: Api, task: TaskSpec, cluster: Cluster, folder: Path) -> N
     """Bring a task's number of servers to what it says now."""
     kind, name = servers.kind_of(task), object_name(cluster.settings.hub, task.name)
     await asyncio.to_thread(note, folder, kind, task.scale.least)
+    budget = servers.disruption_budget(task, cluster)
+    if budget is None:
+        await api.delete("PodDisruptionBudget", name)
+    else:
+        await api.create(budget)
     if kind == "SeldonDeployment":
         await api.patch(kind, name, servers.seldon(task, cluster))
         return

@@ -10,7 +10,7 @@ from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away
-from nablahub.jobs.runners.kubernetes.names import object_name
+from nablahub.jobs.runners.kubernetes.leavings import Leavings
 from nablahub.jobs.runners.process.shutdown import SHUTDOWN
 
 _GRACE = 5.0
@@ -52,7 +52,8 @@ async def end_all(jobs: Path, settings: KubernetesSettings, timeout: float = 15.
     with suppress(ApiError, *Away):
         async with asyncio.timeout(timeout):
             await api.connect()
+            leavings = Leavings(api, settings.hub)
             for folder in running:
-                await api.delete("Job", object_name(settings.hub, TaskName(folder.name)))
+                await leavings.remove(TaskName(folder.name), folder)
     await api.close()
     return [folder.name for folder in running]
