@@ -87,7 +87,14 @@ DEV = [
     "wheel",
 ]
 SLICES = [
-    "teams", "projects", "storage", "datasets", "models", "jobs", "mounts", "workflows",
+    "teams",
+    "projects",
+    "storage",
+    "datasets",
+    "models",
+    "jobs",
+    "mounts",
+    "workflows",
     "deployments",
 ]
 DATA = ["py.typed", "*.txt", "*.in", "*.yaml", "*.html", "*.css", "*.svg", "*.ipynb", "*.csv"]

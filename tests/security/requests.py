@@ -334,6 +334,7 @@ PODS: dict[tuple[str, str], Maker] = {
     ("PUT", "/jobs/{job}/task/log"): of("/jobs/{job}/task/log", offset="0"),
     ("PUT", "/jobs/{job}/task/files/{part}"): of("/jobs/{job}/task/files/artifacts"),
     ("GET", "/jobs/{job}/task/keys"): of("/jobs/{job}/task/keys"),
+    ("POST", "/cache/users"): of("/cache/users", {"places": []}),
 }
 
 #: For administrators of the hub alone.

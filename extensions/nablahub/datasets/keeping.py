@@ -112,15 +112,15 @@ class Keeping:
 
     def users(self) -> dict[str, list[str]]:
         """Return who needs which tree, by its place."""
+        return self._context.database.read_sync(self.users_of)
 
-        def ask(session: Session) -> dict[str, list[str]]:
-            found: dict[str, list[str]] = {}
-            for tell in self.readers:
-                for reader in tell(session):
-                    found.setdefault(reader.place, []).append(reader.who)
-            return found
-
-        return self._context.database.read_sync(ask)
+    def users_of(self, session: Session) -> dict[str, list[str]]:
+        """Return the same within a transaction."""
+        found: dict[str, list[str]] = {}
+        for tell in self.readers:
+            for reader in tell(session):
+                found.setdefault(reader.place, []).append(reader.who)
+        return found
 
     def prune(self, limit: int, *, dry_run: bool = False) -> list[Tree]:
         """Take trees away until the rest is small enough, or all of it is read.

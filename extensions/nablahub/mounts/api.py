@@ -101,6 +101,7 @@ class MountsAPI:
         problems: builtins.list[str] = []
         if view is None:
             return problems
+        view.show_cached()
         wanted = list(self.list())
         for name in view.shown().keys() - {mount.name for mount in wanted}:
             view.hide(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from nablahub.core.errors import Forbidden
-from nablahub.core.operations import StreamCall, at_leader, stream
+from nablahub.core.operations import Call, StreamCall, at_leader, operation, stream
 from nablahub.datasets.keeping import Keeping
 from nablahub.datasets.ledger import Tree
 from nablahub.datasets.service import DatasetService
@@ -15,8 +15,10 @@ from nablahub.mounts.types import (
     CachedTree,
     CacheList,
     CheckedTree,
+    InUse,
     Pruned,
     PruneQuery,
+    UsersAsk,
     VerifyQuery,
 )
 
@@ -52,6 +54,13 @@ async def list_cache(call: StreamCall) -> CacheList:
         items=[_wire(tree, users) for tree in trees], bytes=sum(tree.size for tree in trees),
         limit=keeping.limit,
     )  # fmt: skip
+
+
+@operation("POST", "/cache/users", scope="cache:deliver", read_only=True)
+def ask_users(call: Call, body: UsersAsk) -> InUse:
+    """Tell which versions of the cluster's cache are read: the pod that asks keeps those."""
+    users = call.get(DatasetService).building.keeping.users_of(call.session)
+    return InUse(items=[place for place in body.places if place in users])
 
 
 @at_leader

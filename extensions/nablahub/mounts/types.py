@@ -19,7 +19,7 @@ ServerName = Annotated[
 MountName = Annotated[
     str,
     Field(
-        pattern=r"^[^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]*$",
+        pattern=r"^[^/\x00-\x1f\x7f.@][^/\x00-\x1f\x7f]*$",
         max_length=200,
         description="Below `/datasets`; default: the dataset's name, and `@…` where the "
         "reference has a version or a tag",
@@ -123,3 +123,16 @@ class CheckedTree(Resource):
     count: int = Field(description="How many of them there are")
     users: list[str]
     repaired: bool
+
+
+class UsersAsk(Body):
+    """Which trees of a cluster's cache are about to be taken away."""
+
+    places: list[Annotated[str, Field(max_length=255)]] = Field(max_length=1000)
+
+
+class InUse(Resource):
+    """Those of them that somebody reads."""
+
+    items: list[str]
+    next: str | None = None

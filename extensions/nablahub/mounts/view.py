@@ -24,6 +24,8 @@ CACHE_VARIABLE: Final = "NABLAHUB_CACHE"
 KIND_VARIABLE: Final = "NABLAHUB_CACHE_KIND"
 #: The server's name, as JupyterHub tells it; empty for the default one.
 SERVER_VARIABLE: Final = "JUPYTERHUB_SERVER_NAME"
+#: No mount and no dataset has a name that begins with ``@``.
+CACHED: Final = "@cached"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,12 @@ class View:
         """Let a name lead nowhere; what is not there is no error."""
         with suppress(FileNotFoundError):
             (self.folder / name).unlink()
+
+    def show_cached(self) -> None:
+        """Let :data:`CACHED` lead to the names of all that is cached, where there are such."""
+        names = self.cache.with_name("names")
+        if names.is_dir() and not (self.folder / CACHED).is_symlink():
+            (self.folder / CACHED).symlink_to(names)
 
     def shown(self) -> dict[str, str]:
         """Return which names lead to which trees."""
