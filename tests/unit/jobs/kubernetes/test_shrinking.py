@@ -27,7 +27,8 @@ def root(tmp_path: Path) -> Path:
     for number, place in enumerate(PLACES):
         fill(tmp_path, place, write)
         team, _, own = place.partition("/")
-        name(tmp_path, team, tuple(own.split("-")), f"/opt/nablahub/cache/{place}")
+        dataset, _, version = own.partition("-")
+        name(tmp_path, team, (dataset, version), f"/opt/nablahub/cache/{place}")
         os.utime(tmp_path / FILLED / place, (1e9 + number, 1e9 + number))
     return tmp_path
 
