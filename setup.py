@@ -86,7 +86,17 @@ DEV = [
     "types-psutil",
     "wheel",
 ]
-SLICES = ["teams", "projects", "storage", "datasets", "models", "jobs", "workflows", "deployments"]
+SLICES = [
+    "teams",
+    "projects",
+    "storage",
+    "datasets",
+    "models",
+    "jobs",
+    "mounts",
+    "workflows",
+    "deployments",
+]
 DATA = ["py.typed", "*.txt", "*.in", "*.yaml", "*.html", "*.css", "*.svg", "*.ipynb", "*.csv"]
 
 

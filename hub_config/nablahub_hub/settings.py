@@ -176,6 +176,7 @@ class NablaHub(Configurable):
     allow_private_addresses = of_service("allow_private_addresses")
     routes_config_map = of_service("routes_config_map")
     dataset_quota_bytes = of_service("dataset_quota_bytes")
+    dataset_cache_size = of_service("dataset_cache_size")
     max_upload_bytes = of_service("max_upload_bytes")
     max_body_bytes = of_service("max_body_bytes")
     min_free_bytes = of_service("min_free_bytes")

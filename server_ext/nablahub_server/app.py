@@ -8,6 +8,7 @@ import httpx
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 
+from nablahub_server import mounts
 from nablahub_server.handlers import ForwardHandler
 from nablahub_server.limits import Limits, LimitsHandler
 from nablahub_server.upstream import upstream_from
@@ -32,5 +33,6 @@ def load(server: ServerApp) -> None:
     server.web_app.add_handlers(".*$", routes)  # type: ignore[no-untyped-call]  # tornado
     if upstream.url:
         server.log.info("NablaHub: calls go to %s", upstream.url)
+        mounts.keep(upstream, server.log)
     else:
         server.log.warning("NablaHub: NABLAHUB_URL is not set, so its panel can reach no service")

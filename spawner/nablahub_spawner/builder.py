@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nablahub.core.identity import CACHE
+from nablahub.core.identity import CACHE, MOUNTS
 from nablahub.core.sandbox import Bind, Sandbox, base_prefixes, write_identity
 from nablahub_spawner.jupyter import (
     BIN,
@@ -23,6 +23,7 @@ from nablahub_spawner.jupyter import (
     KERNEL_ENVIRONMENT,
     LIB,
     kernelspec,
+    mount_variables,
     package_folder,
     write_config,
 )
@@ -50,8 +51,8 @@ class Server:
         Host folder of what belongs to this server alone: its configuration, its ``/tmp``.
     storage : pathlib.Path or None
         Host folder of ``/storage``.
-    cache : pathlib.Path or None
-        Host folder of the team's materialised dataset versions.
+    caches : mapping of str to pathlib.Path
+        Host folders of the materialised dataset versions of the user's teams, by the team's id.
     environment : pathlib.Path or None
         Prefix of the Python environment of its default kernel; None for the server's own.
     env : mapping of str to str
@@ -64,7 +65,7 @@ class Server:
     home: Path
     folder: Path
     storage: Path | None = None
-    cache: Path | None = None
+    caches: Mapping[str, Path] = field(default_factory=dict)
     environment: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     sandboxed: bool = True
@@ -89,7 +90,7 @@ def adopt(former: Path, server: Server) -> None:
 
 def prepare(server: Server) -> None:
     """Make the folders and files of a server; what is in its home already stays."""
-    for folder in (server.home, server.folder, server.storage, server.cache):
+    for folder in (server.home, server.folder, server.storage, *server.caches.values()):
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("tmp", "datasets", "share", "etc"):
@@ -127,7 +128,9 @@ def sandbox(server: Server) -> Sandbox:
     here = server.folder
     binds = [
         Bind(server.home, server.home_inside, writable=True),
+        # Twice: the server makes the links itself, and nobody writes in /datasets by accident.
         Bind(here / "datasets", DATASETS),
+        Bind(here / "datasets", MOUNTS, writable=True),
         Bind(here / "share", DATA),
         Bind(here / "etc", CONFIG),
         Bind(package_folder("nablahub"), f"{LIB}/nablahub"),
@@ -137,8 +140,7 @@ def sandbox(server: Server) -> Sandbox:
     bases: tuple[Path, ...] = ()
     if server.storage is not None:
         binds.append(Bind(server.storage, "/storage", writable=True))
-    if server.cache is not None:
-        binds.append(Bind(server.cache, CACHE))
+    binds += [Bind(folder, f"{CACHE}/{team}") for team, folder in sorted(server.caches.items())]
     if server.environment is not None:
         binds.append(Bind(server.environment, KERNEL_ENVIRONMENT))
         bases = (server.environment,)
@@ -169,6 +171,7 @@ def variables(server: Server) -> dict[str, str]:
         "JUPYTER_CONFIG_PATH": CONFIG,
         "JUPYTER_RUNTIME_DIR": "/tmp/jupyter",  # sockets need a short path
         "JUPYTERHUB_ROOT_DIR": server.home_inside,
+        **mount_variables(MOUNTS, CACHE),
     }
 
 
@@ -183,6 +186,10 @@ def variables_outside(server: Server) -> dict[str, str]:
         "JUPYTER_CONFIG_PATH": str(server.folder / "etc"),
         "JUPYTER_RUNTIME_DIR": str(runtime_folder(server)),
         "JUPYTERHUB_ROOT_DIR": str(server.home),
+        **mount_variables(
+            str(server.folder / "datasets"),
+            str(next((path.parent for path in server.caches.values()), "")),
+        ),
     }
 
 

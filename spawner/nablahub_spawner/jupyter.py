@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from nablahub.mounts.view import CACHE_VARIABLE, KIND_VARIABLE, VARIABLE
+
 OPT = "/opt/nablahub"
 #: Where code that runs in other environments finds our package, and nothing else.
 LIB = f"{OPT}/lib"
@@ -38,6 +40,19 @@ SERVER_CONFIG: Mapping[str, Any] = {
 LAB_SETTINGS: Mapping[str, Any] = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}
 }
+
+
+def mount_variables(folder: str, cache: str, kind: str = "folder") -> dict[str, str]:
+    """Return the variables by which a server's processes mount versions.
+
+    Parameters
+    ----------
+    folder, cache : str
+        Where they make links, and where the trees of the user's teams lie, as they see it.
+    kind : str
+        ``folder`` of the service's machine, or ``claim`` of a cluster.
+    """
+    return {VARIABLE: folder, CACHE_VARIABLE: cache, KIND_VARIABLE: kind}
 
 
 def write_config(folder: Path) -> None:

@@ -113,7 +113,8 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
         return (self.ip or "127.0.0.1", self.port)
 
     async def _describe(self, *, sandboxed: bool) -> builder.Server:
-        team = next((team.id for team in await self.teams() if team.private), None)
+        teams = await self.teams()
+        team = next((team.id for team in teams if team.private), None)
         try:
             built = Path(self.environments_dir) if self.environments_dir else None
             folder = built or self.state.environments
@@ -125,7 +126,7 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
             home=self.state.homes / self.slug,
             folder=self.folder,
             storage=self.state.storage / team if team else None,
-            cache=self.state.cache / team if team else None,
+            caches={team.id: self.state.cache / team.id for team in teams},
             environment=environment,
             sandboxed=sandboxed,
         )

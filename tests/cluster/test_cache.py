@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from nablahub.core.extension import discover
 from nablahub.jobs.runners.kubernetes.api import Api
 from nablahub.jobs.runners.kubernetes.names import TASK, selector
-from tests.cluster.lives import Life
+from tests.cluster.lives import BELOW, Life
 from tests.cluster.target import Cluster
 
 #: Reads all of it, and tells the number of the folder: a copy has another one.
@@ -27,13 +28,13 @@ def life(tmp_path: Path, cluster: Cluster) -> Iterator[Life]:
     made.service.stop()
 
 
-def upload(life: Life, folder: Path) -> str:
-    """Make a version of some hundred files and return its id."""
+def upload(life: Life, folder: Path, word: str = "") -> str:
+    """Make a version of some hundred files, of about 16 MiB, and return its id."""
     (folder / "deep").mkdir(parents=True)
     for number in range(300):
-        (folder / "deep" / f"{number}").write_bytes(b"%d" % number * 20_000)
+        (folder / "deep" / f"{number}").write_bytes(f"{word}{number}".encode() * 20_000)
     hub = life.service.hub()
-    hub.datasets.create("digits", project=life.project)
+    hub.datasets.ensure("digits", project=life.project)
     return str(hub.datasets.upload("digits", folder).id)
 
 
@@ -87,3 +88,30 @@ def test_a_version_is_fetched_once_whoever_is_killed(life: Life, tmp_path: Path)
     again = life.shell(READ, inputs=reading(version))
     assert (again.state, life.jobs.log(again.id)) == ("Succeeded", log)
     assert not list(life.service.settings.state.cache.glob("*/*"))
+
+
+@pytest.fixture
+def small(tmp_path: Path, cluster: Cluster) -> Iterator[Life]:
+    """A service whose claim holds one version and a half."""
+    found = [each for each in discover() if each.name in (*BELOW, "mounts")]
+    made = Life(tmp_path / "state", cluster, found, cache_claim="small-versions", cache_size="24Mi")
+    yield made
+    made.service.stop()
+
+
+def test_the_claim_keeps_its_size_and_what_is_mounted(small: Life, tmp_path: Path) -> None:
+    old, mounted, new = (upload(small, tmp_path / name, name) for name in ("old", "mnt", "new"))
+    ended = small.shell(READ, inputs=reading(old))
+    assert ended.state == "Succeeded", ended.message
+    # A notebook's wish brings a version into the claim as well, by a job that is gone then.
+    mounts = small.service.hub().mounts
+    made = mounts.mount(mounted, server="gpu")
+    assert (made.state, made.path) == ("Ready", f"/datasets/{made.name}")
+    assert [job.id for job in small.jobs.list()] == [ended.id]
+    ended = small.shell(READ, inputs=reading(new))
+    assert ended.state == "Succeeded", ended.message
+    # What is in the claim can be read without the service's bytes, and nothing else.
+    for pack in small.service.settings.state.objects.glob("*/packs/*/*"):
+        pack.unlink()
+    states = {ref: small.shell(READ, inputs=reading(ref)).state for ref in (mounted, old)}
+    assert states == {mounted: "Succeeded", old: "Error"}

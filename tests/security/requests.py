@@ -171,6 +171,12 @@ def unneeded_version(w: World) -> str:
     return str(w.hub.datasets.write(w.dataset, "spare", uuid4().bytes).version)
 
 
+def a_mount(w: World) -> str:
+    """Mount a version in a server that is not there."""
+    body = {"dataset": w.dataset, "server": "walked", "name": unique()}
+    return str(w.hub.transport.post("/mounts", body)["id"])
+
+
 UPLOAD = "/datasets/{dataset}/uploads/{new}"
 RUN = "/workflows/{workflow}/runs/{run}"
 VERSION = "/datasets/{dataset}/versions/{version}"
@@ -312,6 +318,9 @@ OWNED: dict[tuple[str, str], Maker] = {
         "/deployments/{deployment}/keys/{new}", World.new_key
     ),
     ("GET", "/events"): listed("/events"),
+    ("POST", "/mounts"): lambda w: Request("/mounts", {"dataset": w.dataset, "server": "walked"}),
+    ("GET", "/mounts/{mount}"): fresh("/mounts/{new}", a_mount),
+    ("DELETE", "/mounts/{mount}"): fresh("/mounts/{new}", a_mount),
 }  # fmt: skip
 
 #: Routes that name nobody's thing; what another user gets there must not tell of the owner's.
@@ -325,11 +334,15 @@ PODS: dict[tuple[str, str], Maker] = {
     ("PUT", "/jobs/{job}/task/log"): of("/jobs/{job}/task/log", offset="0"),
     ("PUT", "/jobs/{job}/task/files/{part}"): of("/jobs/{job}/task/files/artifacts"),
     ("GET", "/jobs/{job}/task/keys"): of("/jobs/{job}/task/keys"),
+    ("POST", "/cache/users"): of("/cache/users", {"places": []}),
 }
 
 #: For administrators of the hub alone.
 ADMINS: dict[tuple[str, str], Maker] = {
     ("POST", "/storage-providers/rotate-keys"): of("/storage-providers/rotate-keys"),
+    ("GET", "/cache"): of("/cache"),
+    ("POST", "/cache/prune"): of("/cache/prune", dry_run="true"),
+    ("POST", "/cache/verify"): of("/cache/verify"),
 }
 
 NOBODYS: dict[tuple[str, str], Maker] = {
@@ -339,5 +352,6 @@ NOBODYS: dict[tuple[str, str], Maker] = {
     ("GET", "/storage-providers"): of("/storage-providers"),
     ("GET", "/instance-types"): of("/instance-types"),
     ("GET", "/environments"): of("/environments"),
+    ("GET", "/mounts"): of("/mounts"),
     ("POST", "/workflow-validations"): of("/workflow-validations", {"spec": SPEC}),
 }

@@ -30,7 +30,10 @@ class Assembled(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all words."""
-        return sorted({*super().list_commands(ctx), *self._known()})
+        return sorted({*super().list_commands(ctx), *self._words()})
+
+    def _words(self) -> dict[str, tuple[str, str]]:
+        return {word: known for word, known in self._known().items() if " " not in word}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load the command of a word."""
@@ -39,6 +42,10 @@ class Assembled(click.Group):
             return own
         try:
             command: click.Command = load(self._known()[cmd_name][0])
+            for words, (place, _) in self._known().items():
+                group, _, word = words.partition(" ")
+                if word and group == cmd_name and isinstance(command, click.Group):
+                    command.add_command(load(place), word)
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("nablahub"):
                 raise
@@ -47,7 +54,7 @@ class Assembled(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List words and what they are for, loading none of them."""
-        rows = [(word, text) for word, (_, text) in sorted(self._known().items())]
+        rows = [(word, text) for word, (_, text) in sorted(self._words().items())]
         rows += [
             (word, command.get_short_help_str(60))
             for word, command in sorted(self.commands.items())

@@ -37,7 +37,8 @@ class Extension:
     api : mapping of str to str
         Attribute of the client → ``"package.module:Class"``.
     commands : mapping of str to str
-        Word of the command line → ``"package.module:command"``.
+        Word of the command line → ``"package.module:command"``; two words, ``"datasets mount"``,
+        add a command to another extension's.
     help : mapping of str to str
         Word of the command line → one line about it.
     """

@@ -12,8 +12,12 @@ USER = "nabla"
 UID = 1000
 HOME = f"/home/{USER}"
 HOSTNAME = "nablahub"
-#: Where servers see the materialised versions of their user's team.
+#: Where servers see the materialised versions of their user's teams, in a folder for each.
 CACHE = "/opt/nablahub/cache"
+#: Where a cluster's servers see the names of what is cached: `<team>/<dataset>/<version>`.
+NAMES = "/opt/nablahub/names"
+#: Where servers make the links that they show as `/datasets`.
+MOUNTS = "/opt/nablahub/mounts"
 
 # The pieces of /etc that programs need and that tell nothing about who else uses the machine. They
 # are copied into one folder and shown by one mount, since each mount costs every sandbox; those

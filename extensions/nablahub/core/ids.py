@@ -20,6 +20,7 @@ SHAPES: Final[dict[str, tuple[str, int]]] = {
     "key": ("k", 11),
     "notebook": ("n", 10),
     "event": ("ev", 13),
+    "mount": ("mt", 13),
 }
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.core.quantities import quantity
 from nablahub.core.state import StateDir
 from nablahub.core.storesettings import ObjectStoreSettings
 
@@ -181,6 +182,15 @@ class Settings(BaseModel):
         description="What one team may store in datasets, all versions together.",
         json_schema_extra=_in("bytes"),
     )
+    dataset_cache_size: str = Field(
+        default="100Gi",
+        description=(
+            "What the trees that jobs and notebooks read may take on the disk together, as a "
+            "quantity such as `500Gi`; what was not used for the longest time goes first, and "
+            "nothing that is read. Files that a tree shares with the store are not counted. "
+            "Empty: any size."
+        ),
+    )
     min_free_bytes: int = Field(
         default=16 * MIB,
         ge=0,
@@ -194,6 +204,18 @@ class Settings(BaseModel):
         description="Number of newest events kept, so that live streams can be resumed.",
         json_schema_extra=_in("events"),
     )
+
+    @field_validator("dataset_cache_size")
+    @classmethod
+    def _is_quantity(cls, size: str) -> str:
+        if size and quantity(size) < 0:
+            raise ValueError("It is negative.")
+        return size
+
+    @property
+    def dataset_cache_bytes(self) -> int | None:
+        """Largest size of the cache in bytes; None: any."""
+        return int(quantity(self.dataset_cache_size)) if self.dataset_cache_size else None
 
     @property
     def state(self) -> StateDir:

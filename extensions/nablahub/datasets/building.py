@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,16 +21,17 @@ from nablahub.core.errors import NablaError
 from nablahub.core.objects import DirectoryStore, ObjectStore
 from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
-from nablahub.datasets import garbage, remote_garbage, trash, uploads
-from nablahub.datasets.cache import materialise, remove_tree, sweep
+from nablahub.datasets import garbage, recipes, remote_garbage, trash, uploads
+from nablahub.datasets.cache import sweep
 from nablahub.datasets.committing import DVC_TREES, Committing
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.drafts import Drafts
 from nablahub.datasets.errors import NoSuchUpload, NoSuchVersion
 from nablahub.datasets.intake import Parts, Received, check_room
+from nablahub.datasets.keeping import SHRINK, Keeping, Recipe
 from nablahub.datasets.layout import cache_name, object_key, pack_key
 from nablahub.datasets.local import TreeStorer
-from nablahub.datasets.manifest import KIND_FILE, Entry
+from nablahub.datasets.manifest import KIND_FILE
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.scan import Found
 from nablahub.datasets.store import (
@@ -62,8 +64,10 @@ class Building:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.transfers = Transfers(self)
         self._deleting: dict[str, threading.Lock] = {}
-        self._making: dict[Path, threading.Lock] = {}
         self._lock = threading.Lock()
+        self.keeping = Keeping(context)
+        self.keeping.recipes.append(partial(recipes.of_name, datasets))
+        self.keeping.readers.append(recipes.good_copies)
         self.committing = Committing(context, self, datasets)
         self.drafts = Drafts(self, datasets)
 
@@ -81,6 +85,8 @@ class Building:
         self._context.reconciler.register("dataset-garbage", self._collect)
         self._context.reconciler.register(DVC_TREES, self.committing.derive_later)
         self._context.reconciler.register("dataset-purge", self._purge)
+        self._context.reconciler.register(SHRINK, self._shrink)
+        self.keeping.grown = self._shrink_soon
 
     def sweep(self) -> None:
         """Delete what a process left when it died; nobody may be writing."""
@@ -210,36 +216,27 @@ class Building:
     def materialise(self, version_id: str) -> Path:
         """Make the read-only tree of a version; see :meth:`DatasetService.materialise`."""
 
-        def look(session: Session) -> tuple[DatasetRow, VersionRow, Contents]:
+        def look(session: Session) -> tuple[DatasetRow, VersionRow, Recipe]:
             version = session.get(VersionRow, version_id)
             if version is None:
                 raise NoSuchVersion(version_id)
             dataset = session.get_one(DatasetRow, version.dataset_id)
-            return dataset, version, self._datasets.contents(session, dataset)
+            recipe = recipes.of_version(self._datasets, session, dataset, version)
+            return dataset, version, recipe
 
-        dataset, version, contents = self.read(look)
-        name = cache_name(dataset.id, version.version)
-        entries = self._datasets.manifest(dataset, version).entries
-        return self.tree(contents, entries, dataset.team_id, name)
+        dataset, version, recipe = self.read(look)
+        return self.keeping.tree(recipe, dataset.team_id, cache_name(dataset.id, version.version))
 
-    def tree(
-        self,
-        contents: Contents,
-        entries: Callable[[], Iterable[Entry]],
-        team_id: str,
-        name: str,
-    ) -> Path:
-        """Make a read-only tree of some entries in a team's cache, once."""
-        target = self._context.settings.state.cache / team_id / name
-        if target.is_dir():
-            return target
-        with self._lock:
-            lock = self._making.setdefault(target, threading.Lock())
-        with lock:  # The second of two that want the same tree waits instead of making it again.
-            materialise(contents, entries(), target)
-        with self._lock:
-            self._making.pop(target, None)
-        return target
+    def _shrink_soon(self) -> None:
+        loop = self._loop
+        with suppress(RuntimeError):  # The service is just ending; its next life looks again.
+            if loop is not None:
+                loop.call_soon_threadsafe(self._context.reconciler.wake_now, SHRINK, "")
+
+    async def _shrink(self, _: str) -> None:
+        limit = self.keeping.limit
+        if limit is not None:
+            await asyncio.to_thread(self.keeping.prune, limit)
 
     # Deleting.
 
@@ -262,7 +259,7 @@ class Building:
         for team_id, waste in gone:
             for version_id in waste.versions:
                 name = cache_name(*version_id.split(":"))
-                remove_tree(self._context.settings.state.cache / team_id / name)
+                self.keeping.discard(self._context.settings.state.cache / team_id / name)
         return left
 
     async def _collect(self, space: str) -> float | None:
@@ -298,6 +295,7 @@ class Building:
         for upload in uploads.stale(session):
             dataset = session.get_one(DatasetRow, upload.dataset_id)
             uploads.end(session, dataset.space, upload)
+        self._context.reconciler.wake(session, SHRINK, "")
         for team_id in garbage.teams_with_garbage(session):
             self._datasets.collect_later(session, team_id)
         for dataset_id in condemned(session):

@@ -1,9 +1,9 @@
 """Materialised versions: one read-only tree each, shared by all that read it.
 
 A tree is built under a temporary name and renamed, so it is seen whole or not at all; building it
-twice at once is harmless. Large files are links to the store's objects (a clone where the file
-system makes them, else a hard link), small ones are written out of their packs, each checked
-against its md5.
+twice at once is harmless. It is taken away in the same manner: renamed, then deleted. Large files
+are links to the store's objects (a clone where the file system makes them, else a hard link), small
+ones are written out of their packs, each checked against its md5.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry
 from nablahub.datasets.paths import show
 
 MAKING: Final = ".making-"
+GONE: Final = ".gone-"
+#: What a file takes at least, and by which its size is rounded up.
+BLOCK: Final = 4096
 _FICLONE: Final = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 
 
@@ -46,14 +49,25 @@ def materialise(contents: Contents, entries: Iterable[Entry], target: Path) -> P
     BadObject
         When stored bytes no longer have their digest.
     """
-    if target.is_dir():
-        return target
+    if not target.is_dir():
+        build(contents, entries, target)
+    return target
+
+
+def build(contents: Contents, entries: Iterable[Entry], target: Path) -> int:
+    """Make a tree that is not there; raises as :func:`materialise`.
+
+    Returns
+    -------
+    int
+        Bytes that it takes on the disk beside what the store has, in whole blocks.
+    """
     with full_storage(target.parent):
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         making = target.with_name(f"{MAKING}{target.name}-{secrets.token_hex(4)}")
         making.mkdir(mode=0o755)
         try:
-            _fill(making, contents, entries)
+            size = _fill(making, contents, entries)
             sync_files(making)  # A tree that is there is trusted for ever.
             try:
                 making.rename(target)
@@ -62,12 +76,12 @@ def materialise(contents: Contents, entries: Iterable[Entry], target: Path) -> P
                     raise
         finally:
             remove_tree(making)  # Nothing is there after the rename.
-    return target
+    return size
 
 
-def _fill(root: Path, contents: Contents, entries: Iterable[Entry]) -> None:
+def _fill(root: Path, contents: Contents, entries: Iterable[Entry]) -> int:
     """Write all files, those from one pack together and in the pack's order."""
-    base = str(root)
+    base, size = str(root), 0
     packed = contents.packed()
     by_pack: dict[str, list[tuple[int, Entry]]] = {}
     folders: dict[str, None] = {"": None}
@@ -75,14 +89,20 @@ def _fill(root: Path, contents: Contents, entries: Iterable[Entry]) -> None:
         _make_folders(base, entry.path, folders)
         known = packed.get(bytes.fromhex(entry.md5))
         if known is None:
-            _place_large(contents, entry, f"{base}/{entry.path}")
+            size += _place_large(contents, entry, f"{base}/{entry.path}")
         else:
+            size += _blocks(entry.size)
             by_pack.setdefault(known.pack, []).append((known.number, entry))
     for pack, rows in by_pack.items():
         rows.sort()
         _unpack(base, contents, pack, rows)
     for folder in folders:
         Path(f"{base}/{folder}").chmod(0o555)
+    return size + len(folders) * BLOCK
+
+
+def _blocks(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
 
 
 def _unpack(base: str, contents: Contents, pack: str, rows: list[tuple[int, Entry]]) -> None:
@@ -134,19 +154,20 @@ def _write(path: str, data: bytes, mode: int) -> None:
         os.close(descriptor)
 
 
-def _place_large(contents: Contents, entry: Entry, path: str) -> None:
+def _place_large(contents: Contents, entry: Entry, path: str) -> int:
+    """Put a large file at a path, and return how many bytes of the disk that took."""
     key = object_key(entry.md5)
     source = contents.store.local(key)
     if contents.store.size(key) != entry.size:
         raise _damaged(entry)
     if source is not None:
         if _clone(source, path, _mode(entry)):
-            return
+            return 0
         # A hard link shares the object's mode, so executables get a copy of their own.
         if entry.kind != KIND_EXECUTABLE:
             with suppress(OSError):  # Another file system, or one without hard links.
                 Path(path).hardlink_to(source)
-                return
+                return 0
     digest = hashlib.md5(usedforsecurity=False)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _mode(entry)), "wb") as file:  # noqa: PTH123
         for data in contents.store.chunks(key, 0, entry.size):
@@ -154,6 +175,7 @@ def _place_large(contents: Contents, entry: Entry, path: str) -> None:
             file.write(data)
     if digest.hexdigest() != entry.md5:
         raise _damaged(entry)
+    return _blocks(entry.size)
 
 
 def _clone(source: Path, path: str, mode: int) -> bool:
@@ -187,7 +209,30 @@ def remove_tree(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+def put_away(tree: Path) -> Path:
+    """Rename a tree so that nobody finds it any more, and return its new name.
+
+    What is open stays readable. A process that dies before it deleted the tree leaves it to
+    :func:`sweep`.
+    """
+    gone = tree.with_name(f"{GONE}{tree.name}-{secrets.token_hex(4)}")
+    tree.rename(gone)
+    descriptor = os.open(tree.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)  # Else a crash could bring the name back over half a tree.
+    finally:
+        os.close(descriptor)
+    return gone
+
+
+def discard(tree: Path) -> None:
+    """Take a tree away, at once for who looks for it; what is not there is no error."""
+    with suppress(FileNotFoundError):
+        remove_tree(put_away(tree))
+
+
 def sweep(cache: Path) -> None:
-    """Delete what a process left half-made in a team's cache when it died."""
-    for path in cache.glob(f"*/{MAKING}*"):
-        remove_tree(path)
+    """Delete what a process left half-made or half-deleted in the cache when it died."""
+    for mark in (MAKING, GONE):
+        for path in cache.glob(f"*/{mark}*"):
+            remove_tree(path)

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.objects import ObjectStore
-from nablahub.datasets.cache import remove_tree
+from nablahub.datasets.cache import discard, remove_tree
 from nablahub.datasets.intake import Parts
 from nablahub.datasets.layout import dataset_prefixes, manifest_key, object_key, pack_key
 from nablahub.datasets.local import LOCAL
@@ -103,7 +103,7 @@ def forget_parts(session: Session, parts: Parts, space: str) -> None:
 def remove_trees(cache: Path, dataset: str) -> None:
     """Delete a dataset's trees from the cache of all teams."""
     for tree in cache.glob(f"*/{dataset}-*"):
-        remove_tree(tree)
+        discard(tree)
 
 
 def _parts(session: Session, parts: Parts, dataset: str) -> None:

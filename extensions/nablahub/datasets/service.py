@@ -93,15 +93,15 @@ class DatasetService(Places):
 
     def cached_at(self, version_id: str) -> str:
         """Return where a version's tree lies in a cache, ``<team>/<name>``; NoSuchVersion."""
+        return self.building.read(lambda s: self.place(s, version_id))
 
-        def look(session: Session) -> str:
-            version = session.get(VersionRow, version_id)
-            if version is None:
-                raise NoSuchVersion(version_id)
-            dataset = session.get_one(DatasetRow, version.dataset_id)
-            return f"{dataset.team_id}/{cache_name(dataset.id, version.version)}"
-
-        return self.building.read(look)
+    def place(self, session: Session, version_id: str) -> str:
+        """Return the same within a transaction."""
+        version = session.get(VersionRow, version_id)
+        if version is None:
+            raise NoSuchVersion(version_id)
+        dataset = session.get_one(DatasetRow, version.dataset_id)
+        return f"{dataset.team_id}/{cache_name(dataset.id, version.version)}"
 
     def commit_tree(
         self,

@@ -37,6 +37,9 @@ class Materialiser(Protocol):
         NotFound when there is no such version. Blocks; belongs into a thread.
         """
 
+    def place(self, session: Session, version_id: str) -> str:
+        """Return the same within a transaction."""
+
 
 class Committer(Protocol):
     """Turns a folder that a job left into a version."""

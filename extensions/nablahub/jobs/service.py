@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -31,6 +32,7 @@ from nablahub.jobs.grounds import choose
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.live_keys import LiveKeys
 from nablahub.jobs.machinery import Machinery
+from nablahub.jobs.readers import of_jobs
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.steps import Steps
 from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfinished
@@ -82,6 +84,7 @@ class JobService:
         settings = context.settings
         datasets = context.get(DatasetService)
         sources: dict[str, Materialiser] = {"dataset": datasets, "model": context.get(ModelService)}
+        datasets.building.keeping.readers.append(partial(of_jobs, sources))
         self.layout = LocalLayout(settings, sources)
         self.ground = choose(settings, self.layout)
         self.machine = self.ground.machine

@@ -24,7 +24,9 @@ HELP = """\
 %nabla projects                      your projects
 %nabla project [NAME]                show or choose the project that the others are about
 %nabla datasets | models | workflows | runs | deployments
-%nabla mounts                        datasets that are mounted in /datasets
+%nabla mount DATASET[:VERSION] [AS]  show a version in /datasets, read-only
+%nabla mounts                        versions that are shown there
+%nabla unmount NAME                  show it no more
 %nabla run WORKFLOW [NAME=VALUE …]   start a run, tell its progress, return it
 %nabla start WORKFLOW [NAME=VALUE …] start a run and return at once
 %%nabla workflow [NAME]              create or change a workflow: its YAML is the cell
@@ -177,15 +179,34 @@ class NablaMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped he
             "No deployment yet: `nablahub deployments create` makes one.",
         )  # fmt: skip
 
+    def mount(self, rest: list[str]) -> Path:
+        """Show a version in /datasets of this server, and return where it is."""
+        replace = "--replace" in rest
+        words = [word for word in rest if word != "--replace"]
+        if not 1 <= len(words) <= 2:
+            raise UsageError("Say which: `%nabla mount DATASET[:VERSION] [AS] [--replace]`.")
+        name = words[1].removeprefix(f"{DATASETS}/") if words[1:] else None
+        made = self.hub.mounts.mount(words[0], name, replace=replace)
+        self._say(f"{made.version} ({made.files} files, {size_text(made.bytes)}) is mounted.")
+        return Path(made.path)
+
+    def unmount(self, rest: list[str]) -> None:
+        """Show a version in /datasets no more."""
+        gone = self.hub.mounts.unmount(_one(rest, "NAME"))
+        self._say(f"{gone.path} is unmounted.")
+
     def mounts(self, rest: list[str]) -> Table:
-        """Return what is mounted in /datasets."""
+        """Return what this server shows in /datasets."""
         _none(rest)
-        folders = sorted(DATASETS.iterdir()) if DATASETS.is_dir() else []
         return Table(
-            folders,
-            {"path": str, "version": lambda p: p.resolve().name if p.is_symlink() else None},
-            f"Nothing is mounted in {DATASETS}: mount a dataset from the sidebar.",
-        )
+            self.hub.mounts.list(),
+            {
+                "path": lambda m: m.path, "version": lambda m: m.version,
+                "files": lambda m: m.files, "size": lambda m: size_text(m.bytes),
+                "message": lambda m: m.message or None,
+            },
+            f"Nothing is mounted in {DATASETS}: `%nabla mount DATASET` shows its latest version.",
+        )  # fmt: skip
 
     def run(self, rest: list[str]) -> Any:
         """Start a run, tell each job's states, and return the run once it has ended."""
@@ -261,7 +282,7 @@ _LINE_WORDS: Mapping[str, Callable[..., Any]] = {
     name: getattr(NablaMagics, name)
     for name in (
         "help", "project", "projects", "datasets", "models", "workflows", "runs", "deployments",
-        "mounts", "run", "start",
+        "mount", "mounts", "unmount", "run", "start",
     )
 }  # fmt: skip
 _CELL_WORDS: Mapping[str, Callable[..., Any]] = {

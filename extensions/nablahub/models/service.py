@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -18,6 +19,7 @@ from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.datasets.errors import InUse
+from nablahub.datasets.keeping import Recipe
 from nablahub.datasets.layout import cache_name
 from nablahub.datasets.paths import show
 from nablahub.datasets.service import DatasetService
@@ -62,6 +64,7 @@ class ModelService:
         self._datasets = context.get(DatasetService)
         self._datasets.guards.append(self._needing)
         self._datasets.version_guards.append(self._needing_version)
+        self._datasets.building.keeping.recipes.append(self._recipe)
 
     def _needing(self, session: Session, dataset_id: str) -> list[str]:
         return [f"model {name}:{version}" for name, version in using_dataset(session, dataset_id)]
@@ -335,35 +338,37 @@ class ModelService:
             row = session.get(ModelVersionRow, version_id)
             if row is None:
                 raise NoSuchModelVersion(version_id)
-            dataset, source = self.source(session, row)
-            contents = self._datasets.contents(session, dataset)
+            dataset, _ = self.source(session, row)
             name = cache_name(row.model_id, row.version)
-
-            def make() -> Path:
-                return self._datasets.building.tree(
-                    contents,
-                    lambda: under(self._datasets, dataset, source, row.path),
-                    dataset.team_id,
-                    name,
-                )
-
-            return row, make
+            recipe = self._recipe_of(session, row)
+            return row, lambda: self._datasets.building.keeping.tree(recipe, dataset.team_id, name)
 
         row, make = self._context.database.read_sync(look)
         return make() if row.path else self._datasets.materialise(row.dataset_version)
 
+    def _recipe(self, session: Session, name: str) -> Recipe | None:
+        model, _, version = name.partition("-")
+        row = session.get(ModelVersionRow, f"{model}:{version}")
+        return self._recipe_of(session, row) if row is not None else None
+
+    def _recipe_of(self, session: Session, row: ModelVersionRow) -> Recipe:
+        dataset, source = self.source(session, row)
+        files = partial(under, self._datasets, dataset, source, row.path)
+        return Recipe(self._datasets.contents(session, dataset), files)
+
     def cached_at(self, version_id: str) -> str:
         """Return where a version's folder lies in a cache, ``<team>/<name>``."""
+        return self._datasets.building.read(lambda s: self.place(s, version_id))
 
-        def look(session: Session) -> tuple[ModelVersionRow, str]:
-            row = session.get(ModelVersionRow, version_id)
-            if row is None:
-                raise NoSuchModelVersion(version_id)
-            dataset, _ = self.source(session, row)
-            return row, f"{dataset.team_id}/{cache_name(row.model_id, row.version)}"
-
-        row, own = self._datasets.building.read(look)
-        return own if row.path else self._datasets.cached_at(row.dataset_version)
+    def place(self, session: Session, version_id: str) -> str:
+        """Return the same within a transaction; NoSuchModelVersion."""
+        row = session.get(ModelVersionRow, version_id)
+        if row is None:
+            raise NoSuchModelVersion(version_id)
+        if not row.path:
+            return self._datasets.place(session, row.dataset_version)
+        dataset, _ = self.source(session, row)
+        return f"{dataset.team_id}/{cache_name(row.model_id, row.version)}"
 
     # What others see.
 

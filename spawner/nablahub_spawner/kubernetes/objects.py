@@ -130,6 +130,9 @@ class Notebook:
         Its home first.
     existing : tuple of Existing
         The dataset cache, mounted secrets.
+    own : mapping of str to str
+        Folders that live as long as the pod: where they may be written, and where the same folder
+        is shown read-only.
     """
 
     image: str
@@ -142,6 +145,7 @@ class Notebook:
     env_secrets: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     existing: tuple[Existing, ...] = ()
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -350,6 +354,11 @@ def _volumes(instance: InstanceType, notebook: Notebook) -> tuple[list[Json], li
         name = given[what]
         mount: Json = {"name": name, "mountPath": shown.path, "readOnly": True}
         mounts.append({**mount, "subPath": shown.sub_path} if shown.sub_path else mount)
+    for number, (path, shown_at) in enumerate(sorted(notebook.own.items())):
+        name = f"own-{number}"
+        volumes.append({"name": name, "emptyDir": {}})
+        mounts.append({"name": name, "mountPath": path})
+        mounts.append({"name": name, "mountPath": shown_at, "readOnly": True})
     return volumes, mounts
 
 

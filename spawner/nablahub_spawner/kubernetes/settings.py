@@ -78,8 +78,9 @@ class PodSettings(Configurable):
         config=True,
         help="""
         Name of the volume claim into which jobs fetch the dataset versions that they read
-        (``cache_claim`` of the jobs' settings). A server sees its user's own in ``/datasets``,
-        read-only; it is made when there is none of that name. Empty: none.
+        (``cache_claim`` of the jobs' settings). A server sees those of its user's teams,
+        read-only, and mounts what it wants in ``/datasets``; it is made when there is none of that
+        name. Empty: none.
         """,
     )
     dataset_cache_capacity = Unicode(

@@ -13,11 +13,11 @@ from kubespawner import KubeSpawner
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from nablahub.core import kubenames
-from nablahub.core.identity import CACHE
+from nablahub.core.identity import CACHE, MOUNTS, NAMES
 from nablahub.core.instances import InstanceType
 from nablahub_spawner.common import NablaSpawner
 from nablahub_spawner.failures import SpawnFailed
-from nablahub_spawner.jupyter import DATASETS
+from nablahub_spawner.jupyter import DATASETS, mount_variables
 from nablahub_spawner.kubernetes import capacity, objects, reasons
 from nablahub_spawner.kubernetes.cluster import Cluster
 from nablahub_spawner.kubernetes.settings import PodSettings
@@ -126,6 +126,8 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
             env_secrets=tuple(self.env_secrets),
             claims=(self._home(), *(self._storage(team) for team in teams)),
             existing=tuple(self._existing(teams)),
+            # The server makes the links that it shows.
+            own={MOUNTS: DATASETS} if self.dataset_cache_claim else {},
         )
 
     def _own_variables(self) -> dict[str, str]:
@@ -137,6 +139,7 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
             "USER": self.user.name,
             "LOGNAME": self.user.name,
             "JUPYTERHUB_ROOT_DIR": self.notebook_dir or home,
+            **(mount_variables(MOUNTS, CACHE, "claim") if self.dataset_cache_claim else {}),
         }
 
     def _home(self) -> objects.Claim:
@@ -170,8 +173,10 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
             found += [
                 objects.Existing("claim", self.dataset_cache_claim, path, sub_path=sub_path)
                 for team in teams
-                if team.private
-                for path, sub_path in ((CACHE, team.id), (DATASETS, f".names/{team.id}"))
+                for path, sub_path in (
+                    (f"{CACHE}/{team.id}", team.id),
+                    (f"{NAMES}/{kubenames.folder(team.name)}", f".names/{team.id}"),
+                )
             ]
         return found
 

@@ -108,6 +108,9 @@ def main(root: str, verb: str, *arguments: str) -> None:
             result = service.context.get(DatasetService).commit_tree(
                 dataset, Path(tree), key=key, author="alice", source="run 1"
             )
+        case "prune":
+            gone = service.context.get(DatasetService).building.keeping.prune(0)
+            result = [tree.place for tree in gone]
         case "materialise":
             result = str(service.context.get(DatasetService).materialise(arguments[0]))
     countdown.armed = False

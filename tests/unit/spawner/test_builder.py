@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nablahub.core.identity import CACHE
+from nablahub.core.identity import CACHE, MOUNTS
 from nablahub.core.sandbox import probe
 from nablahub_spawner import builder, jupyter
 
@@ -24,7 +24,7 @@ def server(tmp_path: Path) -> builder.Server:
         home=tmp_path / "homes" / "ada",
         folder=tmp_path / "run" / "ada",
         storage=tmp_path / "storage" / "te1",
-        cache=tmp_path / "cache" / "te1",
+        caches={team: tmp_path / "cache" / team for team in ("te1", "te2")},
         env={"PATH": "/usr/bin:/bin", "TOKEN": "s3cret"},
     )
     builder.prepare(found)
@@ -69,16 +69,28 @@ def test_a_home_of_an_earlier_release_is_taken_over_once(
     assert not former.exists()
 
 
-def test_links_made_later_in_datasets_are_seen_at_once(server: builder.Server) -> None:
-    assert server.cache is not None
-    (server.cache / "version1").mkdir()
-    (server.cache / "version1" / "rows.csv").write_text("1,2\n")
-    (server.folder / "datasets" / "digits").symlink_to(f"{CACHE}/version1")
-    assert inside(server, "cat /datasets/digits/rows.csv") == "1,2\n"
+def test_links_made_inside_show_all_of_ones_teams_and_no_other(
+    server: builder.Server, tmp_path: Path
+) -> None:
+    for team in ("te1", "te2", "te3"):
+        (tmp_path / "cache" / team / "v1").mkdir(parents=True)
+        (tmp_path / "cache" / team / "v1" / "rows.csv").write_text(team)
+    printed = inside(
+        server,
+        f"""for team in te1 te2 te3; do
+              ln -s {CACHE}/$team/v1 {MOUNTS}/$team; cat /datasets/$team/rows.csv 2>&1; echo
+            done
+            touch /datasets/te2/x /datasets/x 2>&1 || true
+            ls {CACHE}""",
+    ).split("\n")
+    assert printed[:2] == ["te1", "te2"]
+    assert "No such file" in printed[2]
+    assert ["Read-only" in line for line in printed[4:6]] == [True, True]
+    assert printed[6:8] == ["te1", "te2"]
 
 
 def test_what_is_shown_of_the_hub_is_read_only(server: builder.Server) -> None:
-    for place in (CACHE, jupyter.DATASETS, jupyter.LIB, jupyter.CONFIG, sys.prefix):
+    for place in (f"{CACHE}/te1", jupyter.DATASETS, jupyter.LIB, jupyter.CONFIG, sys.prefix):
         said = inside(server, f"touch '{place}/x' 2>&1 || true")
         assert "Read-only" in said, place
 

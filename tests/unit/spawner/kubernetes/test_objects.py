@@ -222,3 +222,15 @@ def test_nothing_of_one_pod_is_left_in_the_next() -> None:
     assert objects.pod(CATALOGUE["C4"], NOTEBOOK, OWNER, PLACE) == before
     smaller = replace(GPU, gpus=1)
     assert objects.resources(smaller)["limits"]["nvidia.com/gpu"] == "1"
+
+
+def test_a_folder_of_its_own_is_written_here_and_read_there() -> None:
+    notebook = replace(NOTEBOOK, own={"/opt/nablahub/mounts": "/datasets"})
+    spec = valid(objects.pod(GPU, notebook, OWNER, PLACE))["spec"]
+    assert [v for v in spec["volumes"] if v["name"] == "own-0"] == [
+        {"name": "own-0", "emptyDir": {}}
+    ]
+    assert [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "own-0"] == [
+        {"name": "own-0", "mountPath": "/opt/nablahub/mounts"},
+        {"name": "own-0", "mountPath": "/datasets", "readOnly": True},
+    ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.core.quantities import quantity
 from nablahub.jobs.runners.contract import (
     WORK,
     Mount,
@@ -21,6 +23,8 @@ from nablahub.jobs.runners.variables import variables
 
 type Object = dict[str, Any]
 
+#: Of the cache's claim, what versions may take: beyond it, those that nobody reads go.
+CACHE_SHARE: Final = Decimal("0.9")
 #: A Secret holds at most 1 MiB: https://kubernetes.io/docs/concepts/configuration/secret/
 _LARGEST = 1 << 20
 
@@ -102,6 +106,7 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
             if mount.kind in READ
         ],
         "cached": cluster.settings.cache_claim is not None,
+        "room": int(quantity(cluster.settings.cache_size) * CACHE_SHARE),
     }
     data = {
         "task.json": json.dumps(content, ensure_ascii=False),

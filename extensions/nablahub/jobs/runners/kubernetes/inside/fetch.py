@@ -23,9 +23,12 @@ from nablahub.core.transport import Transport
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.jobs.runners.kubernetes.inside import places
 from nablahub.jobs.runners.kubernetes.inside.filling import fill, name, remove
+from nablahub.jobs.runners.kubernetes.inside.shrinking import shrink, taken
 from nablahub.models.api import ModelsAPI
 
 FETCHED = Path("/fetched")
+#: So many versions are asked about at once; the rest is kept this time.
+ASKED = 1000
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 5.0
 
 
@@ -39,7 +42,9 @@ def main() -> int:
     try:
         for wanted in task["fetch"]:
             download = partial(_model if wanted["kind"] == "model" else _dataset, hub, wanted)
-            fill(FETCHED, wanted["to"], partial(_patiently, download))
+            _fill(hub, task, wanted["to"], partial(_patiently, download))
+        if task["cached"]:
+            shrink(FETCHED, task["room"], partial(_read, hub))
     except NablaError as error:
         return _tell(str(error))
     except OSError as error:
@@ -47,6 +52,29 @@ def main() -> int:
     finally:
         hub.close()
     return 0
+
+
+def _fill(
+    hub: Transport, task: dict[str, Any], where: str, download: Callable[[Path], None]
+) -> None:
+    """Get a version; when there is no room for it, once more after some others are gone."""
+    try:
+        fill(FETCHED, where, download)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not task["cached"]:
+            raise
+        if not shrink(FETCHED, taken(FETCHED) // 2, partial(_read, hub)):
+            raise
+        fill(FETCHED, where, download)
+
+
+def _read(hub: Transport, places: list[str]) -> set[str]:
+    """Return which versions are read; all of them while nobody tells."""
+    asked, rest = places[:ASKED], places[ASKED:]
+    try:
+        return {*hub.post("/cache/users", {"places": asked})["items"], *rest}
+    except NablaError:
+        return set(places)
 
 
 def _patiently(download: Callable[[Path], None], folder: Path) -> None:
@@ -68,7 +96,7 @@ def _model(hub: Transport, wanted: dict[str, str], folder: Path) -> None:
 def _dataset(hub: Transport, wanted: dict[str, str], folder: Path) -> None:
     version = DatasetsAPI(hub).download(wanted["ref"], folder)
     team, _, own = wanted["to"].partition("/")
-    name(FETCHED, team, (version.dataset_name, version.version), f"{CACHE}/{own}")
+    name(FETCHED, team, (version.dataset_name, version.version), f"{CACHE}/{team}/{own}")
 
 
 def _words(error: OSError, task: dict[str, Any]) -> str:
@@ -76,8 +104,8 @@ def _words(error: OSError, task: dict[str, Any]) -> str:
         return f"{error}."
     if task["cached"]:
         return (
-            "The cache of dataset versions is full: an administrator enlarges the claim "
-            "`cache_claim`, or deletes versions in it that no job reads."
+            "The cache of dataset versions is full of what others read: an administrator enlarges "
+            "the claim `cache_claim`, or waits until jobs end and notebooks unmount."
         )
     return "Its node has no room for them: read less, or ask an administrator for a larger disk."
 

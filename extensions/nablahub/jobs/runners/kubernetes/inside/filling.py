@@ -1,9 +1,10 @@
 """Putting a version into a folder that many pods read, once, whatever is killed.
 
 Beside the versions lie, in `.filled/<team>`, a lock for each, and a mark that it is whole: the
-number of its folder, so that a folder which was made in its place by others is not taken for it. A
+number of its folder, so that a folder which was made in its place by others is not taken for it,
+and its size. The mark's last change is the version's last use. A
 version is made under another name and renamed; the mark comes last. In `.names/<team>` it has a
-name for people, as servers see it in `/datasets`.
+name for people, as servers see it in `/datasets/@cached`.
 
 The locks are of flock(2): on a file system without them (ENOLCK) two who come at once both fill.
 Standard library only.
@@ -42,12 +43,12 @@ def fill(root: Path, where: str, download: Callable[[Path], object]) -> bool:
     target = root / where
     marks = (root / FILLED / where).parent
     mark = marks / target.name
-    if _whole(target, mark):
-        return False
     for folder in (target.parent, marks):
         folder.mkdir(mode=0o770, parents=True, exist_ok=True)
-    with _lock(marks / f"{target.name}.lock") as locked:
+    # Also for a look: who takes it away holds the lock from its question who reads it until then.
+    with lock(marks / f"{target.name}.lock") as locked:
         if _whole(target, mark):
+            os.utime(mark)
             return False
         if locked:  # Whoever began these is dead.
             for old in target.parent.glob(f"{MAKING}{target.name}-*"):
@@ -62,7 +63,7 @@ def fill(root: Path, where: str, download: Callable[[Path], object]) -> bool:
         finally:
             remove(making)
         new = mark.with_name(f"{mark.name}.{secrets.token_hex(4)}")
-        new.write_text(str(target.stat().st_ino))
+        new.write_text(f"{target.stat().st_ino} {_size(target)}")
         new.replace(mark)
         _to_disk(marks)
     return True
@@ -88,9 +89,18 @@ def remove(folder: Path) -> None:
 
 def _whole(target: Path, mark: Path) -> bool:
     try:
-        return mark.read_text() == str(target.stat().st_ino)
-    except OSError:
+        return mark.read_text().split()[0] == str(target.stat().st_ino)
+    except (OSError, IndexError):
         return False
+
+
+def _size(tree: Path) -> int:
+    """Return how many bytes of the disk a tree takes."""
+    return sum(
+        os.lstat(path).st_blocks * 512  # stat(2) counts in units of 512 bytes.
+        for folder, _, files in os.walk(tree)
+        for path in (folder, *(f"{folder}/{name}" for name in files))
+    )
 
 
 def _rename(making: Path, target: Path) -> None:
@@ -103,13 +113,14 @@ def _rename(making: Path, target: Path) -> None:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[bool]:
+def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a version; false where there are no locks, or it is held and not awaited."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     try:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EWOULDBLOCK):
                 raise
             yield False
         else:

@@ -1,0 +1,1 @@
+"""Versions that single-user servers see in ``/datasets``, and the cache in which they lie."""

@@ -1,0 +1,1 @@
+"""Mounts of servers, and the cache as administrators see it."""

@@ -1,0 +1,231 @@
+"""What a server shows is pinned, read-only, its own team's, and there again after a restart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nablahub.cli import main
+from nablahub.core.errors import Conflict, Forbidden, NablaError, NotFound, QuotaExceeded
+from nablahub.core.extension import discover
+from nablahub.datasets.errors import InUse
+from nablahub.datasets.service import DatasetService
+from nablahub.mounts import service as mounts_service
+from nablahub.mounts.api import CacheAPI, MountsAPI
+from nablahub.mounts.view import CACHE_VARIABLE, SERVER_VARIABLE, VARIABLE
+from tests.support.service import RunningService, running
+from tests.unit.datasets.hub import api_of
+
+BELOW = ("teams", "projects", "storage", "datasets", "models", "jobs", "mounts")
+EXTENSIONS = [extension for extension in discover() if extension.name in BELOW]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with running(tmp_path_factory.mktemp("state"), EXTENSIONS) as found:
+        found.fake.add("root", admin=True)
+        yield found
+
+
+Mounts = Callable[..., MountsAPI]
+
+
+@pytest.fixture
+def view(service: RunningService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of links of a server in which the test runs."""
+    folder = tmp_path / "datasets"
+    folder.mkdir()
+    monkeypatch.setenv(VARIABLE, str(folder))
+    monkeypatch.setenv(CACHE_VARIABLE, str(service.state.cache))
+    monkeypatch.setenv(SERVER_VARIABLE, tmp_path.name)
+    return folder
+
+
+def mounts_of(service: RunningService, name: str = "alice") -> MountsAPI:
+    return MountsAPI(service.transport(name))
+
+
+def dataset(service: RunningService, name: str, *texts: bytes, user: str = "alice") -> list[str]:
+    """Make a dataset with a version for each text; return their ids."""
+    api = api_of(service, user)
+    api.create(name)
+    return [api.write(name, "a.txt", text).id for text in texts]
+
+
+def cache(service: RunningService) -> CacheAPI:
+    return CacheAPI(service.transport("root"))
+
+
+def test_the_latest_and_another_version_side_by_side(service: RunningService, view: Path) -> None:
+    old, new = dataset(service, "side", b"old", b"new")
+    api = mounts_of(service)
+    made = api.mount("side")
+    assert (made.path, made.version, made.state) == ("/datasets/side", new, "Ready")
+    assert (view / "side" / "a.txt").read_bytes() == b"new"
+    assert (view / "side" / "a.txt").stat().st_mode & 0o222 == 0
+    tag = old.partition(":")[2]
+    assert api.mount(f"side:{tag}").name == f"side@{tag}"
+    assert (view / f"side@{tag}" / "a.txt").read_bytes() == b"old"
+    # A name of one's own stands for another version from now on, in one step.
+    api.mount(old, "mine")
+    file = (view / "mine" / "a.txt").open("rb")
+    api.mount(new, "mine")
+    assert (view / "mine" / "a.txt").read_bytes() == b"new"
+    with file:  # What was open is read on.
+        assert file.read() == b"old"
+    assert {m.name for m in api.list()} == {"side", f"side@{tag}", "mine"}
+    assert api.unmount("/datasets/mine").name == "mine"
+    assert not (view / "mine").exists()
+    with pytest.raises(NotFound, match="mine"):
+        api.unmount("mine")
+
+
+def test_a_name_of_another_dataset_is_not_taken_by_accident(
+    service: RunningService, view: Path
+) -> None:
+    dataset(service, "first", b"1")
+    dataset(service, "second", b"2")
+    api = mounts_of(service)
+    api.mount("first", "data")
+    with pytest.raises(Conflict, match="another dataset") as refused:
+        api.mount("second", "data")
+    assert refused.value.code == "mount_taken"
+    assert (view / "data" / "a.txt").read_bytes() == b"1"
+    api.mount("second", "data", replace=True)
+    assert (view / "data" / "a.txt").read_bytes() == b"2"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "a\0b", "x" * 201])
+def test_a_name_that_is_no_folders_is_refused(
+    service: RunningService, view: Path, name: str
+) -> None:
+    body = {"dataset": "nothing", "name": name}
+    with pytest.raises(NablaError) as refused:
+        service.transport("alice").post("/mounts", body)
+    assert refused.value.code == "invalid"
+    assert list(view.iterdir()) == []
+
+
+def test_of_other_teams_nothing_is_mounted_or_seen(service: RunningService, view: Path) -> None:
+    (theirs,) = dataset(service, "secret", b"s", user="bob")
+    with pytest.raises(NotFound):
+        mounts_of(service).mount(theirs)
+    with pytest.raises(NotFound):
+        mounts_of(service).mount("nothing")
+    made = mounts_of(service, "bob").mount("secret")
+    assert not [m for m in mounts_of(service).list() if m.version == theirs]
+    for method in ("GET", "DELETE"):
+        with pytest.raises(NotFound):
+            service.transport("alice").request(method, f"/mounts/{made.id}")
+    assert not view.joinpath("elsewhere").exists()
+
+
+def test_what_is_mounted_stays_in_the_cache_until_it_is_not(
+    service: RunningService, view: Path
+) -> None:
+    (version,) = dataset(service, "pinned", b"1")
+    api = mounts_of(service)
+    made = api.mount("pinned")
+    listed = {tree.place: tree for tree in cache(service).list().items}
+    assert listed[made.place].users == [f"alice's server '{made.server}' (/datasets/pinned)"]
+    cache(service).prune(to=0)
+    assert (view / "pinned" / "a.txt").read_bytes() == b"1"
+    with pytest.raises(InUse, match="alice's server"):
+        api_of(service).delete_version(version)
+    with pytest.raises(InUse, match="alice's server"):
+        api_of(service).delete("pinned")
+    api.unmount("pinned")
+    would = cache(service).prune(to=0, dry_run=True)
+    assert made.place in [tree.place for tree in would.items]
+    assert made.place in [tree.place for tree in cache(service).list().items]
+    assert made.place in [tree.place for tree in cache(service).prune(to=0).items]
+    assert not (service.state.cache / made.place).exists()
+    api_of(service).delete("pinned")
+
+
+def test_after_a_restart_it_is_there_again(
+    service: RunningService, view: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset(service, "kept", b"1")
+    dataset(service, "gone", b"2")
+    api = mounts_of(service)
+    made = api.mount("kept")
+    api.mount("gone")
+    # The pod's links are gone with it, and of a folder's some may be left that are not wanted.
+    (view / "kept").unlink()
+    (view / "old").symlink_to(service.state.cache / "te/nothing")
+    tree = service.state.cache / made.place
+    service.service.context.get(DatasetService).building.keeping.discard(tree)
+    assert api.restore() == []
+    assert (view / "kept" / "a.txt").read_bytes() == b"1"
+    assert sorted(path.name for path in view.iterdir()) == ["gone", "kept"]
+    # What can't be shown any more is said, and not half there.
+    monkeypatch.setattr(api, "_ready", _refuse)
+    problems = api.restore()
+    assert len(problems) == 2
+    assert "/datasets/kept" in " ".join(problems)
+    assert list(view.iterdir()) == []
+
+
+def _refuse(_: object) -> None:
+    raise NotFound("It was not found.")
+
+
+def test_a_server_shows_only_so_many(
+    service: RunningService, view: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset(service, "many", b"1")
+    monkeypatch.setattr(mounts_service, "MOST", 2)
+    for name in ("a", "b"):
+        mounts_of(service).mount("many", name)
+    with pytest.raises(QuotaExceeded, match="2 versions"):
+        mounts_of(service).mount("many", "c")
+    assert len(list(view.iterdir())) == 2
+
+
+def test_from_outside_a_server_it_is_shown_at_its_next_look(service: RunningService) -> None:
+    dataset(service, "outside", b"1")
+    made = mounts_of(service).mount("outside", server="elsewhere")
+    assert (made.server, made.state) == ("elsewhere", "Ready")
+    assert [m.id for m in mounts_of(service).list(server="elsewhere")] == [made.id]
+
+
+def test_the_cache_is_for_administrators(service: RunningService) -> None:
+    api = CacheAPI(service.transport("alice"))
+    for ask in (api.list, api.prune, lambda: list(api.verify())):
+        with pytest.raises(Forbidden):
+            ask()
+
+
+def test_the_commands(service: RunningService, view: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset(service, "words", b"1")
+    monkeypatch.setenv("NABLAHUB_URL", service.transport("alice").url)
+    monkeypatch.setenv("NABLAHUB_TOKEN", "token-of-alice")
+
+    def run(*words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(main, list(words))
+        assert done.exit_code == code, done.output
+        return done.output
+
+    assert "/datasets/words." in run("datasets", "mount", "words")
+    (listed,) = json.loads(run("datasets", "mounts", "--json"))
+    assert listed["path"] == "/datasets/words"
+    assert "/datasets/words" in run("datasets", "mounts")
+    monkeypatch.setenv("NABLAHUB_TOKEN", "token-of-root")
+    assert listed["place"][:20] in run("cache", "list")
+    assert json.loads(run("cache", "prune", "--to", "1Ki", "--dry-run", "--json"))["dry_run"]
+    run("cache", "prune", "--to", "much", code=2)
+    file = service.state.cache / listed["place"] / "a.txt"
+    file.chmod(0o644)
+    file.write_bytes(b"2")
+    assert "1 damaged (a.txt). It is read by alice" in run("cache", "verify", "--repair", code=1)
+    monkeypatch.setenv("NABLAHUB_TOKEN", "token-of-alice")
+    assert "is unmounted" in run("datasets", "unmount", "words")
+    monkeypatch.setenv("NABLAHUB_TOKEN", "token-of-root")
+    assert "--repair" in run("cache", "verify", code=1)
+    assert "made again" in run("cache", "verify", "--repair")
+    assert file.read_bytes() == b"1"
