@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tarfile
 from typing import Any, cast
 
 from pydantic import Field
 
-from nablahub.core.errors import Malformed
 from nablahub.core.operations import StreamCall, at_leader, stream
 from nablahub.core.wire import Body, Resource
 from nablahub.jobs.errors import NoSuchJob
@@ -98,10 +96,7 @@ async def put_files(call: StreamCall) -> None:
     part = call.path["part"]
     if part not in PARTS:
         raise NoSuchJob(call.path["job"])
-    try:
-        await receiving.tree(_own(call), cast("Part", part), call.chunks())
-    except tarfile.TarError as error:
-        raise Malformed(f"That is no archive of files: {error}.") from error
+    await receiving.tree(_own(call), cast("Part", part), call.chunks())
 
 
 def _own(call: StreamCall) -> TaskName:
