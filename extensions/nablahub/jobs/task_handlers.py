@@ -101,9 +101,14 @@ async def put_files(call: StreamCall) -> None:
 
 def _own(call: StreamCall) -> TaskName:
     """Return the task whose token is used; NoSuchJob when it is another's."""
+    return TaskName(own_task(call))
+
+
+def own_task(call: StreamCall) -> str:
+    """Return the job whose own pod asks; NoSuchJob when it is another's."""
     if call.who.job_id is None or call.who.job_id != call.path["job"]:
         raise NoSuchJob(call.path["job"])
-    return TaskName(call.who.job_id)
+    return call.who.job_id
 
 
 def _receiving(call: StreamCall) -> Receiving:

@@ -1,4 +1,4 @@
-"""Archives: the one place that unpacks what somebody else packed, and that packs a tree."""
+"""Archives: the one place that unpacks what somebody else packed."""
 
 from nablahub.core.archives.laying import BadArchive, Rules
 from nablahub.core.archives.unpacking import unpack, unpack_tar
