@@ -360,6 +360,8 @@ NOBODYS: dict[tuple[str, str], Maker] = {
     ("GET", "/teams"): of("/teams"),
     ("GET", "/projects"): of("/projects"),
     ("GET", "/storage-providers"): of("/storage-providers"),
+    ("GET", "/dataset-catalog"): of("/dataset-catalog"),
+    ("GET", "/dataset-catalog/{name}"): of("/dataset-catalog/iris"),
     ("GET", "/instance-types"): of("/instance-types"),
     ("GET", "/environments"): of("/environments"),
     ("POST", "/workflow-validations"): of("/workflow-validations", {"spec": SPEC}),

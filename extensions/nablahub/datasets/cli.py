@@ -22,6 +22,7 @@ from nablahub.core.console import (
 )
 from nablahub.core.errors import Conflict, NotFound
 from nablahub.core.transport import Transport
+from nablahub.datasets.catalog.cli import catalog
 from nablahub.datasets.cli_versions import (
     api_of,
     commit,
@@ -282,7 +283,7 @@ def versions(hub: Transport, dataset: str, *, as_json: bool) -> None:
     )  # fmt: skip
 
 
-for _command in (commit, tag, diff, verify, lineage, delete, restore, gc):
+for _command in (commit, tag, diff, verify, lineage, delete, restore, gc, catalog):
     datasets.add_command(_command)
 
 
