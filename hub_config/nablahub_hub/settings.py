@@ -188,6 +188,7 @@ class NablaHub(Configurable):
     ).tag(config=True)
 
     instance_types_file = of_service("instance_types_file")
+    dataset_catalog_file = of_service("dataset_catalog_file")
 
     idle_culler = Bool(
         True,
@@ -274,7 +275,9 @@ class NablaHub(Configurable):
             )
         return value
 
-    @validate("environments_dir", "instance_types_file", "database_password_file")
+    @validate(
+        "environments_dir", "instance_types_file", "dataset_catalog_file", "database_password_file"
+    )
     def _check_path(self, proposal: Any) -> str:
         if not proposal["value"]:
             return ""
@@ -345,6 +348,7 @@ class NablaHub(Configurable):
                 **same,
                 "environments_dir": self.environments_dir or None,
                 "instance_types_file": self.instance_types_file or None,
+                "dataset_catalog_file": self.dataset_catalog_file or None,
                 "database_password_file": self.database_password_file or None,
                 "proxy_token_file": self.proxy_token_file or None,
                 "routes_config_map": self.routes_config_map or None,

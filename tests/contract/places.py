@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Protocol
@@ -63,6 +64,9 @@ class Layout:
         if mount.kind == "volume":
             path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def lay(self, mount: Mount, target: Path) -> None:
+        shutil.copytree(self.root / "workspaces" / mount.ref, target)
 
     def cached_at(self, mount: Mount) -> str:
         if not (self.root / "volumes" / mount.ref).exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ from uuid import uuid4
 
 import httpx
 
+from nablahub.jobs.workspaces.packing import Folder
+from nablahub.jobs.workspaces.packing import pack as pack_workspace
 from tests.security.world import SPEC, World, pack, revision
 
 API = "/api/v1"
@@ -74,6 +77,21 @@ def put_pack(w: World) -> Request:
     """Send a pack into an upload."""
     name, content = pack(uuid4().bytes)
     return Request(f"/datasets/{w.dataset}/uploads/{w.new_upload()}/packs/{name}", content=content)
+
+
+def _empty_workspace() -> tuple[str, bytes]:
+    made = io.BytesIO()
+    digest = pack_workspace(Folder(), made, lambda _done, _total: None)
+    return digest, made.getvalue()
+
+
+#: Digest and archive of a folder without files.
+EMPTY = _empty_workspace()
+
+
+def put_workspace(w: World) -> Request:
+    """Upload a folder for jobs."""
+    return Request(f"/projects/{w.project}/workspaces/{EMPTY[0]}", content=EMPTY[1])
 
 
 def put_object(w: World) -> Request:
@@ -280,6 +298,10 @@ OWNED: dict[tuple[str, str], Maker] = {
             "instance_type": "C3",
         },
     ),
+    ("GET", "/projects/{project}/workspaces/{digest}"): of(
+        f"/projects/{{project}}/workspaces/{EMPTY[0]}"
+    ),
+    ("PUT", "/projects/{project}/workspaces/{digest}"): put_workspace,
     ("GET", "/jobs/{job}"): of("/jobs/{job}"),
     ("DELETE", "/jobs/{job}"): fresh("/jobs/{new}", World.new_job),
     ("POST", "/jobs/{job}/cancel"): of("/jobs/{job}/cancel"),
@@ -335,6 +357,7 @@ PODS: dict[tuple[str, str], Maker] = {
     ("PUT", "/jobs/{job}/task/files/{part}"): of("/jobs/{job}/task/files/artifacts"),
     ("GET", "/jobs/{job}/task/keys"): of("/jobs/{job}/task/keys"),
     ("POST", "/cache/users"): of("/cache/users", {"places": []}),
+    ("GET", "/jobs/{job}/task/workspace"): of("/jobs/{job}/task/workspace"),
 }
 
 #: For administrators of the hub alone.
@@ -350,6 +373,8 @@ NOBODYS: dict[tuple[str, str], Maker] = {
     ("GET", "/teams"): of("/teams"),
     ("GET", "/projects"): of("/projects"),
     ("GET", "/storage-providers"): of("/storage-providers"),
+    ("GET", "/dataset-catalog"): of("/dataset-catalog"),
+    ("GET", "/dataset-catalog/{name}"): of("/dataset-catalog/iris"),
     ("GET", "/instance-types"): of("/instance-types"),
     ("GET", "/environments"): of("/environments"),
     ("GET", "/mounts"): of("/mounts"),

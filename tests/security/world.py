@@ -127,6 +127,8 @@ def build(hub: Hub, folder: Path, bucket: dict[str, Any]) -> World:
     version = hub.datasets.upload(dataset.id, source)
     model = hub.models.create("walk", project=project)
     model_version = hub.models.add_version(model.id, version.id, format="Custom")
+    (folder / "empty").mkdir()
+    hub.jobs.workspace(project, folder / "empty")
     job = hub.jobs.wait(hub.jobs.submit(quick_job(project)).id)
     assert job.state == "Succeeded", job
     workflow = hub.workflows.create(project, SPEC, name="walk", files=FILES)

@@ -17,6 +17,7 @@ SHAPES: Final[dict[str, tuple[str, int]]] = {
     "storage_provider": ("sp", 13),
     "version": ("", 7),
     "job": ("j", 13),
+    "workspace": ("w", 13),
     "key": ("k", 11),
     "notebook": ("n", 10),
     "event": ("ev", 13),

@@ -1,4 +1,4 @@
-"""Quantities as Kubernetes writes them.
+"""Sizes for people, and quantities as Kubernetes writes them.
 
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
@@ -29,3 +29,13 @@ def quantity(text: str | float) -> Decimal:
     if found is None or found["suffix"] not in _SUFFIXES:
         raise ValueError(f"{text!r} is no quantity of Kubernetes.")
     return Decimal(found["number"]) * _SUFFIXES[found["suffix"]]
+
+
+def human(size: int) -> str:
+    """Return a size in bytes for people, such as ``1.5 GiB``."""
+    value = float(size)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"

@@ -90,6 +90,14 @@ class Settings(BaseModel):
             "Empty: `instance-types.yaml` in the state directory."
         ),
     )
+    dataset_catalog_file: Path | None = Field(
+        default=None,
+        description=(
+            "YAML file of public datasets, laid over those that ship (an absolute path, or one "
+            "that begins with `~`). It is read again when it changes. "
+            "Empty: `dataset-catalog.yaml` in the state directory."
+        ),
+    )
     database_url: str = Field(
         default="",
         description=(
@@ -231,6 +239,11 @@ class Settings(BaseModel):
     def instance_types(self) -> Path:
         """The file of instance types."""
         return self.instance_types_file or self.state.instance_types
+
+    @property
+    def dataset_catalog(self) -> Path:
+        """The file of public datasets."""
+        return self.dataset_catalog_file or self.state.dataset_catalog
 
     @property
     def jobs_url(self) -> str:

@@ -50,6 +50,11 @@ class StateDir:
         return self.root / "instance-types.yaml"
 
     @property
+    def dataset_catalog(self) -> Path:
+        """The administrator's public datasets, where no other file is named; it need not exist."""
+        return self.root / "dataset-catalog.yaml"
+
+    @property
     def kept_instance_types(self) -> Path:
         """The instance types that were last found sound, for when the file is broken."""
         return self.run / "instance-types.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,19 +24,20 @@ from nablahub.datasets.types import (
     Tag,
     Verification,
 )
+from nablahub.datasets.unpacked import unpacked
+from nablahub.datasets.versioned import VersionedAPI
 from nablahub.projects.api import ProjectsAPI
 
 
-class DatasetsAPI(DatasetReader):
+class DatasetsAPI(DatasetReader, VersionedAPI[Dataset, DatasetVersion]):
     """Datasets, as a client sees them; a reference is an id or name, maybe with ``:version``."""
+
+    _thing = Dataset
+    _version = DatasetVersion
 
     def list(self, *, project: str | None = None) -> Iterator[Dataset]:
         """Yield your datasets, newest first."""
         return map(Dataset.model_validate, self._hub.pages("/datasets", project=project))
-
-    def get(self, ref: str) -> Dataset:
-        """Return a dataset by its id or name; NoSuchDataset when you have none such."""
-        return Dataset.model_validate(self._hub.get(self._path(ref)))
 
     def create(
         self,
@@ -76,23 +78,9 @@ class DatasetsAPI(DatasetReader):
         theirs = projects.get(found.project_id).name if found.project_id else None
         raise OtherProject(name, theirs, projects.get(project).name)
 
-    def change(self, dataset: Dataset, **fields: str) -> Dataset:
-        """Change fields of the revision that was read."""
-        path = f"/datasets/{dataset.id}"
-        return Dataset.model_validate(self._hub.patch(path, fields, revision=dataset.revision))
-
     def delete(self, ref: str) -> None:
         """Delete a dataset with all its versions; InUse when something depends on it."""
         self._hub.delete(f"/datasets/{self.get(ref).id}")
-
-    def versions(self, ref: str) -> Iterator[DatasetVersion]:
-        """Yield a dataset's versions, newest first."""
-        path = f"{self._path(ref)}/versions"
-        return map(DatasetVersion.model_validate, self._hub.pages(path))
-
-    def version(self, ref: str) -> DatasetVersion:
-        """Return one version."""
-        return DatasetVersion.model_validate(self._hub.get(self._version_path(ref)))
 
     def upload(
         self,
@@ -102,38 +90,19 @@ class DatasetsAPI(DatasetReader):
         message: str = "",
         origin: str = "upload",
         again: bool = False,
+        unpack: bool = False,
         progress: Progress = silent,
     ) -> DatasetVersion:
         """Commit a folder or file as a new version; run again, it sends only what is missing.
 
         When the latest version is the same tree, that is returned and no other is made, unless
-        ``again`` is set.
+        ``again`` is set. With ``unpack`` the source is an archive (zip or tar), and the version is
+        what lies in it; BadArchive when it can't be unpacked, naming the member.
         """
         sender = Sender(self._hub, ref, progress)
-        found = sender.send(Path(source), message=message, origin=origin, again=again)
+        with unpacked(Path(source)) if unpack else nullcontext(Path(source)) as tree:
+            found = sender.send(tree, message=message, origin=origin, again=again)
         return DatasetVersion.model_validate(found)
-
-    def download(
-        self,
-        ref: str,
-        target: Path | str,
-        *,
-        path: str | None = None,
-        progress: Progress = silent,
-        overwrite: bool = True,
-    ) -> DatasetVersion:
-        """Get a whole version into a folder, or one file of it to a file name.
-
-        Raises
-        ------
-        WouldOverwrite
-            When a file is there with other bytes and ``overwrite`` is false.
-        NoSuchFile
-            When ``path`` is not in the version.
-        """
-        version = self.version(ref)
-        self.fetch(version.id, Path(target), path=path, progress=progress, overwrite=overwrite)
-        return version
 
     def verify(self, ref: str, *, progress: Progress = silent) -> Verification:
         """Let the hub read all stored bytes of a version, and return which files are damaged.

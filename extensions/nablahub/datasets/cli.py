@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from nablahub.core.console import (
 )
 from nablahub.core.errors import Conflict, NotFound
 from nablahub.core.transport import Transport
+from nablahub.datasets.catalog.cli import catalog
 from nablahub.datasets.cli_versions import (
     api_of,
     commit,
@@ -71,7 +73,7 @@ def _show(dataset: Dataset, *, as_json: bool) -> None:
     emit_fields({
         "id": dataset.id, "name": dataset.name, "project": dataset.project_id,
         "storage": dataset.storage_provider_id,
-        "description": dataset.description or None,
+        "description": dataset.description or None, "public": "yes" if dataset.public else None,
         "latest": latest.id if latest else None,
         "files": latest.files if latest else None,
         "size": size_text(latest.bytes) if latest else None,
@@ -134,6 +136,21 @@ def create_dataset(
     _show(made, as_json=as_json)
 
 
+@datasets.command("update")
+@click.argument("dataset")
+@click.option("--name", help="A new name; its id stays.")
+@click.option("--description", help="What it holds (Markdown).")
+@click.option("--public/--private", default=None, help="Whether everybody may read it.")
+@hub_command
+def update_dataset(hub: Transport, dataset: str, *, as_json: bool, **fields: Any) -> None:
+    """Change what is told of a dataset, and who may read it; its versions never change."""
+    api = api_of(hub)
+    given = {name: value for name, value in fields.items() if value is not None}
+    if not given:
+        raise click.UsageError("Say what to change: --name, --description, --public or --private.")
+    _show(api.change(api.get(dataset), **given), as_json=as_json)
+
+
 @datasets.command("show")
 @click.argument("ref")
 @hub_command
@@ -153,24 +170,29 @@ def show_dataset(hub: Transport, ref: str, *, as_json: bool) -> None:
 @click.option("--create", is_flag=True, help="Create the dataset when there is none.")
 @click.option("--project", help="With --create: the project it is shown in.")
 @click.option("--again", is_flag=True, help="Make a version even when nothing changed.")
+@click.option("--unpack", is_flag=True, help="Commit what is in SOURCE, a zip or tar archive.")
 @hub_command
 def put(
-    hub: Transport,
-    dataset: str,
-    source: Path,
-    message: str,
-    create: bool,
-    project: str | None,
-    again: bool,
-    *,
-    as_json: bool,
+    hub: Transport, dataset: str, source: Path, *, as_json: bool, unpack: bool, **given: Any
 ) -> None:
     """Commit a folder or file as a new version; sends only what the hub lacks."""
-    if create:
-        _ensure(hub, dataset, project)
-    with transfer(f"Uploading {source.name}") as report:
-        made = Sender(hub, dataset, report).send(source, message=message, again=again)
+    with _content(source, unpack=unpack) as tree:
+        if given["create"]:
+            _ensure(hub, dataset, given["project"])
+        with transfer(f"Uploading {source.name}") as report:
+            made = Sender(hub, dataset, report).send(
+                tree, message=given["message"], again=given["again"]
+            )
     _show_made(made, as_json=as_json)
+
+
+def _content(source: Path, *, unpack: bool) -> AbstractContextManager[Path]:
+    """Return what is to be put: the source, or what is packed in it."""
+    if not unpack:
+        return nullcontext(source)
+    from nablahub.datasets.unpacked import unpacked
+
+    return unpacked(source)
 
 
 def _ensure(hub: Transport, name: str, project: str | None) -> None:
@@ -261,7 +283,7 @@ def versions(hub: Transport, dataset: str, *, as_json: bool) -> None:
     )  # fmt: skip
 
 
-for _command in (commit, tag, diff, verify, lineage, delete, restore, gc):
+for _command in (commit, tag, diff, verify, lineage, delete, restore, gc, catalog):
     datasets.add_command(_command)
 
 

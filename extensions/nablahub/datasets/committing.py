@@ -216,6 +216,10 @@ class Committing:
                 return done
             raise
 
+    def by_key(self, key: str) -> str | None:
+        """Return the id of the version that was committed under a key, None when none was."""
+        return self._building.read(lambda s: self._by_key(s, key))
+
     def _by_key(self, session: Session, key: str | None) -> str | None:
         if key is None:
             return None

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nablahub.core.errors import Conflict, Fault, Invalid, NotFound, QuotaExceeded
+from nablahub.core.quantities import human as human
 
 MIB = 1024 * 1024
-
-
-def human(size: int) -> str:
-    """Return a size in bytes for people, such as ``1.5 GiB``."""
-    value = float(size)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
 
 
 def _plain(path: str) -> str:

@@ -13,10 +13,14 @@ extension = Extension(
         "nablahub.datasets.draft_handlers",
         "nablahub.datasets.trash_handlers",
         "nablahub.datasets.remote_handlers",
+        "nablahub.datasets.catalog.handlers",
     ),
     migrations="nablahub.datasets.migrations",
     tables="nablahub.datasets.store",
-    api={"datasets": "nablahub.datasets.api:DatasetsAPI"},
+    api={
+        "datasets": "nablahub.datasets.api:DatasetsAPI",
+        "catalog": "nablahub.datasets.catalog.api:CatalogAPI",
+    },
     commands={"datasets": "nablahub.datasets.cli:datasets"},
     help={"datasets": "Versioned data: put, get, list, share with DVC"},
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from nablahub.datasets.errors import BadObject, NoSuchFile
 from nablahub.datasets.export import export_of
 from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry
 from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.media import UNKNOWN, media_type
 from nablahub.datasets.paths import show
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.shapes import version_wire
@@ -163,6 +163,7 @@ def file_wire(entry: Entry) -> File:
     return File(
         path=entry.path, size=entry.size, md5=entry.md5, sha256=entry.sha256,
         kind="executable" if entry.kind == KIND_EXECUTABLE else "file",
+        type=media_type(entry.path),
     )  # fmt: skip
 
 
@@ -295,8 +296,8 @@ async def send_file(call: StreamCall, opened: Opened, path: str) -> None:
 
 def set_file_headers(call: StreamCall, entry: Entry) -> None:
     """Say what a file is; see :data:`_ACTIVE`."""
-    guess = mimetypes.guess_type(entry.path)[0] or "application/octet-stream"
-    kind = "application/octet-stream" if guess in _ACTIVE else guess
+    guess = media_type(entry.path)
+    kind = UNKNOWN if guess in _ACTIVE else guess
     if kind.startswith("text/"):
         kind += "; charset=utf-8"
     save = call.query.download or guess in _ACTIVE

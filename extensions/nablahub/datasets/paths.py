@@ -12,20 +12,16 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import lt
-from urllib.parse import unquote
 
+from nablahub.core.paths import problem
+from nablahub.core.paths import show as show
 from nablahub.datasets.errors import BadPath
 
-NAME_BYTES = 255
-PATH_BYTES = 2048
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Nearly all paths are of this kind: one match says that nothing below can be wrong with them.
 _NAME = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.\-]{1,200}"
 PLAIN = rf"{_NAME}(?:/{_NAME}){{0,8}}"
 _PLAIN = re.compile(PLAIN)
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
-_DRIVE = re.compile(r"[A-Za-z]:(?:/|$)")
 
 
 def is_plain_name(name: str) -> bool:
@@ -38,12 +34,6 @@ def is_plain(path: str) -> bool:
     return _PLAIN.fullmatch(path) is not None
 
 
-def show(path: str) -> str:
-    """Return a path so that it can stand in a message: one line, nothing invisible."""
-    text = path.encode("unicode_escape", "surrogatepass").decode("ascii")
-    return text if len(text) <= 300 else text[:300] + "…"
-
-
 def check_path(path: str) -> str:
     """Return the path when it may be in a dataset.
 
@@ -54,43 +44,9 @@ def check_path(path: str) -> str:
     """
     if is_plain(path):
         return path
-    if problem := _problem(path):
-        raise BadPath(path, problem)
-    decoded = path
-    for _ in range(3):  # Once by a server, once more by a proxy or a browser.
-        once = unquote(decoded, errors="replace")
-        if once == decoded:
-            break
-        decoded = once
-        if decoded.count("/") != path.count("/") or _problem(decoded):
-            raise BadPath(path, "it turns into another path when it is percent-decoded")
+    if wrong := problem(path):
+        raise BadPath(path, wrong)
     return path
-
-
-def _problem(path: str) -> str | None:
-    try:
-        size = len(path.encode())
-    except UnicodeEncodeError:
-        return "its name is not valid UTF-8"
-    if not path:
-        return "it is empty"
-    if found := _CONTROL.search(path):
-        what = {"\0": "a NUL", "\n": "a newline", "\r": "a carriage return"}
-        return f"it contains {what.get(found[0], 'a control character')}"
-    if "\\" in path:
-        return "it contains a backslash, which some systems take for a folder separator"
-    if path.startswith("/") or _DRIVE.match(path):
-        return "it is absolute; paths in a dataset are relative to its folder"
-    if size > PATH_BYTES:
-        return f"it has {size} bytes; {PATH_BYTES} is the limit"
-    for name in path.split("/"):
-        if name == "..":
-            return "it contains '..', which leads out of its folder"
-        if name in ("", "."):
-            return "it contains an empty name or '.'"
-        if len(name) > NAME_BYTES // 4 and len(name.encode()) > NAME_BYTES:
-            return f"a name in it has more than {NAME_BYTES} bytes, which no file system can store"
-    return None
 
 
 class TreeRules:

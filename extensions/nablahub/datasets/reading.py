@@ -28,6 +28,7 @@ class FilesAPI:
 
     #: Below which path of the API they are.
     _root: ClassVar[str]
+    _fetcher: ClassVar[type[Fetcher]] = Fetcher
 
     def __init__(self, transport: Transport) -> None:
         self._hub = transport
@@ -61,37 +62,6 @@ class FilesAPI:
         with self._hub.stream("GET", where, tries=tries) as answer:
             yield from answer.iter_bytes()
 
-    def _download(
-        self, fetcher: Fetcher, ref: str, target: Path, path: str | None, *, overwrite: bool
-    ) -> None:
-        """Get a whole version into a folder, or one file of it to a file name."""
-        if path is None:
-            fetcher.fetch(target, overwrite=overwrite)
-            return
-        for file in self._files(ref, path):
-            if file["path"] == path:
-                fetcher.fetch_file(entry_from(file), target, overwrite=overwrite)
-                return
-        raise NoSuchFile(path, ref)
-
-
-class DatasetReader(FilesAPI):
-    """What of datasets is read without the types of the API, which take a while to load."""
-
-    _root = "/datasets"
-
-    def _path(self, ref: str) -> str:
-        """Return a dataset's place; ``<team>/<name>`` has a slash, so its id is asked for."""
-        base = split(ref)[0]
-        if "/" in base:
-            base = self._hub.get("/datasets", ref=base)["items"][0]["id"]
-        return f"{self._root}/{quote(base, safe='')}"
-
-    def version_fields(self, ref: str) -> dict[str, Any]:
-        """Return a version as the API shows it."""
-        found: dict[str, Any] = self._hub.get(self._version_path(ref))
-        return found
-
     def fetch(
         self,
         ref: str,
@@ -110,5 +80,31 @@ class DatasetReader(FilesAPI):
         NoSuchFile
             When ``path`` is not in the version.
         """
-        fetcher = BatchFetcher(self._hub, self._version_path(ref), progress)
-        self._download(fetcher, ref, target, path, overwrite=overwrite)
+        fetcher = self._fetcher(self._hub, self._version_path(ref), progress)
+        if path is None:
+            fetcher.fetch(target, overwrite=overwrite)
+            return
+        for file in self._files(ref, path):
+            if file["path"] == path:
+                fetcher.fetch_file(entry_from(file), target, overwrite=overwrite)
+                return
+        raise NoSuchFile(path, ref)
+
+
+class DatasetReader(FilesAPI):
+    """What of datasets is read without the types of the API, which take a while to load."""
+
+    _root = "/datasets"
+    _fetcher = BatchFetcher
+
+    def _path(self, ref: str) -> str:
+        """Return a dataset's place; ``<team>/<name>`` has a slash, so its id is asked for."""
+        base = split(ref)[0]
+        if "/" in base:
+            base = self._hub.get("/datasets", ref=base)["items"][0]["id"]
+        return f"{self._root}/{quote(base, safe='')}"
+
+    def version_fields(self, ref: str) -> dict[str, Any]:
+        """Return a version as the API shows it."""
+        found: dict[str, Any] = self._hub.get(self._version_path(ref))
+        return found

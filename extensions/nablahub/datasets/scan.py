@@ -153,6 +153,8 @@ def read_chunks(found: Found) -> Iterator[bytes]:
         size = 0
         while data := os.read(descriptor, _CHUNK):
             size += len(data)
+            if size > found.size:  # Now, not at its end: it may grow faster than we read.
+                raise ChangedWhileRead(show_path(found.path))
             yield data
         after = os.fstat(descriptor)
         if size != found.size or after.st_mtime_ns != before.st_mtime_ns:

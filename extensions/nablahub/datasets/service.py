@@ -19,6 +19,7 @@ from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.datasets import tags
 from nablahub.datasets.building import Building
+from nablahub.datasets.catalog.reading import LiveCatalog
 from nablahub.datasets.errors import InUse, NameTaken, NoSuchDataset, NoSuchVersion
 from nablahub.datasets.layout import cache_name
 from nablahub.datasets.places import Places
@@ -64,6 +65,7 @@ class DatasetService(Places):
         #: The same of one version of a dataset.
         self.version_guards: list[Guard] = []
         self.building = Building(context, self)
+        self.catalog = LiveCatalog(context.settings.dataset_catalog)
 
     async def start(self) -> None:
         """Look after garbage; what the building tells is told on this loop."""

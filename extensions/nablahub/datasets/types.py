@@ -125,6 +125,9 @@ class File(Resource):
     kind: Literal["file", "executable"]
     md5: Md5
     sha256: Sha256
+    type: str = Field(
+        default="application/octet-stream", description="Media type, told by the end of its name"
+    )
 
 
 class Node(Resource):
@@ -135,6 +138,7 @@ class Node(Resource):
     size: int | None = Field(default=None, description="In bytes; null for a folder")
     md5: Md5 | None = None
     sha256: Sha256 | None = None
+    type: str | None = Field(default=None, description="Media type; null for a folder")
 
 
 class TreeQuery(Body):

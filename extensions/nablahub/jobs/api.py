@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 from nablahub.core.transport import ServerEvent, Transport
+from nablahub.datasets.sending import Progress, silent
 from nablahub.jobs.types import Artifact, InstanceTypes, Job, JobSpec
 
 
@@ -26,6 +28,21 @@ class JobsAPI:
     def submit(self, spec: JobSpec) -> Job:
         """Submit a job; the error names every field that is wrong."""
         return Job.model_validate(self._hub.post("/jobs", spec.model_dump(mode="json")))
+
+    def workspace(self, project: str, folder: Path | str, *, progress: Progress = silent) -> str:
+        """Pack a folder for jobs of a project, and return the digest that `JobSpec` wants.
+
+        What `.gitignore` and `.nablahubignore` name is left out, and nothing is sent that the hub
+        has.
+
+        Raises
+        ------
+        BadWorkspace, WorkspaceTooLarge
+            Naming the files.
+        """
+        from nablahub.jobs.workspaces.client import upload
+
+        return upload(self._hub, project, Path(folder), progress).digest
 
     def cancel(self, job_id: str) -> Job:
         """End a job; nothing happens when it has ended."""

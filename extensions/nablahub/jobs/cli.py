@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,8 +15,10 @@ from nablahub.core.console import (
     emit_json,
     emit_table,
     hub_command,
+    size_text,
     state_text,
     stderr,
+    transfer,
 )
 from nablahub.core.errors import Invalid
 from nablahub.core.transport import Transport
@@ -70,7 +73,7 @@ def _show(job: Job) -> None:
         "message": job.message or None, "exit code": job.exit_code,
         "command": " ".join(job.command), "environment": job.environment,
         "instance type": job.instance_type, "nodes": job.nodes if job.nodes > 1 else None,
-        "project": job.project_id,
+        "project": job.project_id, "workspace": job.workspace,
         "outputs": ", ".join(f"{k}={v.ref or v.value}" for k, v in job.outputs.items()) or None,
         "created": job.created_at, "by": job.created_by,
     })  # fmt: skip
@@ -96,6 +99,10 @@ def _leave(job: Job, *, as_json: bool) -> None:
 @click.option("--nodes", type=int, default=1, show_default=True, help="Machines, on a cluster.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=KIND:REF", help="Seen in /inputs.")
 @click.option("--output", "outputs", multiple=True, metavar="NAME=KIND:REF", help="From /outputs.")
+@click.option(
+    "--workspace", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that goes with it: the command begins in a copy. .gitignore counts.",
+)  # fmt: skip
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE")
 @click.option("--timeout", type=float, help="Seconds until it is ended.")
 @click.option("--detach", is_flag=True, help="Do not wait for its end.")
@@ -106,9 +113,12 @@ def run_job(hub: Transport, *, as_json: bool, **given: Any) -> None:
 
     Ctrl-C leaves the job running; `nablahub jobs cancel` ends it.
     """
+    project = ProjectsAPI(hub).get(given["project"]).id
+    workspace = _workspace(hub, project, given["workspace"]) if given["workspace"] else None
     try:
         spec = JobSpec(
-            project_id=ProjectsAPI(hub).get(given["project"]).id,
+            project_id=project,
+            workspace=workspace,
             name=given["name"],
             command=list(given["command"]),
             environment=given["environment"],
@@ -133,6 +143,18 @@ def run_job(hub: Transport, *, as_json: bool, **given: Any) -> None:
     stderr().print(f"{job.id}", style="dim", markup=False)
     _copy_log(api, job.id, as_json=as_json)
     _leave(api.get(job.id), as_json=as_json)
+
+
+def _workspace(hub: Transport, project: str, folder: Path) -> str:
+    """Pack a folder, upload it unless the hub has it, and return its digest."""
+    from nablahub.jobs.workspaces.client import upload
+    from nablahub.jobs.workspaces.packing import look
+
+    found = look(folder)
+    words = f"{len(found.files)} files, {size_text(found.size)}"
+    stderr().print(f"Workspace {folder}: {words}", style="dim", markup=False, soft_wrap=True)
+    with transfer("Workspace") as progress:
+        return upload(hub, project, found, progress).digest
 
 
 def _copy_log(api: JobsAPI, job_id: str, *, as_json: bool) -> None:

@@ -6,7 +6,11 @@ extension = Extension(
     name="jobs",
     requires=("datasets", "models"),
     service="nablahub.jobs.service:JobService",
-    operations=("nablahub.jobs.handlers", "nablahub.jobs.task_handlers"),
+    operations=(
+        "nablahub.jobs.handlers",
+        "nablahub.jobs.task_handlers",
+        "nablahub.jobs.workspaces.handlers",
+    ),
     migrations="nablahub.jobs.migrations",
     tables="nablahub.jobs.store",
     api={"jobs": "nablahub.jobs.api:JobsAPI"},

@@ -10,6 +10,7 @@ from nablahub.core.errors import NablaError
 from nablahub.core.settings import Settings
 from nablahub.jobs.data import Materialiser
 from nablahub.jobs.runners.contract import Mount, TaskRefused, TaskSpec
+from nablahub.jobs.workspaces.service import Workspaces
 
 
 class LocalLayout:
@@ -21,9 +22,14 @@ class LocalLayout:
         Where the state folder and the environments are.
     sources : mapping of str to Materialiser
         Who turns versions into folders, by the kind of mount.
+    workspaces : Workspaces
+        Who has the folders that go with jobs.
     """
 
-    def __init__(self, settings: Settings, sources: Mapping[str, Materialiser]) -> None:
+    def __init__(
+        self, settings: Settings, sources: Mapping[str, Materialiser], workspaces: Workspaces
+    ) -> None:
+        self._workspaces = workspaces
         self._state = settings.state
         self._sources = sources
         self.environments = Environments(settings.environments)
@@ -44,6 +50,13 @@ class LocalLayout:
         path = root / part
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
+
+    def lay(self, mount: Mount, target: Path) -> None:
+        """Make a folder that is not there yet be a copy of a workspace."""
+        try:
+            self._workspaces.unpack(mount.ref, target)
+        except NablaError as error:
+            raise TaskRefused(str(error)) from error
 
     def cached_at(self, mount: Mount) -> str:
         """Return where a dataset's or model's version lies in a cache, `<team>/<name>`."""

@@ -39,6 +39,7 @@ from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfi
 from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import GROUPS, INSTANCE, Tasks, instance_of
 from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner, Scale
+from nablahub.jobs.workspaces.service import Workspaces
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
 
@@ -85,7 +86,8 @@ class JobService:
         datasets = context.get(DatasetService)
         sources: dict[str, Materialiser] = {"dataset": datasets, "model": context.get(ModelService)}
         datasets.building.keeping.readers.append(partial(of_jobs, sources))
-        self.layout = LocalLayout(settings, sources)
+        self.workspaces = Workspaces(context)
+        self.layout = LocalLayout(settings, sources, self.workspaces)
         self.ground = choose(settings, self.layout)
         self.machine = self.ground.machine
         self.capacity = Capacity(self.machine)
@@ -185,6 +187,9 @@ class JobService:
             raise SandboxUnavailable(self.ground.missing)
         owned = owner is not None
         pinned, instance = self._submission.pin(session, who, project.team_id, spec, owned=owned)
+        workspace = None
+        if spec.workspace is not None:
+            workspace = self.workspaces.use(session, project.team_id, spec.workspace)
         stored = pinned.model_dump(mode="json")
         stored |= {INSTANCE: instance.save(), GROUPS: sorted(who.groups)}
         at = now()
@@ -195,6 +200,7 @@ class JobService:
             wanted_message="", state="Pending", reason=None, message="", boot=None,
             exit_code=None, ready=False, address=None, outputs={}, created_by=who.name,
             created_at=at, updated_at=at, started_at=None, finished_at=None, revision=1,
+            workspace_id=workspace,
         )  # fmt: skip
         beginning.store(self._machinery, session, row, pinned, instance)
         after_commit(session, lambda: self._recent.update({row.id: row}))
@@ -343,4 +349,5 @@ def as_wire(row: JobRow) -> Job:
     fields = {name: getattr(row, name) for name in Job.model_fields if hasattr(row, name)}
     spec = {name: row.spec[name] for name in ("command", "environment", "instance_type", "inputs")}
     spec["nodes"] = row.spec.get("nodes", 1)
+    spec["workspace"] = row.spec.get("workspace")
     return Job.model_validate({**fields, **spec, "owner": owner})

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     ForeignKey,
     Index,
@@ -61,12 +62,30 @@ class JobRow(Base):
     updated_at: Mapped[datetime] = mapped_column(Moment)
     started_at: Mapped[datetime | None] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: The folder that it begins in, if one was given; see `WorkspaceRow`.
+    workspace_id: Mapped[str | None] = mapped_column(String(32), index=True)
     revision: Mapped[int] = mapped_column(Integer)
 
     @property
     def finished(self) -> bool:
         """Whether its state will never change again."""
         return self.state in FINISHED
+
+
+class WorkspaceRow(Base):
+    """A folder that was packed for jobs; its object lies under its id, in the team's store."""
+
+    __tablename__ = "job_workspaces"
+    __table_args__ = (Index("ix_job_workspaces_team_id_digest", "team_id", "digest"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    team_id: Mapped[str] = mapped_column(ForeignKey("teams.id"))
+    digest: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    #: Whether the object is there, whole.
+    ready: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    used_at: Mapped[datetime] = mapped_column(Moment)
 
 
 class RunTokenRow(Base):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tarfile
 from typing import Any, cast
 
 from pydantic import Field
 
-from nablahub.core.errors import Malformed
 from nablahub.core.operations import StreamCall, at_leader, stream
 from nablahub.core.wire import Body, Resource
 from nablahub.jobs.errors import NoSuchJob
@@ -98,17 +96,19 @@ async def put_files(call: StreamCall) -> None:
     part = call.path["part"]
     if part not in PARTS:
         raise NoSuchJob(call.path["job"])
-    try:
-        await receiving.tree(_own(call), cast("Part", part), call.chunks())
-    except tarfile.TarError as error:
-        raise Malformed(f"That is no archive of files: {error}.") from error
+    await receiving.tree(_own(call), cast("Part", part), call.chunks())
 
 
 def _own(call: StreamCall) -> TaskName:
     """Return the task whose token is used; NoSuchJob when it is another's."""
+    return TaskName(own_task(call))
+
+
+def own_task(call: StreamCall) -> str:
+    """Return the job whose own pod asks; NoSuchJob when it is another's."""
     if call.who.job_id is None or call.who.job_id != call.path["job"]:
         raise NoSuchJob(call.path["job"])
-    return TaskName(call.who.job_id)
+    return call.who.job_id
 
 
 def _receiving(call: StreamCall) -> Receiving:

@@ -12,6 +12,7 @@ from nablahub.jobs.runners.contract import (
     INPUTS,
     OUTPUTS,
     STORAGE,
+    WORK,
     Mount,
     Placement,
     Probe,
@@ -174,6 +175,8 @@ def _own_variables(job: JobRow, settings: Settings, token: str) -> dict[str, str
 
 def _mounts(job: JobRow, spec: JobSpec) -> list[Mount]:
     mounts = [Mount(path=STORAGE, kind="storage", ref=job.team_id, mode="rw")]
+    if job.workspace_id is not None:
+        mounts.append(Mount(path=WORK, kind="workspace", ref=job.workspace_id, mode="rw"))
     mounts += [Mount(path=f"{INPUTS}/{i.name}", kind=i.kind, ref=i.ref) for i in spec.inputs]
     if spec.kind == "task":
         # One folder for all of them, in which strings are files; volumes are shown on top of it.

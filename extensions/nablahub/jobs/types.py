@@ -8,6 +8,7 @@ from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
 
 from nablahub.core.paging import PageQuery
 from nablahub.core.wire import Body, Resource, Revision, Timestamp
+from nablahub.jobs.workspaces.types import Digest
 
 State = Literal[
     "Pending", "Provisioned", "Running", "Succeeded", "Failed", "Error", "Canceled", "Skipped",
@@ -108,6 +109,9 @@ class JobSpec(Body):
     files: dict[KernelText, KernelText] = Field(
         default={}, max_length=1000, description="Laid into /work: relative path → text"
     )
+    workspace: Digest | None = Field(
+        default=None, description="Digest of an uploaded folder: /work is a copy of it"
+    )
     timeout_seconds: float | None = Field(default=None, gt=0, le=366 * 86400)
     grace_seconds: float | None = Field(default=None, ge=0, le=3600)
     probe: Probe = Probe()
@@ -150,6 +154,7 @@ class Job(Resource):
     instance_type: str
     nodes: int
     inputs: list[Input]
+    workspace: Digest | None = Field(default=None, description="The folder it began with, if any")
     state: State
     reason: str | None = Field(description="Short code: code, oom, timeout, cancelled, lost, …")
     message: str

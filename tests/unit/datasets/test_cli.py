@@ -16,7 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nablahub.core.extension import load
+from nablahub.datasets.api import DatasetsAPI
 from nablahub.datasets.cli import datasets
+from nablahub.datasets.errors import NoSuchDataset
 from nablahub.models.cli import models
 from nablahub.projects.api import ProjectsAPI
 from tests.support.service import RunningService, running
@@ -90,6 +92,18 @@ def test_a_dataset_from_put_to_delete(
         assert version["version"] in said
     assert shell.json(datasets, "delete", "data") == {"deleted": made["id"]}
     assert shell.json(datasets, "list", "--project", "p1") == []
+
+
+def test_update_changes_who_may_read_it(shell: Shell, service: RunningService) -> None:
+    shell(datasets, "create", "shy")
+    open_ = shell.json(datasets, "update", "shy", "--public", "--description", "For all")
+    assert (open_["public"], open_["description"]) == (True, "For all")
+    assert DatasetsAPI(service.transport("bob")).get("alice/shy").id == open_["id"]
+    renamed = shell.json(datasets, "update", "shy", "--name", "shyer", "--private")
+    assert (renamed["public"], renamed["name"]) == (False, "shyer")
+    with pytest.raises(NoSuchDataset):
+        DatasetsAPI(service.transport("bob")).get(open_["id"])
+    assert "--public" in shell(datasets, "update", "shyer", code=2).stderr
 
 
 def test_who_deletes_at_a_terminal_is_asked(shell: Shell, service: RunningService) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
+import dask.dataframe as dd
 import fsspec
 import pandas as pd
 import polars as pl
@@ -112,3 +114,14 @@ def test_pages_of_a_folder_meet_without_gap(
     for limit in (1, 2, 3, 100):
         found = list(api._hub.pages(f"/datasets/{made}/versions/latest/tree", limit=limit))
         assert [item["path"] for item in found] == ["a-b", "a.txt", "a", "a0", "b!", "b", "z"]
+
+
+def test_dask_reads_the_parts_of_a_folder(name: str, options: dict[str, str]) -> None:
+    url = f"nabla://{name}:v1"
+    parts = dd.read_parquet(f"{url}/parts/*.parquet", storage_options=options)
+    assert parts.npartitions == 3
+    with dask.config.set(scheduler="threads"):
+        assert int(parts.x.sum().compute()) == 3 * int(FRAME.x.sum())
+        table = dd.read_csv(f"{url}/table.csv", storage_options=options, blocksize=4000)
+        assert table.npartitions > 1  # Read by ranges, each by itself.
+        assert list(table.y.compute()) == list(FRAME.y)

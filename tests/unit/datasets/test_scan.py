@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nablahub.datasets.errors import BadPath, ChangedWhileRead
-from nablahub.datasets.scan import digest, read_small, scan
+from nablahub.datasets.scan import digest, read_chunks, read_small, scan
 from tests.unit.datasets.builders import entry, write
 
 
@@ -112,6 +112,19 @@ def test_a_file_that_grows_is_noticed(tmp_path: Path, size: int) -> None:
         read_small(found, 100)
     with pytest.raises(ChangedWhileRead, match="'log' changed"):
         digest(found)
+
+
+def test_a_file_that_grows_as_fast_as_it_is_read_has_an_end(tmp_path: Path) -> None:
+    write(tmp_path, {"log": b"x" * 10})
+    (found,) = scan(tmp_path).files
+
+    def read_on() -> None:
+        with (tmp_path / "log").open("ab", 0) as file:
+            for _ in read_chunks(found):
+                file.write(b"y" * 10)
+
+    with pytest.raises(ChangedWhileRead, match="'log' changed"):
+        read_on()
 
 
 def test_a_link_that_took_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:

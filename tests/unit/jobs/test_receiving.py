@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nablahub.core.archives import BadArchive
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.receiving import Receiving
@@ -110,17 +111,24 @@ async def test_a_tree_that_breaks_off_changes_nothing(receiving: Receiving, tmp_
 async def test_a_name_that_leads_out_is_refused(
     receiving: Receiving, tmp_path: Path, name: str
 ) -> None:
-    with pytest.raises(tarfile.TarError):
+    with pytest.raises(BadArchive, match="evil"):
         await receiving.tree(ONE, "outputs", parts(archive(name)))
     assert not list(tmp_path.rglob("evil"))
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
-async def test_links_and_devices_stay_away(
+async def test_links_and_devices_are_refused(
     receiving: Receiving, tmp_path: Path, kind: bytes
 ) -> None:
-    await receiving.tree(ONE, "outputs", parts(archive("a", kind=kind)))
-    assert list((tmp_path / ONE / "outputs").iterdir()) == []
+    with pytest.raises(BadArchive, match="'a' in the archive"):
+        await receiving.tree(ONE, "outputs", parts(archive("a", kind=kind)))
+    assert list((tmp_path / ONE).iterdir()) == []
+
+
+async def test_names_are_as_the_command_chose_them(receiving: Receiving, tmp_path: Path) -> None:
+    names = {"a\\b", "two\nlines", "Case", "case", "%2e%2e", "\udcff"}
+    await receiving.tree(ONE, "artifacts", parts(archive(*sorted(names))))
+    assert {path.name for path in (tmp_path / ONE / "artifacts").iterdir()} == names
 
 
 async def test_nothing_comes_after_the_verdict(receiving: Receiving, tmp_path: Path) -> None:

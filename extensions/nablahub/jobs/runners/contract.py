@@ -50,15 +50,19 @@ class Mount(_Wire):
     kind
         What it is: a dataset's version, a model's, a volume of a run, a small text, the team's
         storage, the live folder of a deployment's key hashes, an output that is collected
-        afterwards (all of them when `ref` is empty), or a folder of the task's own.
+        afterwards (all of them when `ref` is empty), a folder of the task's own, or a workspace: a
+        folder that was packed for it, of which `/work` is a copy.
     ref
-        Which one: a version's id, a volume's name, the text itself, a team's id; empty for `own`.
+        Which one: a version's id, a volume's name, the text itself, a team's id, a workspace's id;
+        empty for `own`.
     mode
         `ro` or `rw`.
     """
 
     path: str = Field(pattern=r"^/[^\x00]*$")
-    kind: Literal["dataset", "model", "volume", "string", "storage", "keys", "output", "own"]
+    kind: Literal[
+        "dataset", "model", "volume", "string", "storage", "keys", "output", "own", "workspace"
+    ]
     ref: str = ""
     mode: Literal["ro", "rw"] = "ro"
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
-import tarfile
 from collections.abc import AsyncIterator
-from pathlib import Path, PurePosixPath
-from typing import IO, Literal, cast
+from pathlib import Path
+from typing import Final, Literal
 
+from nablahub.core.archives import Rules, unpack_tar
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners import joining
 from nablahub.jobs.runners.contract import TaskName
@@ -26,6 +25,8 @@ _TAKEN = "log.json"
 #: How much came of each pod's log, of a task with several of them.
 _SOURCES = "sources.json"
 _AHEAD = 16
+#: What a command leaves is as large as its disk lets it be, and has the names it likes.
+_LEFT: Final = Rules(size=1 << 50, count=100_000_000, portable=False)
 
 
 class Receiving:
@@ -98,8 +99,8 @@ class Receiving:
 
         Raises
         ------
-        tarfile.TarError
-            It is no archive, or it names a place outside of the folder.
+        nablahub.core.archives.BadArchive
+            It is no archive of files and folders, or it names a place outside of the folder.
         """
         async with self._lock(name):
             waiting: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
@@ -204,30 +205,10 @@ class _Reader:
 
 
 def _unpack(folder: Path, part: Part, source: _Reader) -> None:
-    """Unpack an archive beside the folder that it shall become.
-
-    Only folders and regular files are made, and all of them here: so no name can lead outside but
-    one that says so.
-    """
+    """Unpack an archive beside the folder that it shall become."""
     new = folder / f".{part}.new"
     remove_tree(new)
-    new.mkdir(mode=0o700, parents=True)
-    with tarfile.open(mode="r|", fileobj=cast("IO[bytes]", source)) as archive:
-        for entry in archive:
-            path = PurePosixPath(entry.name)
-            if path.is_absolute() or ".." in path.parts or "\0" in entry.name:
-                raise tarfile.TarError(f"{entry.name!r} leads out of the folder")
-            target = new / path
-            if entry.isdir():
-                target.mkdir(mode=0o700, parents=True, exist_ok=True)
-            elif entry.isreg():
-                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                mode = 0o700 if entry.mode & 0o100 else 0o600
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-                content = archive.extractfile(entry)
-                assert content is not None
-                with os.fdopen(os.open(target, flags, mode), "wb") as file:
-                    while data := content.read(1 << 20):
-                        file.write(data)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unpack_tar(source, new, _LEFT)
     remove_tree(folder / part)
     new.rename(folder / part)

@@ -178,6 +178,23 @@ def test_without_a_claim_versions_are_fetched_first() -> None:
     assert content["cached"] is False
 
 
+def test_a_workspace_is_laid_out_by_the_first_container() -> None:
+    given = task(mounts=[Mount(path="/work", kind="workspace", ref="w1", mode="rw")])
+    made = job(given, CLUSTER)
+    pod = made["spec"]["template"]["spec"]
+    (fetch,) = pod["initContainers"]
+    assert fetch["volumeMounts"] == [
+        {"name": "work", "mountPath": "/work"}, {"name": "tmp", "mountPath": "/tmp"}, DELIVERY_FILE,
+    ]  # fmt: skip
+    mounted = [m["mountPath"] for m in pod["containers"][0]["volumeMounts"]]
+    assert sorted(mounted) == sorted(set(mounted))
+    assert {"name": "work", "emptyDir": {}} in pod["volumes"]
+    assert claims(given, CLUSTER) == []
+    content = json.loads(secret(given, CLUSTER)["stringData"]["delivery.json"])
+    assert (content["workspace"], content["fetch"]) == (True, [])
+    kubernetes_validate.validate(made, "1.31", strict=True)
+
+
 SEVERAL = task(nodes=3, delivery_token="of the machinery", env={"NABLAHUB_TOKEN": "of the command"})
 
 

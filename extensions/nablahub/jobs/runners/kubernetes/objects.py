@@ -18,7 +18,14 @@ from nablahub.jobs.runners.contract import (
 )
 from nablahub.jobs.runners.kubernetes.inside import nodes
 from nablahub.jobs.runners.kubernetes.names import REF, TASK, claim_name, labels, object_name
-from nablahub.jobs.runners.kubernetes.pod import CACHE, HEALTH_PORT, PORT, READ, pod_template
+from nablahub.jobs.runners.kubernetes.pod import (
+    CACHE,
+    HEALTH_PORT,
+    PORT,
+    READ,
+    brings,
+    pod_template,
+)
 from nablahub.jobs.runners.variables import variables
 
 type Object = dict[str, Any]
@@ -105,6 +112,7 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
             for n, mount in enumerate(task.mounts)
             if mount.kind in READ
         ],
+        "workspace": brings(task),
         "cached": cluster.settings.cache_claim is not None,
         "room": int(quantity(cluster.settings.cache_size) * CACHE_SHARE),
     }

@@ -81,8 +81,8 @@ def pod_template(
     if task.nodes > 1:
         # With the name that a Job of numbered pods gives each, this makes it known in DNS.
         spec["subdomain"] = object_name(settings.hub, task.name)
-    if reads(task):
-        spec["initContainers"] = [_fetch(settings)]
+    if reads(task) or brings(task):
+        spec["initContainers"] = [_fetch(task, settings)]
     if settings.service_account is not None:
         spec["serviceAccountName"] = settings.service_account
     if settings.pull_secrets:
@@ -142,7 +142,12 @@ def reads(task: TaskSpec) -> bool:
     return any(mount.kind in READ for mount in task.mounts)
 
 
-def _fetch(settings: KubernetesSettings) -> Object:
+def brings(task: TaskSpec) -> bool:
+    """Whether a workspace has to be there before a task begins."""
+    return any(mount.kind == "workspace" for mount in task.mounts)
+
+
+def _fetch(task: TaskSpec, settings: KubernetesSettings) -> Object:
     container = _container(FETCH, "fetch", settings, settings.image)
     # The client wants more than Python has: the packages of the image's environment.
     container["command"][0] = f"{ENVIRONMENT}/bin/python"
@@ -151,7 +156,8 @@ def _fetch(settings: KubernetesSettings) -> Object:
         "limits": {"memory": "512Mi"},
     }
     container["volumeMounts"] = [
-        {"name": CACHE, "mountPath": "/fetched"},
+        *([{"name": CACHE, "mountPath": "/fetched"}] if reads(task) else []),
+        *([{"name": "work", "mountPath": WORK}] if brings(task) else []),
         {"name": "tmp", "mountPath": "/tmp"},
         _file("delivery.json"),
     ]

@@ -41,6 +41,9 @@ class Layout(Protocol):
     def source(self, task: TaskSpec, mount: Mount) -> Path:
         """The host path of a dataset, model, volume or storage mount, made ready to be bound."""
 
+    def lay(self, mount: Mount, target: Path) -> None:
+        """Make a folder that is not there yet be a copy of a workspace."""
+
     def environment(self, name: str) -> Path:
         """The prefix of a Python environment, built already; TaskRefused when there is none."""
 
@@ -82,6 +85,8 @@ class Launcher:
             raise TaskRefused(f"This is one machine: {task.nodes} nodes need a cluster.")
         binds = self._own(task, folder)
         for mount in task.mounts:
+            if mount.kind == "workspace":
+                continue  # Its copy is the working folder itself.
             binds.append(Bind(self._source(task, mount, folder), mount.path, mount.mode == "rw"))
         prefixes = self._prefixes(task)
         for path, prefix in prefixes.items():
@@ -114,6 +119,12 @@ class Launcher:
     def _own(self, task: TaskSpec, folder: Path) -> list[Bind]:
         """Make the folders that every task has, and lay its files into the working folder."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for mount in task.mounts:
+            if mount.kind == "workspace" and not (folder / "work").exists():
+                new = folder / ".work.new"
+                remove_tree(new)
+                self.layout.lay(mount, new)
+                new.rename(folder / "work")
         for name in ("work", "home", "tmp", "artifacts", "control"):
             (folder / name).mkdir(mode=0o700, exist_ok=True)
         work = folder / "work"

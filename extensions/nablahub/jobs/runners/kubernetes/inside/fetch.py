@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nablahub.core.archives import unpack_tar
 from nablahub.core.errors import NablaError, Unavailable
 from nablahub.core.identity import CACHE
 from nablahub.core.transport import Transport
@@ -24,9 +25,12 @@ from nablahub.datasets.api import DatasetsAPI
 from nablahub.jobs.runners.kubernetes.inside import places
 from nablahub.jobs.runners.kubernetes.inside.filling import fill, name, remove
 from nablahub.jobs.runners.kubernetes.inside.shrinking import shrink, taken
+from nablahub.jobs.workspaces.laying import RULES, Pieces
 from nablahub.models.api import ModelsAPI
 
 FETCHED = Path("/fetched")
+WORK = Path("/work")
+API = "/api/v1"
 #: So many versions are asked about at once; the rest is kept this time.
 ASKED = 1000
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 5.0
@@ -40,6 +44,8 @@ def main() -> int:
     service = task["service"]
     hub = Transport(service["url"], service["token"])
     try:
+        if task.get("workspace"):
+            _workspace(hub, task["path"], WORK)
         for wanted in task["fetch"]:
             download = partial(_model if wanted["kind"] == "model" else _dataset, hub, wanted)
             _fill(hub, task, wanted["to"], partial(_patiently, download))
@@ -87,6 +93,25 @@ def _patiently(download: Callable[[Path], None], folder: Path) -> None:
             remove(folder)
             time.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
+
+
+def _workspace(hub: Transport, path: str, work: Path) -> None:
+    """Lay the task's own folder out where its command will begin."""
+
+    def download(new: Path) -> None:
+        for old in work.iterdir():  # Of a container before this one, that was killed.
+            if old.is_dir():
+                remove(old)
+            else:
+                old.unlink()
+        with hub.stream("GET", f"{path.removeprefix(API)}/workspace") as answer:
+            unpack_tar(Pieces(answer.iter_bytes()), new, RULES)
+
+    new = work / ".nablahub-new"
+    _patiently(download, new)
+    for made in list(new.iterdir()):
+        made.rename(work / made.name)
+    new.rmdir()
 
 
 def _model(hub: Transport, wanted: dict[str, str], folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""The catalog of public datasets: what anybody may take from its source, with licence and proof."""
