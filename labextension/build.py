@@ -34,16 +34,23 @@ TYPES = HERE / "src" / "api" / "schema.ts"
 SERVER_CONFIG = HERE.parent / "server_ext" / "jupyter-config" / "nablahub_server.json"
 # Types of the API that the panel uses; those they refer to come along.
 USED = (
+    "Artifact",
+    "Change",
     "Dataset",
     "DatasetVersion",
     "Deployment",
     "File",
+    "Lineage",
     "Model",
     "ModelVersion",
     "NewKey",
+    "Node",
     "Problem",
     "Project",
     "Run",
+    "Tag",
+    "TransferPlan",
+    "Upload",
     "WhoAmI",
     "WorkflowDetail",
 )
