@@ -22,7 +22,7 @@ ACTIVE: Final = (
 def read_range(header: str | None, size: int) -> tuple[int, int]:
     """Return start and length in bytes that a ``Range`` header asks for (RFC 9110, 14.2).
 
-    Anything but one range of bytes is ignored, as the standard allows.
+    Anything but one range of bytes is ignored, as the standard allows, and so is one of nothing.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def read_range(header: str | None, size: int) -> tuple[int, int]:
         When the range begins after the end.
     """
     match = _RANGE.fullmatch(header.strip()) if header else None
-    if match is None or match[0] == "bytes=-":
+    if match is None or match[0] == "bytes=-" or not size:
         return 0, size
     first, last = match[1], match[2]
     if not first:

@@ -1,0 +1,52 @@
+import { type RefObject, useLayoutEffect, useState } from 'react';
+
+/** Rows drawn beyond each edge, so that fast scrolling shows no gaps. */
+const BEYOND = 10;
+
+/** Which rows of a long list to draw. */
+export interface Visible {
+  first: number;
+  /** One past the last. */
+  end: number;
+  /** How many fit, at least one. */
+  page: number;
+}
+
+/** Follow which rows of equal height, in pixels, a scrolling box shows. */
+export function useWindow(box: RefObject<HTMLElement>, count: number, height: number): Visible {
+  const [place, setPlace] = useState({ top: 0, space: 400 });
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element) {
+      return undefined;
+    }
+    const look = (): void => {
+      const { scrollTop: top, clientHeight: space } = element;
+      setPlace(before => (before.top === top && before.space === space ? before : { top, space }));
+    };
+    const observer = new ResizeObserver(look);
+    observer.observe(element);
+    element.addEventListener('scroll', look, { passive: true });
+    look();
+    return () => {
+      observer.disconnect();
+      element.removeEventListener('scroll', look);
+    };
+  }, [box]);
+  const page = Math.max(1, Math.floor(place.space / height));
+  const top = Math.min(Math.floor(place.top / height), Math.max(0, count - page));
+  return { first: Math.max(0, top - BEYOND), end: Math.min(count, top + page + 1 + BEYOND), page };
+}
+
+/** Scroll so that a row is wholly seen. */
+export function reveal(element: HTMLElement | null, row: number, height: number): void {
+  if (!element) {
+    return;
+  }
+  const top = row * height;
+  if (top < element.scrollTop) {
+    element.scrollTop = top;
+  } else if (top + height > element.scrollTop + element.clientHeight) {
+    element.scrollTop = top + height - element.clientHeight;
+  }
+}
