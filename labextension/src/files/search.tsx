@@ -1,4 +1,4 @@
-import React, { useEffect, useRef, useState } from 'react';
+import React, { useEffect, useState } from 'react';
 
 import { type ApiError, asApiError } from '../api/client';
 import { ProblemBox } from '../components/basics';
@@ -25,7 +25,7 @@ export function Found(props: {
   const [items, setItems] = useState<TreeNode[]>([]);
   const [looking, setLooking] = useState(true);
   const [error, setError] = useState<ApiError | null>(null);
-  const box = useRef<HTMLDivElement>(null);
+  const [box, setBox] = useState<HTMLDivElement | null>(null);
   const { first, end } = useWindow(box, items.length, HEIGHT);
 
   useEffect(() => {
@@ -66,7 +66,7 @@ export function Found(props: {
         {told}
       </p>
       {error && <ProblemBox error={error} />}
-      <div ref={box} className="nbl-tree" tabIndex={-1}>
+      <div ref={setBox} className="nbl-tree" tabIndex={-1}>
         <div style={{ height: items.length * HEIGHT }}>
           <ul
             className="nbl-found"

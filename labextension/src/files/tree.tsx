@@ -1,5 +1,5 @@
 import { fileIcon, folderIcon } from '@jupyterlab/ui-components';
-import React, { useEffect, useId, useRef, useState, useSyncExternalStore } from 'react';
+import React, { useEffect, useId, useState, useSyncExternalStore } from 'react';
 
 import { Loading } from '../components/basics';
 import { useTrans } from '../components/context';
@@ -25,7 +25,7 @@ export function Tree(props: Props): JSX.Element {
   const { model, chosen, choose } = props;
   const trans = useTrans();
   const rows = useSyncExternalStore(model.subscribe, model.rows);
-  const box = useRef<HTMLDivElement>(null);
+  const [box, setBox] = useState<HTMLDivElement | null>(null);
   const [active, setActive] = useState(0);
   const [atEnd, setAtEnd] = useState(false);
   const id = useId();
@@ -42,7 +42,7 @@ export function Tree(props: Props): JSX.Element {
   const go = (number: number): void => {
     const row = Math.max(0, Math.min(rows.length - 1, number));
     setActive(row);
-    reveal(box.current, row, HEIGHT);
+    reveal(box, row, HEIGHT);
   };
   useEffect(() => {
     if (atEnd) {
@@ -64,7 +64,7 @@ export function Tree(props: Props): JSX.Element {
     if (!row || event.altKey || event.ctrlKey || event.metaKey) {
       return;
     }
-    const keys: Record<string, () => void> = {
+    const keys: Record<string, () => unknown> = {
       ArrowDown: () => go(at + 1),
       ArrowUp: () => go(at - 1),
       PageDown: () => go(at + page),
@@ -74,7 +74,7 @@ export function Tree(props: Props): JSX.Element {
       End: () => void model.all('').then(() => setAtEnd(true)),
       Enter: () => press(row),
       ' ': () => press(row),
-      ArrowRight: () => (row.node?.folder && !row.open ? model.toggle(row.path, true) : go(at + 1)),
+      ArrowRight: () => (row.open ? go(at + 1) : row.node?.folder && model.toggle(row.path, true)),
       ArrowLeft: () => (row.open ? model.toggle(row.path, false) : go(parentOf(rows, at)))
     };
     const act = keys[event.key];
@@ -90,7 +90,7 @@ export function Tree(props: Props): JSX.Element {
   }
   return (
     <div
-      ref={box}
+      ref={setBox}
       className="nbl-tree"
       role="tree"
       tabIndex={0}

@@ -1,4 +1,4 @@
-import { type RefObject, useLayoutEffect, useState } from 'react';
+import { useLayoutEffect, useState } from 'react';
 
 /** Rows drawn beyond each edge, so that fast scrolling shows no gaps. */
 const BEYOND = 10;
@@ -13,10 +13,9 @@ export interface Visible {
 }
 
 /** Follow which rows of equal height, in pixels, a scrolling box shows. */
-export function useWindow(box: RefObject<HTMLElement>, count: number, height: number): Visible {
+export function useWindow(element: HTMLElement | null, count: number, height: number): Visible {
   const [place, setPlace] = useState({ top: 0, space: 400 });
   useLayoutEffect(() => {
-    const element = box.current;
     if (!element) {
       return undefined;
     }
@@ -32,7 +31,7 @@ export function useWindow(box: RefObject<HTMLElement>, count: number, height: nu
       observer.disconnect();
       element.removeEventListener('scroll', look);
     };
-  }, [box]);
+  }, [element]);
   const page = Math.max(1, Math.floor(place.space / height));
   const top = Math.min(Math.floor(place.top / height), Math.max(0, count - page));
   return { first: Math.max(0, top - BEYOND), end: Math.min(count, top + page + 1 + BEYOND), page };

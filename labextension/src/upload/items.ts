@@ -7,11 +7,15 @@ export interface Item {
 
 /** Read what was dropped: files, and all files in folders. */
 export async function dropped(data: DataTransfer): Promise<Item[]> {
-  // Entries must be taken at once: the list is emptied when the event is over.
-  const entries = [...data.items].map(item => item.webkitGetAsEntry()).filter(entry => entry !== null);
+  // Both must be taken at once: the list is emptied when the event is over.
+  const items = [...data.items].map(item => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
   const found: Item[] = [];
-  for (const entry of entries) {
-    await walk(entry, found);
+  for (const { entry, file } of items) {
+    if (entry) {
+      await walk(entry, found);
+    } else if (file) {
+      found.push({ path: file.name, file });
+    }
   }
   return found;
 }

@@ -116,10 +116,13 @@ export class DatasetUpload {
     this._set({ ...this._snapshot, state: 'committing', error: null });
     this._abort = new AbortController();
     try {
-      await this._forget();
+      const before = this._recall();
+      window.localStorage.removeItem(this._key);
       // A draft that begins now begins with what the others made; all bytes are there already.
       const upload = await this._begin(this._hashed.length, this._snapshot.total);
       await this._commit(this._sender(upload), upload);
+      // Not before: what came with the first one would be deleted with it.
+      await this._client.send('DELETE', this._path(before?.upload ?? ''));
     } catch (error) {
       this._failed(error);
     }

@@ -1,4 +1,4 @@
-import React, { lazy, Suspense, useEffect, useId, useRef, useState } from 'react';
+import React, { lazy, Suspense, useEffect, useId, useState } from 'react';
 
 import type { DatasetVersion, FileChange, Page } from '../../api/types';
 import { type ApiError, asApiError } from '../../api/client';
@@ -55,7 +55,7 @@ function Changes(props: { dataset: string; old: string; version: string }): JSX.
   const [next, setNext] = useState<string | null | undefined>(undefined);
   const [error, setError] = useState<ApiError | null>(null);
   const [chosen, setChosen] = useState<FileChange | null>(null);
-  const box = useRef<HTMLDivElement>(null);
+  const [box, setBox] = useState<HTMLDivElement | null>(null);
   const { first, end } = useWindow(box, items.length, HEIGHT);
   const [wanted, setWanted] = useState<string | null>('');
 
@@ -95,7 +95,7 @@ function Changes(props: { dataset: string; old: string; version: string }): JSX.
         {next ? ` ${trans.__('(among the first %1)', items.length)}` : ''}
       </p>
       {items.length > 0 && (
-        <div ref={box} className="nbl-tree nbl-diff-list" tabIndex={0} role="region" aria-label={trans.__('Changed files')}>
+        <div ref={setBox} className="nbl-tree nbl-diff-list" tabIndex={0} role="region" aria-label={trans.__('Changed files')}>
           <div style={{ height: items.length * HEIGHT }}>
             <ul
               className="nbl-found"

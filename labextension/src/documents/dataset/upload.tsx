@@ -88,7 +88,8 @@ export function UploadPart(props: {
         <section className="nbl-upload" aria-label={trans.__('Upload')}>
           <div className="nbl-buttons" role="status">
             <span>
-              {trans.__('Version %1 has been committed: %2 files, %3.', now.made?.version, now.made?.files, bytes(now.made?.bytes ?? 0))}
+              {trans.__('Version %1 has been committed:', now.made?.version)}{' '}
+              {trans._n('%1 file', '%1 files', now.made?.files ?? 0)}, {bytes(now.made?.bytes ?? 0)}.
             </span>
             <button
               type="button"
