@@ -44,7 +44,9 @@ def png(width: int, height: int) -> bytes:
     """Return a picture whose colours run from one corner to the other."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     lines = b"".join(
         b"\0" + bytes(v for x in range(width) for v in (4 * x, 6 * y, 128)) for y in range(height)

@@ -147,7 +147,9 @@ def test_versions_and_their_files_are_looked_at(datasets: Datasets, pictures: Pa
     with page.expect_download() as download:
         shown.get_by_role("link", name="Download").click()
     bytes_there = Path(download.value.path()).read_bytes()
-    kinds = next(d for d in datasets.client.datasets.list(project=datasets.project) if d.name == "kinds")
+    kinds = next(
+        d for d in datasets.client.datasets.list(project=datasets.project) if d.name == "kinds"
+    )
     wanted = datasets.client.transport.get(
         f"/datasets/{kinds.id}/versions/gold/files/tables/rows.parquet"
     )
@@ -256,7 +258,9 @@ def test_an_upload_goes_on_after_a_lost_connection_and_a_reload(
     page.unroute(pieces)
     expect(document).to_contain_text("“from the browser”", timeout=LONG)
     sent.clear()
-    page.on("request", lambda r: sent.append(1) if r.method == "PUT" and "/uploads/" in r.url else None)
+    page.on(
+        "request", lambda r: sent.append(1) if r.method == "PUT" and "/uploads/" in r.url else None
+    )
     document.get_by_label("Folder", exact=True).set_input_files(tmp_path / "data")
     document.get_by_role("button", name="Go on").click()
     done = document.get_by_text("has been committed: 2 files")

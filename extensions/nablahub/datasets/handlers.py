@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy.orm import Session
 
@@ -162,7 +162,9 @@ def list_tree(call: Call) -> Page[Node]:
     rows = list(islice(opened.manifest.folder(folder, asked.cursor or ""), asked.limit + 1))
     nodes = [
         Node(path=row, kind="folder") if isinstance(row, str)
-        else Node.model_validate(file_wire(row).model_dump())
+        else Node(
+            path=row.path, size=row.size, md5=row.md5, sha256=row.sha256, kind=_kind(row)
+        )
         for row in rows
     ]  # fmt: skip
     following = nodes[asked.limit - 1].path if len(nodes) > asked.limit else None
@@ -172,9 +174,12 @@ def list_tree(call: Call) -> Page[Node]:
 def file_wire(entry: Entry) -> File:
     """Return an entry as clients see it."""
     return File(
-        path=entry.path, size=entry.size, md5=entry.md5, sha256=entry.sha256,
-        kind="executable" if entry.kind == KIND_EXECUTABLE else "file",
+        path=entry.path, size=entry.size, md5=entry.md5, sha256=entry.sha256, kind=_kind(entry)
     )  # fmt: skip
+
+
+def _kind(entry: Entry) -> Literal["file", "executable"]:
+    return "executable" if entry.kind == KIND_EXECUTABLE else "file"
 
 
 @operation("GET", "/datasets/{dataset}/versions/{version}/dvc", scope="datasets:read")

@@ -70,14 +70,14 @@ export class TreeModel {
     return folder && !folder.loading ? this._load(path) : Promise.resolve();
   }
 
-  /** Read the rest of a folder. */
-  async all(path: string): Promise<void> {
+  /** Read on until the last line is known. */
+  async toEnd(): Promise<void> {
     for (;;) {
-      const folder = this._folders.get(path);
-      if (!folder || folder.error || (folder.next === null && !folder.loading)) {
+      const last = this._rows[this._rows.length - 1];
+      if (last?.kind !== 'more') {
         return;
       }
-      await (folder.loading ? this._pending.get(path) : this._load(path));
+      await (this._pending.get(last.path) ?? this._load(last.path));
     }
   }
 

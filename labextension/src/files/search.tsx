@@ -5,7 +5,7 @@ import { ProblemBox } from '../components/basics';
 import { useTrans } from '../components/context';
 import { bytes } from '../format';
 import type { FileSource, TreeNode } from './source';
-import { useWindow } from './window';
+import { boxHeight, useWindow } from './window';
 
 const HEIGHT = 24;
 /** More files than anybody reads through; the words are to be made narrower then. */
@@ -66,7 +66,7 @@ export function Found(props: {
         {told}
       </p>
       {error && <ProblemBox error={error} />}
-      <div ref={setBox} className="nbl-tree" tabIndex={-1}>
+      <div ref={setBox} className="nbl-tree" tabIndex={-1} style={{ height: boxHeight(items.length, HEIGHT) }}>
         <div style={{ height: items.length * HEIGHT }}>
           <ul
             className="nbl-found"

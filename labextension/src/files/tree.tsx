@@ -6,7 +6,7 @@ import { useTrans } from '../components/context';
 import { bytes } from '../format';
 import type { TreeModel, TreeRow } from './model';
 import { nameOf } from './source';
-import { reveal, useWindow } from './window';
+import { boxHeight, reveal, useWindow } from './window';
 
 /** Of a row, in pixels; the style sheet says the same. */
 const HEIGHT = 24;
@@ -71,7 +71,7 @@ export function Tree(props: Props): JSX.Element {
       PageUp: () => go(at - page),
       Home: () => go(0),
       // The end is not known before everything has been read.
-      End: () => void model.all('').then(() => setAtEnd(true)),
+      End: () => void model.toEnd().then(() => setAtEnd(true)),
       Enter: () => press(row),
       ' ': () => press(row),
       ArrowRight: () => (row.open ? go(at + 1) : row.node?.folder && model.toggle(row.path, true)),
@@ -92,6 +92,7 @@ export function Tree(props: Props): JSX.Element {
     <div
       ref={setBox}
       className="nbl-tree"
+      style={{ height: boxHeight(rows.length, HEIGHT) }}
       role="tree"
       tabIndex={0}
       aria-label={props.label}

@@ -3,6 +3,11 @@ import { useLayoutEffect, useState } from 'react';
 /** Rows drawn beyond each edge, so that fast scrolling shows no gaps. */
 const BEYOND = 10;
 
+/** How high a box of rows is, in pixels: as they need, but neither tiny nor endless. */
+export function boxHeight(count: number, height: number, most = 420): number {
+  return Math.max(120, Math.min(most, count * height + 2));
+}
+
 /** Which rows of a long list to draw. */
 export interface Visible {
   first: number;

@@ -4,7 +4,7 @@ import type { DatasetVersion, FileChange, Page } from '../../api/types';
 import { type ApiError, asApiError } from '../../api/client';
 import { Loading, ProblemBox } from '../../components/basics';
 import { useServices, useTrans } from '../../components/context';
-import { useWindow } from '../../files/window';
+import { boxHeight, useWindow } from '../../files/window';
 import { bytes } from '../../format';
 import { useResource } from '../../resource';
 
@@ -95,7 +95,14 @@ function Changes(props: { dataset: string; old: string; version: string }): JSX.
         {next ? ` ${trans.__('(among the first %1)', items.length)}` : ''}
       </p>
       {items.length > 0 && (
-        <div ref={setBox} className="nbl-tree nbl-diff-list" tabIndex={0} role="region" aria-label={trans.__('Changed files')}>
+        <div
+          ref={setBox}
+          className="nbl-tree"
+          style={{ height: boxHeight(items.length, HEIGHT, 264) }}
+          tabIndex={0}
+          role="region"
+          aria-label={trans.__('Changed files')}
+        >
           <div style={{ height: items.length * HEIGHT }}>
             <ul
               className="nbl-found"
