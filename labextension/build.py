@@ -26,6 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = "@nablahub/lab"
+COMPILED = HERE / "lib"
 OUTPUT = HERE / "nablahub_lab" / "labextension"
 STAMP = HERE / "nablahub_lab" / "built"
 MODULES = HERE / "node_modules"
@@ -34,16 +35,23 @@ TYPES = HERE / "src" / "api" / "schema.ts"
 SERVER_CONFIG = HERE.parent / "server_ext" / "jupyter-config" / "nablahub_server.json"
 # Types of the API that the panel uses; those they refer to come along.
 USED = (
+    "Artifact",
+    "Change",
     "Dataset",
     "DatasetVersion",
     "Deployment",
     "File",
+    "Lineage",
     "Model",
     "ModelVersion",
     "NewKey",
+    "Node",
     "Problem",
     "Project",
     "Run",
+    "Tag",
+    "TransferPlan",
+    "Upload",
     "WhoAmI",
     "WorkflowDetail",
 )
@@ -171,6 +179,8 @@ def build(*, force: bool) -> bool:
     wanted = digest(*(HERE / name for name in names))
     if not force and STAMP.is_file() and STAMP.read_text() == wanted and OUTPUT.is_dir():
         return False
+    # What a source that is gone was compiled to would be found before a folder of its name.
+    shutil.rmtree(COMPILED, ignore_errors=True)
     run("TypeScript", MODULES / "typescript" / "bin" / "tsc", "--incremental", "false")
     shutil.rmtree(OUTPUT, ignore_errors=True)
     run(

@@ -4,20 +4,23 @@ import { ISignal, Signal } from '@lumino/signaling';
 import { Client } from './api/client';
 import { EventStream } from './api/events';
 import type {
+  Artifact,
   Change,
   Dataset,
-  DatasetFile,
   DatasetVersion,
   Deployment,
+  Lineage,
   Model,
   ModelVersion,
   Page,
   Project,
   Run,
+  Tag,
   WhoAmI,
   Workflow
 } from './api/types';
 import { Resource } from './resource';
+import { DatasetUpload } from './upload/manager';
 
 const PAGE = 50;
 
@@ -138,9 +141,30 @@ export class Store implements IDisposable {
     return this._list(`datasets/${id}/versions`, {}, about('dataset', id));
   }
 
-  datasetFiles(id: string, version: string): ListResource<DatasetFile> {
-    // A version never changes.
-    return this._list(`datasets/${id}/versions/${version}/files`, {}, () => false);
+  datasetTags(id: string): Resource<Page<Tag>> {
+    return this._one(`datasets/${id}/tags`, about('dataset', id));
+  }
+
+  lineage(id: string, version: string): Resource<Lineage> {
+    // What came of a version is made by things of many kinds, in other datasets too.
+    return this._one(
+      `datasets/${id}/versions/${version}/lineage`,
+      change => change.kind === 'dataset' || change.kind === 'model'
+    );
+  }
+
+  /** The upload into a dataset; it belongs to no view, so that it goes on without one. */
+  upload(dataset: string): DatasetUpload {
+    let known = this._uploads.get(dataset);
+    if (!known) {
+      known = new DatasetUpload(this.client, dataset);
+      this._uploads.set(dataset, known);
+    }
+    return known;
+  }
+
+  artifacts(job: string): Resource<Page<Artifact>> {
+    return this._one(`jobs/${job}/artifacts`, about('job', job));
   }
 
   models(project: string): ListResource<Model> {
@@ -207,6 +231,7 @@ export class Store implements IDisposable {
 
   private _known = new Map<string, Resource<unknown>>();
   private _project = '';
+  private _uploads = new Map<string, DatasetUpload>();
   private _projectChanged = new Signal<this, string>(this);
   private _wasLost = false;
 }

@@ -1,2 +1,4 @@
 import './base.css';
 import './document.css';
+import './files.css';
+import './dataset.css';

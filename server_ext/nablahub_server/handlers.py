@@ -90,6 +90,12 @@ class ForwardHandler(OwnersHandler):
 
     @web.authenticated
     @authorized
+    async def head(self, _path: str) -> None:
+        """Wait until the answer's headers have passed."""
+        await self.complete()
+
+    @web.authenticated
+    @authorized
     async def post(self, _path: str) -> None:
         """Wait until the answer has passed."""
         await self.complete()

@@ -195,6 +195,11 @@ def a_mount(w: World) -> str:
     return str(w.hub.transport.post("/mounts", body)["id"])
 
 
+def put_changes(w: World) -> Request:
+    """Put nothing new into a draft: a text without lines."""
+    return Request(f"/datasets/{w.dataset}/uploads/{w.new_upload()}/changes", content=b"")
+
+
 UPLOAD = "/datasets/{dataset}/uploads/{new}"
 RUN = "/workflows/{workflow}/runs/{run}"
 VERSION = "/datasets/{dataset}/versions/{version}"
@@ -243,6 +248,7 @@ OWNED: dict[tuple[str, str], Maker] = {
         "/rename", **{"from": "f", "to": "g"}
     ),
     ("GET", "/datasets/{dataset}/uploads/{upload}/changes"): drafted("/changes"),
+    ("POST", "/datasets/{dataset}/uploads/{upload}/changes"): put_changes,
     ("POST", "/datasets/{dataset}/uploads/{upload}/commit-changes"): drafted("/commit-changes"),
     ("POST", "/datasets/{dataset}/versions/{version}/locations"): of(
         VERSION + "/locations", {"md5": ["0" * 32]}
@@ -307,6 +313,7 @@ OWNED: dict[tuple[str, str], Maker] = {
     ("POST", "/jobs/{job}/cancel"): of("/jobs/{job}/cancel"),
     ("GET", "/jobs/{job}/logs"): of("/jobs/{job}/logs"),
     ("GET", "/jobs/{job}/artifacts"): of("/jobs/{job}/artifacts"),
+    ("GET", "/jobs/{job}/archive"): of("/jobs/{job}/archive"),
     ("GET", "/jobs/{job}/artifacts/{path}"): of("/jobs/{job}/artifacts/kept.txt"),
     ("GET", "/workflows"): listed("/workflows"),
     ("POST", "/workflows"): in_project(

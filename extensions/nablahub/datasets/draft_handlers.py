@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from sqlalchemy.orm import Session
+
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page
 from nablahub.datasets import drafts, pushing, tags
 from nablahub.datasets.comparing import Difference, differences
-from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry
+from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry, Parser
+from nablahub.datasets.patching import split_drops
 from nablahub.datasets.paths import check_path
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.shapes import version_wire
@@ -54,6 +57,39 @@ async def put_draft_file(call: StreamCall) -> None:
     kind = KIND_EXECUTABLE if asked.executable else KIND_FILE
     entry = Entry(path, kind, pushed.size, str(pushed.md5), sha256)
     await call.db_write(lambda s: drafts.stage(s, upload, entry))
+
+
+@stream(
+    "POST", "/datasets/{dataset}/uploads/{upload}/changes", scope="datasets:write", status=204,
+    consumes="text/plain",
+)  # fmt: skip
+async def put_draft_changes(call: StreamCall) -> None:
+    """Put files into a draft whose bytes came as packs and objects, and take others out.
+
+    The body is first `- <path>` for each file that goes, then the lines of a manifest, sorted by
+    the bytes of the paths: `<md5> <sha256> f|x <size> <path>`.
+    """
+    dataset, upload = await find_upload(call)
+    service = call.get(DatasetService)
+    gone, puts = await blocking(_read_changes, await call.read())
+    for path in gone:
+        await blocking(service.building.drafts.find, dataset, upload, path)
+
+    def work(session: Session) -> None:
+        for path in gone:
+            drafts.unstage(session, upload, path)
+        for entry in puts:
+            drafts.stage(session, upload, entry)
+
+    await call.db_write(work)
+
+
+def _read_changes(text: bytes) -> tuple[list[str], list[Entry]]:
+    gone, rest = split_drops(text)
+    parser = Parser()
+    puts = list(parser.feed(rest))
+    parser.close()
+    return gone, puts
 
 
 @stream("DELETE", FILES, scope="datasets:write", status=204)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from urllib.parse import quote
+from typing import Final, Literal
 
 from sqlalchemy.orm import Session
 
-from nablahub.core.errors import Fault, Invalid, NotFound
+from nablahub.core.content import set_content_headers, take_range
+from nablahub.core.errors import NotFound
+from nablahub.core.media import media_type
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page, PageQuery
 from nablahub.core.permissions import Principal
@@ -20,7 +21,6 @@ from nablahub.datasets.errors import BadObject, NoSuchFile
 from nablahub.datasets.export import export_of
 from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry
 from nablahub.datasets.manifests import ManifestReader
-from nablahub.datasets.media import UNKNOWN, media_type
 from nablahub.datasets.paths import show
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.shapes import version_wire
@@ -40,9 +40,8 @@ from nablahub.datasets.types import (
     TreeQuery,
 )
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-#: What a browser would run if it were shown; such a file is only ever offered for saving.
-_ACTIVE = ("text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml")
+#: Entries that one request for files of a name goes through.
+LOOKED_THROUGH: Final = 50_000
 
 
 @operation("GET", "/datasets", scope="datasets:read", query=DatasetQuery)
@@ -130,11 +129,24 @@ def list_files(call: Call) -> Page[File]:
         call.path["version"],
     )  # fmt: skip
     asked: FileQuery = call.query
-    rows = list(
-        islice(opened.manifest.after(asked.cursor or "", prefix=asked.prefix), asked.limit + 1)
-    )
+    found = opened.manifest.after(asked.cursor or "", prefix=asked.prefix)
+    if asked.contains:
+        return _searched(found, asked)
+    rows = list(islice(found, asked.limit + 1))
     following = rows[asked.limit - 1].path if len(rows) > asked.limit else None
     return Page(items=[file_wire(entry) for entry in rows[: asked.limit]], next=following)
+
+
+def _searched(entries: Iterator[Entry], asked: FileQuery) -> Page[File]:
+    """Look through so many entries as one request may cost, whatever is found among them."""
+    wanted = asked.contains.casefold()
+    items: list[File] = []
+    for number, entry in enumerate(entries, 1):
+        if wanted in entry.path.casefold():
+            items.append(file_wire(entry))
+        if number >= LOOKED_THROUGH or len(items) >= asked.limit:
+            return Page(items=items, next=entry.path)
+    return Page(items=items, next=None)
 
 
 @operation(
@@ -151,7 +163,9 @@ def list_tree(call: Call) -> Page[Node]:
     rows = list(islice(opened.manifest.folder(folder, asked.cursor or ""), asked.limit + 1))
     nodes = [
         Node(path=row, kind="folder") if isinstance(row, str)
-        else Node.model_validate(file_wire(row).model_dump())
+        else Node(
+            path=row.path, size=row.size, md5=row.md5, sha256=row.sha256, kind=_kind(row)
+        )
         for row in rows
     ]  # fmt: skip
     following = nodes[asked.limit - 1].path if len(nodes) > asked.limit else None
@@ -161,10 +175,13 @@ def list_tree(call: Call) -> Page[Node]:
 def file_wire(entry: Entry) -> File:
     """Return an entry as clients see it."""
     return File(
-        path=entry.path, size=entry.size, md5=entry.md5, sha256=entry.sha256,
-        kind="executable" if entry.kind == KIND_EXECUTABLE else "file",
+        path=entry.path, size=entry.size, md5=entry.md5, sha256=entry.sha256, kind=_kind(entry),
         type=media_type(entry.path),
     )  # fmt: skip
+
+
+def _kind(entry: Entry) -> Literal["file", "executable"]:
+    return "executable" if entry.kind == KIND_EXECUTABLE else "file"
 
 
 @operation("GET", "/datasets/{dataset}/versions/{version}/dvc", scope="datasets:read")
@@ -224,11 +241,7 @@ async def get_pack(call: StreamCall) -> None:
     size = await blocking(opened.contents.pack_size, pack) if known else None
     if size is None:
         raise NotFound("This dataset has no such pack.", hint="Ask for its tables first.")
-    start, length = read_range(call.request_headers.get("Range"), size)
-    if length != size:
-        call.set_status(206)
-        call.set_header("Content-Range", f"bytes {start}-{start + length - 1}/{size}")
-    call.set_header("Content-Length", str(length))
+    start, length = take_range(call, size)
     await send(call, opened.contents.pack_chunks(pack, start, length))
 
 
@@ -284,57 +297,12 @@ async def send_file(call: StreamCall, opened: Opened, path: str) -> None:
             f"The bytes of '{show(path)}' are missing from the store.",
             hint="Commit the file again from where it came from.",
         )
-    start, length = read_range(call.request_headers.get("Range"), entry.size)
-    set_file_headers(call, entry)
-    if length != entry.size:
-        call.set_status(206)
-        call.set_header("Content-Range", f"bytes {start}-{start + length - 1}/{entry.size}")
-    call.set_header("Content-Length", str(length))
+    start, length = take_range(call, entry.size)
+    set_content_headers(call, entry.path, download=call.query.download)
+    call.set_header("ETag", f'"{entry.sha256}"')
+    call.set_header("Cache-Control", "private, max-age=31536000, immutable")
     if call.method != "HEAD":
         await send(call, opened.contents.chunks(place, start, length))
-
-
-def set_file_headers(call: StreamCall, entry: Entry) -> None:
-    """Say what a file is; see :data:`_ACTIVE`."""
-    guess = media_type(entry.path)
-    kind = UNKNOWN if guess in _ACTIVE else guess
-    if kind.startswith("text/"):
-        kind += "; charset=utf-8"
-    save = call.query.download or guess in _ACTIVE
-    name = quote(entry.path.rpartition("/")[2], safe="")
-    call.set_header("Content-Type", kind)
-    how = "attachment" if save else "inline"
-    call.set_header("Content-Disposition", f"{how}; filename*=UTF-8''{name}")
-    call.set_header("Accept-Ranges", "bytes")
-    call.set_header("ETag", f'"{entry.sha256}"')
-    call.set_header("Content-Security-Policy", "sandbox; default-src 'none'")
-    call.set_header("Cache-Control", "private, max-age=31536000, immutable")
-
-
-def read_range(header: str | None, size: int) -> tuple[int, int]:
-    """Return start and length in bytes that a ``Range`` header asks for (RFC 9110, 14.2).
-
-    Anything but one range of bytes is ignored, as the standard allows.
-
-    Raises
-    ------
-    Invalid
-        When the range begins after the end.
-    """
-    match = _RANGE.fullmatch(header.strip()) if header else None
-    if match is None or match[0] == "bytes=-":
-        return 0, size
-    first, last = match[1], match[2]
-    if not first:
-        length = min(int(last), size)
-        return size - length, length
-    start, end = int(first), min(int(last), size - 1) if last else size - 1
-    if start >= size or end < start:
-        raise Invalid(
-            f"The file has {size} bytes; the range begins after its end.",
-            errors=[Fault("Not within the file.", "/Range", hint="Leave the header out.")],
-        )
-    return start, end - start + 1
 
 
 async def send(call: StreamCall, chunks: Iterator[bytes]) -> None:

@@ -13,13 +13,14 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from nablahub.core.content import take_range
 from nablahub.core.errors import NotFound
 from nablahub.core.operations import StreamCall, stream
 from nablahub.core.permissions import Principal
 from nablahub.datasets import pushing
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.dvc import dir_chunks, parse_object
-from nablahub.datasets.handlers import read_range, send
+from nablahub.datasets.handlers import send
 from nablahub.datasets.manifests import ManifestReader
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import LinkRow, VersionRow, pack_names, versions_of
@@ -86,12 +87,7 @@ async def _answer(call: StreamCall) -> None:
     place = await blocking(target.contents.locate, target.md5)
     if place is None or (not place.key.startswith("packs/") and not target.large):
         raise unknown()
-    start, length = read_range(call.request_headers.get("Range"), place.size)
-    if length != place.size:
-        call.set_status(206)
-        call.set_header("Content-Range", f"bytes {start}-{start + length - 1}/{place.size}")
-    call.set_header("Accept-Ranges", "bytes")
-    call.set_header("Content-Length", str(length))
+    start, length = take_range(call, place.size)
     if call.method != "HEAD":
         await send(call, target.contents.chunks(place, start, length))
 

@@ -155,6 +155,11 @@ class FileQuery(Body):
     limit: int = Field(default=200, ge=1, le=5000, description="Items on a page")
     cursor: str | None = Field(default=None, description="`next` of the page before")
     prefix: str = Field(default="", description="Only paths that begin with this")
+    contains: str = Field(
+        default="", max_length=200,
+        description="Only paths that hold this, in capitals or not; a page may then have few "
+        "items or none and yet a `next`",
+    )  # fmt: skip
 
 
 class ContentQuery(Body):

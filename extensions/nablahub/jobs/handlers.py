@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import os
 
+from nablahub.core.content import set_content_headers, take_range
 from nablahub.core.environments import TABLE, has_kernel, packages
 from nablahub.core.operations import Call, StreamCall, at_leader, last_event_id, operation, stream
 from nablahub.core.paging import Page
-from nablahub.jobs.artifacts import listed, opened
+from nablahub.jobs.artifacts import listed, opened, zipped
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.service import JobService, as_wire
 from nablahub.jobs.submission import why_not
 from nablahub.jobs.types import (
     LONGEST_LOG,
+    ArtifactQuery,
     Artifacts,
     EnvironmentInfo,
     EnvironmentList,
@@ -115,17 +118,37 @@ async def list_artifacts(call: StreamCall) -> Artifacts:
 
 
 @at_leader
-@stream("GET", "/jobs/{job}/artifacts/{path+}", scope="jobs:read", produces="*/*")
+@stream(
+    "GET", "/jobs/{job}/artifacts/{path+}", scope="jobs:read", query=ArtifactQuery, produces="*/*"
+)  # fmt: skip
 async def get_artifact(call: StreamCall) -> None:
-    """Get a file of a job's /artifacts."""
+    """Get a file of a job's /artifacts, or the part of it that `Range` asks for."""
     service = call.get(JobService)
     row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
     root = service.runner.artifacts(TaskName(row.id))
     file = await asyncio.to_thread(opened, root, call.path["path"])
     with file:
-        call.set_header("Content-Type", "application/octet-stream")
-        while part := await asyncio.to_thread(file.read, _CHUNK):
+        # Of a file that still grows it is what is there now.
+        start, left = take_range(call, os.fstat(file.fileno()).st_size)
+        set_content_headers(call, call.path["path"], download=call.query.download)
+        file.seek(start)
+        while left and (part := await asyncio.to_thread(file.read, min(left, _CHUNK))):
+            left -= len(part)
             await call.write(part)
+
+
+@at_leader
+@stream("GET", "/jobs/{job}/archive", scope="jobs:read", produces="application/zip")
+async def get_archive(call: StreamCall) -> None:
+    """Get all files of a job's /artifacts as one ZIP file."""
+    service = call.get(JobService)
+    row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
+    root = service.runner.artifacts(TaskName(row.id))
+    call.set_header("Content-Type", "application/zip")
+    call.set_header("Content-Disposition", f'attachment; filename="artifacts-{row.id}.zip"')
+    parts = zipped(root)
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+        await call.write(part)
 
 
 @operation("GET", "/instance-types", scope="jobs:read")

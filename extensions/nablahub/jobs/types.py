@@ -200,6 +200,12 @@ class Artifacts(Resource):
     next: str | None = None
 
 
+class ArtifactQuery(Body):
+    """How to send an artifact."""
+
+    download: bool = Field(default=False, description="As an attachment, to be saved")
+
+
 class InstanceTypeInfo(Resource):
     """What a job of that type gets, and whether this machine can give it."""
 

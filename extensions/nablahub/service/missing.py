@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
+from hashlib import sha256
 from html import escape
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -10,18 +14,37 @@ from nablahub.core.errors import NablaError
 from nablahub.service.http import EdgeHandler
 from nablahub.service.problems import NoDeploymentThere, NoSuchRoute
 
-PAGE = """\
+STYLE: Final = """\
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 36rem; margin: 12vh auto; padding: 0 1.25rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; font-weight: 500; }
+h1::before { content: "\\2207"; margin-inline-end: .5rem; }
+code { padding: .1em .35em; border: 1px solid #8886; border-radius: 3px; font-size: .9em; }
+"""
+#: A policy names what it allows by the hash of its text (CSP 3, 2.3.1).
+STYLE_HASH: Final = b64encode(sha256(STYLE.encode()).digest()).decode()
+POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; frame-ancestors 'none'; sandbox"
+)
+PAGE: Final = """\
 <!DOCTYPE html>
 <html lang="en">
-<head><meta charset="utf-8"><title>{title} – NablaHub</title></head>
-<body>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title} – NablaHub</title><style>{style}</style></head>
+<body><main>
 <h1>{title}</h1>
 <p>{detail}</p>
 <p>{hint}</p>
 <p><a href="{home}">To NablaHub's start page</a></p>
-</body>
+</main></body>
 </html>
 """
+_CODE = re.compile("`([^`]+)`")
+
+
+def marked(text: str) -> str:
+    """Return a sentence as HTML, what stands between backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 class NotFoundHandler(EdgeHandler):
@@ -37,8 +60,10 @@ class NotFoundHandler(EdgeHandler):
     def _words(self, error: NablaError) -> tuple[str, str]:
         if "text/html" not in self.request.headers.get("Accept", ""):
             return super()._words(error)
+        self.set_header("Content-Security-Policy", POLICY)
         text = PAGE.format(
-            title=escape(error.title), detail=escape(error.detail), hint=escape(error.hint),
+            title=escape(error.title), detail=marked(error.detail), hint=marked(error.hint),
+            style=STYLE,
             home=escape(f"{self.context.settings.public_url.rstrip('/')}/hub/home"),
         )  # fmt: skip
         return "text/html; charset=utf-8", text

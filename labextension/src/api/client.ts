@@ -33,6 +33,8 @@ type Params = Record<string, string | number | boolean | undefined>;
 
 interface Options {
   body?: unknown;
+  /** In place of `body`: bytes or text that are sent as they are. */
+  raw?: Blob | string;
   params?: Params;
   headers?: Record<string, string>;
   signal?: AbortSignal;
@@ -95,7 +97,7 @@ export class Client {
 
   /** Send a request and return an answer that is known to be a success. */
   async send(method: string, path: string, options: Options = {}): Promise<Response> {
-    const { body, params = {}, headers = {}, signal } = options;
+    const { body, raw, params = {}, headers = {}, signal } = options;
     const given = Object.entries(params).filter(([, value]) => value !== undefined);
     const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
     const url = this.address(path) + (given.length ? `?${query.toString()}` : '');
@@ -103,6 +105,7 @@ export class Client {
       method,
       headers: { 'Content-Type': 'application/json', ...headers },
       ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(raw !== undefined && { body: raw }),
       ...(signal && { signal })
     };
     let response: Response;

@@ -4,9 +4,18 @@ import type { components } from './schema';
 
 type Schemas = components['schemas'];
 
+export type Artifact = Schemas['Artifact'];
 export type Dataset = Schemas['Dataset'];
 export type DatasetFile = Schemas['File'];
 export type DatasetVersion = Schemas['DatasetVersion'];
+/** A file that differs between two versions. */
+export type FileChange = Schemas['Change'];
+/** A file or folder in a folder of a version. */
+export type FileNode = Schemas['Node'];
+export type Lineage = Schemas['Lineage'];
+export type Tag = Schemas['Tag'];
+export type TransferPlan = Schemas['TransferPlan'];
+export type Upload = Schemas['Upload'];
 export type Deployment = Schemas['Deployment'];
 /** A prediction key with its text, which is told once. */
 export type DeploymentKey = Schemas['NewKey'];

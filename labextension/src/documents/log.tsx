@@ -12,8 +12,10 @@ const KEPT = 500_000;
 const RESUME_AFTER = 1000;
 
 /** A job's log, growing as the job writes it. */
-export function Log(props: { job: string }): JSX.Element {
+export function Log(props: { job: string; wrote?: () => void }): JSX.Element {
   const { job } = props;
+  const wrote = useRef(props.wrote);
+  wrote.current = props.wrote;
   const { store } = useServices();
   const trans = useTrans();
   const [text, setText] = useState('');
@@ -45,6 +47,7 @@ export function Log(props: { job: string }): JSX.Element {
         const piece = JSON.parse(message.data) as Piece;
         offset.current = piece.offset;
         setText(before => (before + piece.text).slice(-KEPT));
+        wrote.current?.();
       }
       return false;
     };

@@ -1,10 +1,11 @@
-import React, { useState } from 'react';
+import React, { useReducer, useState } from 'react';
 
 import { isFinal, type Run, type RunJob } from '../api/types';
 import { Age, Duration, ProblemBox, useAction } from '../components/basics';
 import { useServices, useTrans } from '../components/context';
 import { StateMark } from '../components/state';
 import { runIcon } from '../icons';
+import { ArtifactsPart } from './artifacts';
 import { Graph, ordered } from './graph';
 import { Head, Part } from './head';
 import { Log } from './log';
@@ -24,6 +25,7 @@ function RunView(props: { run: Run }): JSX.Element {
   const { execute } = useServices();
   const trans = useTrans();
   const [chosen, setChosen] = useState<string | null>(null);
+  const [news, wrote] = useReducer((count: number) => count + 1, 0);
   const args = { workflow: run.workflow_id, number: run.number };
   const again = useAction(() => execute('nablahub:run-again', args));
   const cancel = useAction(() => execute('nablahub:cancel-run', args));
@@ -84,13 +86,14 @@ function RunView(props: { run: Run }): JSX.Element {
           <Outputs title={trans.__('Inputs')} values={run.inputs} />
           <Outputs title={trans.__('Outputs')} values={run.outputs} />
         </div>
-        {job && <JobPart job={job} run={run} />}
+        {job && <JobPart job={job} run={run} wrote={wrote} />}
       </div>
+      {job?.job_id && <ArtifactsPart key={job.job_id} job={{ ...job, job_id: job.job_id }} news={news} />}
     </>
   );
 }
 
-function JobPart(props: { job: RunJob; run: Run }): JSX.Element {
+function JobPart(props: { job: RunJob; run: Run; wrote: () => void }): JSX.Element {
   const { job, run } = props;
   const { execute } = useServices();
   const trans = useTrans();
@@ -124,7 +127,7 @@ function JobPart(props: { job: RunJob; run: Run }): JSX.Element {
         </div>
       )}
       {job.job_id ? (
-        <Log job={job.job_id} key={job.job_id} />
+        <Log job={job.job_id} key={job.job_id} wrote={props.wrote} />
       ) : (
         <p className="nbl-dim nbl-note">{nothingToRead(job, trans.__.bind(trans))}</p>
       )}

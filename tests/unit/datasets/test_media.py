@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nablahub.datasets.media import media_type
+from nablahub.core.media import media_type
 from tests.support.service import RunningService
 from tests.unit.datasets.builders import write
 from tests.unit.datasets.hub import api_of
