@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 
 from nablahub.core.store_errors import StoreAway
-from nablahub.core.transport import Transport
+from nablahub.core.transport import Transport, sized
 from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
 from nablahub.datasets.patience import patiently
 from nablahub.datasets.pools import wait_all
@@ -42,7 +42,8 @@ class Bucket:
 
     def put(self, url: str, data: bytes) -> None:
         """Send a part."""
-        self._checked(lambda: self._http.put(url, content=data), url)
+        body, headers = sized(data, None)
+        self._checked(lambda: self._http.put(url, content=body, headers=headers), url)
 
     def get(self, url: str, start: int, size: int) -> bytes:
         """Return a range of an object."""
