@@ -55,7 +55,7 @@ def add_versions(state: Path, dataset: str, count: int) -> None:
         rows = (
             tuple({
                 **values, "id": f"{dataset}:v{number:06}", "version": f"v{number:06}",
-                "number": number, "key": None,
+                "number": number, "key": None, "dvc_md5": f"{number:032x}",
                 "created_at": (at + timedelta(seconds=number)).isoformat().replace("+00:00", "Z"),
             }.values())
             for number in range(2, count + 1)

@@ -6,13 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
-import resource
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,21 +94,50 @@ class Runner:
         self.commands: dict[str, None] = {}
 
     def run(self, *words: str, cwd: Path, env: dict[str, str]) -> tuple[float, float]:
-        """Run a command; return its wall time in s and its largest process's peak RSS in MiB."""
+        """Run a command; return its wall time in s and its peak RSS in MiB."""
         shown = [Path(words[0]).name, *words[1:]]
         self.commands.setdefault(shlex.join(shown))
         log = cwd / f".log-{time.monotonic_ns()}"
         with log.open("wb") as said:
             start = perf_counter()
             process = subprocess.Popen(words, cwd=cwd, env=env, stdout=said, stderr=said)
-            _, status, used = os.wait4(process.pid, 0)
+            with peak_of(process.pid) as peak:
+                process.wait()
             took = perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
         text = log.read_text()
         log.unlink()
         if process.returncode:
             raise RuntimeError(f"{shlex.join(words)} failed:\n{text}")
-        return took, used.ru_maxrss / 1024
+        return took, max(peak)
+
+
+def high_water(pid: int) -> float:
+    """Return a process's peak RSS in MiB so far, 0 when it is gone (proc(5), VmHWM)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    lines = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(lines[0].split()[1]) / 1024 if lines else 0.0
+
+
+@contextlib.contextmanager
+def peak_of(pid: int) -> Iterator[list[float]]:
+    """Look at the peak RSS of a process again and again.
+
+    What wait4(2) tells of it counts the process that it was forked from as well.
+    """
+    seen, over = [0.0], threading.Event()
+
+    def look() -> None:
+        with contextlib.suppress(OSError):
+            while not over.wait(0.02):
+                seen.append(high_water(pid))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -124,8 +153,9 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 class Service:
     """Our service on a state directory, as a process that can be killed and started again."""
 
-    def __init__(self, root: Path, home: Path) -> None:
+    def __init__(self, root: Path, home: Path, **settings: Any) -> None:
         self.root, self._home = root, home
+        self._settings = json.dumps(settings, default=str)
         with socket.create_server(("127.0.0.1", 0)) as found:
             self.port = found.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/services/nablahub"
@@ -134,8 +164,9 @@ class Service:
         """Start it and wait until it listens."""
         words = [sys.executable, "-m", "tests.benchmarks.data_service", str(self.root)]
         self._process = subprocess.Popen(
-            [*words, str(self.port)], stdout=subprocess.PIPE, env=environment(self._home), text=True
-        )
+            [*words, str(self.port), self._settings],
+            stdout=subprocess.PIPE, env=environment(self._home), text=True,
+        )  # fmt: skip
         assert self._process.stdout is not None
         if self._process.stdout.readline().strip() != "ready":
             raise RuntimeError("the service did not start")
@@ -148,9 +179,7 @@ class Service:
     @property
     def peak(self) -> float:
         """Peak RSS in MiB so far."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+        return high_water(self._process.pid)
 
     def reset_peak(self) -> None:
         """Begin to measure the peak anew (proc(5), clear_refs 5)."""
@@ -163,9 +192,9 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(root: Path, home: Path) -> Iterator[Service]:
+def service(root: Path, home: Path, **settings: Any) -> Iterator[Service]:
     """Run the service for the length of a ``with``."""
-    found = Service(root, home)
+    found = Service(root, home, **settings)
     found.start()
     try:
         yield found
@@ -210,33 +239,51 @@ def walk_seconds(root: Path) -> float:
 
 
 class Dvc:
-    """A DVC repository without git, with a directory as its remote."""
+    """A DVC repository without git.
 
-    def __init__(self, runner: Runner, path: Path, remote: Path, home: Path) -> None:
-        self.path, self._remote, self._runner = path, remote, runner
-        self._env = environment(home)
+    Parameters
+    ----------
+    remote : str
+        A folder or the URL of a bucket.
+    endpoint : str
+        Where the S3 of a bucket is.
+    command : str
+        The ``dvc`` that is run.
+    more : str
+        Variables of its environment.
+    """
+
+    def __init__(
+        self, runner: Runner, path: Path, remote: str, home: Path, *, endpoint: str = "",
+        command: str = str(BIN / "dvc"), **more: str,
+    ) -> None:  # fmt: skip
+        self.path, self._remote, self._endpoint, self._runner = path, remote, endpoint, runner
+        self._command, self._more = command, more
+        self._env = environment(home, **more)
         path.mkdir(parents=True)
-        for words in (
-            ("init", "-q", "--no-scm"), ("config", "core.analytics", "false"),
-            ("remote", "add", "-q", "-d", "store", str(remote)),
-        ):  # fmt: skip
+        settings = [
+            ["init", "-q", "--no-scm"], ["config", "core.analytics", "false"],
+            ["remote", "add", "-q", "-d", "store", remote],
+        ]  # fmt: skip
+        if endpoint:
+            settings.append(["remote", "modify", "store", "endpointurl", endpoint])
+        for words in settings:
             self.run(*words)
 
     def run(self, *words: str) -> tuple[float, float]:
         """Run ``dvc`` with these words."""
-        return self._runner.run(str(BIN / "dvc"), *words, cwd=self.path, env=self._env)
+        return self._runner.run(self._command, *words, cwd=self.path, env=self._env)
 
     def clone(self, path: Path) -> Dvc:
         """Return another repository with the same .dvc files, an empty cache and no data."""
-        made = Dvc(self._runner, path, self._remote, path.parent / f"{path.name}-home")
+        home = path.parent / f"{path.name}-home"
+        made = Dvc(
+            self._runner, path, self._remote, home,
+            endpoint=self._endpoint, command=self._command, **self._more,
+        )  # fmt: skip
         for file in self.path.glob("?*.dvc"):
             shutil.copy(file, path)
         return made
-
-
-def own_peak() -> float:
-    """Return this process's peak RSS in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def print_rows(

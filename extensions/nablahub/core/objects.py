@@ -46,6 +46,10 @@ class ObjectWriter(Protocol):
         """Add bytes."""
         ...
 
+    def local(self) -> Path | None:
+        """Return the file that has what was written so far, where it is on this machine."""
+        ...
+
     def commit(self) -> None:
         """Make the object visible, whole and lasting."""
         ...
@@ -113,6 +117,11 @@ class _FileWriter:
     def write(self, data: bytes | memoryview, /) -> int:
         with full_storage(self._path.parent):
             return self._file.write(data)
+
+    def local(self) -> Path | None:
+        with full_storage(self._path.parent):
+            self._file.flush()
+        return self._temporary
 
     def commit(self) -> None:
         with full_storage(self._path.parent):

@@ -76,7 +76,7 @@ def page[R](
     Invalid
         When the sort field or the cursor is unknown.
     """
-    from sqlalchemy import and_, or_  # not in the light client
+    from sqlalchemy import or_  # not in the light client
 
     name = asked.sort.removeprefix("-")
     descending = asked.sort.startswith("-")
@@ -88,10 +88,12 @@ def page[R](
     column = columns[name]
     if asked.cursor is not None:
         value, last = _decode(asked.cursor, asked.sort, column)
+        # The first condition is what an index is entered by; the second alone, which would do, is
+        # looked at row by row from the list's beginning on.
         if descending:
-            query = query.where(or_(column < value, and_(column == value, key < last)))
+            query = query.where(column <= value, or_(column < value, key < last))
         else:
-            query = query.where(or_(column > value, and_(column == value, key > last)))
+            query = query.where(column >= value, or_(column > value, key > last))
     order = (column.desc(), key.desc()) if descending else (column, key)
     rows = session.scalars(query.order_by(*order).limit(asked.limit + 1)).all()
     if len(rows) <= asked.limit:

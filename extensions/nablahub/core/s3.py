@@ -179,6 +179,9 @@ class _Writer:
             self._upload = transfers.begin(self._key)
         self._parts.append(transfers.put(self._key, self._upload, len(self._parts) + 1, part))
 
+    def local(self) -> Path | None:
+        return None
+
     def commit(self) -> None:
         if self._upload is None:
             self._store.put(self._key, bytes(self._buffer))

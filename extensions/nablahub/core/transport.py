@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -33,6 +33,9 @@ TRIES = 14
 #: About three seconds, as long as nothing ever answered: then there may be no hub at all.
 TRIES_UNMET = 6
 FIRST_WAIT = 0.1
+#: Bytes of a body that are handed on at once: what a connection's buffer does not take of them is
+#: copied for the next try, so a body of 16 MiB in one piece is copied some 30 times.
+PIECE = 256 * 1024
 #: A proxy answers these while the service behind it comes back.
 AWAY = (502, 503, 504)
 
@@ -131,10 +134,15 @@ class Transport:
         *,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
-        content: bytes | None = None,
+        content: bytes | Sequence[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """Send one request and return its JSON, text or None (204).
+
+        Parameters
+        ----------
+        content : bytes or sequence of bytes or None
+            The body, whole or in parts that follow each other.
 
         Raises
         ------
@@ -162,15 +170,14 @@ class Transport:
         method: str,
         url: str,
         params: Mapping[str, Any] | None,
-        content: bytes | None,
+        content: bytes | Sequence[bytes] | None,
         headers: Mapping[str, str] | None,
     ) -> httpx.Response:
+        body, headers = sized(content, headers)
         known = {k: v for k, v in (params or {}).items() if v is not None}
         try:
             return self.patiently(
-                lambda: self._http.request(
-                    method, url, params=known, content=content, headers=headers
-                )
+                lambda: self._http.request(method, url, params=known, content=body, headers=headers)
             )
         except httpx.TransportError as error:
             raise self._away(error) from error
@@ -245,6 +252,8 @@ class Transport:
         known = {k: v for k, v in (params or {}).items() if v is not None}
         if method not in ("GET", "HEAD"):
             tries = 1
+        if isinstance(content, bytes):
+            content, headers = sized(content, headers)
 
         def send() -> httpx.Response:
             request = self._http.build_request(
@@ -299,6 +308,29 @@ class Transport:
                     raise
             # After an orderly end, too: whoever ends each answer at once is not asked all the time.
             time.sleep(min(FIRST_WAIT * 2**failures, 3))
+
+
+class Pieces:
+    """A long body in pieces, which may be sent more than once."""
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._parts:
+            view = memoryview(part)
+            for start in range(0, len(view), PIECE):
+                yield bytes(view[start : start + PIECE])
+
+
+def sized(
+    content: bytes | Sequence[bytes] | None, headers: Mapping[str, str] | None
+) -> tuple[bytes | Pieces | None, Mapping[str, str] | None]:
+    """Return a body as it is best sent, and the headers that go with it."""
+    if content is None or (isinstance(content, bytes) and len(content) <= PIECE):
+        return content, headers
+    parts = [content] if isinstance(content, bytes) else content
+    return Pieces(parts), {**(headers or {}), "Content-Length": str(sum(map(len, parts)))}
 
 
 def parse_sse(lines: Iterator[str]) -> Iterator[ServerEvent]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,7 @@ from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import NoSuchDataset
 from nablahub.datasets.layout import manifest_key
 from nablahub.datasets.local import make_readable
-from nablahub.datasets.manifest import Entry, Parser, Root
+from nablahub.datasets.manifest import Entry, Parser, Root, Rows
 from nablahub.datasets.manifests import ManifestReader, Written, write_manifest, write_pages
 from nablahub.datasets.patching import Patch, split_drops
 from nablahub.datasets.scan import scan
@@ -74,12 +75,12 @@ class Committing:
             parser.close()
             return self.commit_patch(dataset, upload, base, puts, gone)
 
-        def entries() -> Iterator[Entry]:
+        def groups() -> Iterator[Rows]:
             for data in lines:
-                yield from parser.feed(data)
+                yield parser.rows(data)
             parser.close()
 
-        return self.commit_entries(dataset, upload, entries(), None)
+        return self._commit_rows(dataset, upload, groups(), None)
 
     def commit_patch(
         self,
@@ -94,7 +95,7 @@ class Committing:
 
         def write(session: Session) -> tuple[Check, Written]:
             check = Check(session, self._datasets.contents(session, dataset), dataset.space)
-            for _ in check.through(puts.values()):
+            for _ in check.through([Rows.of(puts.values())]):
                 pass
             pages = Patch(ManifestReader(store, dataset.id, base.version), puts, drops).pages()
             return check, Written(write_pages(store, dataset.id, upload.version, pages), None)
@@ -108,13 +109,19 @@ class Committing:
         self, dataset: DatasetRow, upload: UploadRow, entries: Iterable[Entry], key: str | None
     ) -> VersionRow:
         """Make a version of sorted, checked entries; MissingObjects names those without bytes."""
+        groups = map(Rows.of, batched(entries, uploads.GROUP))
+        return self._commit_rows(dataset, upload, groups, key)
+
+    def _commit_rows(
+        self, dataset: DatasetRow, upload: UploadRow, groups: Iterable[Rows], key: str | None
+    ) -> VersionRow:
         store = self.claim_store(dataset, upload)
 
         def write(session: Session) -> tuple[Check, Written]:
             contents = self._datasets.contents(session, dataset)
             check = Check(session, contents, dataset.space)
             parent = self._root_of_latest(session, store, dataset)
-            checked = check.through(entries)
+            checked = check.through(groups)
             return check, write_manifest(store, dataset.id, upload.version, checked, parent)
 
         check, written = self._building.read(write)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, Protocol
 
-from nablahub.datasets.manifest import Entry, Root
+from nablahub.datasets.manifest import Entry, Root, Rows
 
 
 class Manifest(Protocol):
@@ -17,6 +17,9 @@ class Manifest(Protocol):
     def page(self, number: int) -> list[Entry]:
         """Return the entries of a page."""
 
+    def rows(self, number: int) -> Rows:
+        """Return the rows of a page."""
+
 
 class Empty:
     """The manifest of a version that has no files."""
@@ -25,6 +28,10 @@ class Empty:
 
     def page(self, number: int) -> list[Entry]:
         """Return nothing: there is no page."""
+        raise IndexError(number)
+
+    def rows(self, number: int) -> Rows:
+        """Return nothing, too."""
         raise IndexError(number)
 
 

@@ -113,30 +113,35 @@ class Contents:
             found.update(self.table(pack).md5s())
         return found
 
-    def holders(self, wanted: Sequence[tuple[str, str, int]]) -> list[str | None]:
+    def holders(self, digests: Sequence[bytes], sizes: Sequence[int]) -> list[str | None]:
         """Return which pack holds each of some objects, None for one that is in none.
 
         Parameters
         ----------
-        wanted : sequence of (str, str, int)
-            md5, sha256 and size of each; all three must be right.
+        digests : sequence of bytes
+            md5 and sha256 (48 bytes) of each.
+        sizes : sequence of int
+            In bytes; these must be right, too.
         """
-        if len(wanted) <= FEW_WANTED:
-            return [self._holder(*one) for one in wanted]
+        if len(digests) <= FEW_WANTED:
+            return list(map(self._holder, digests, sizes))
+        wanted = set(digests)
         found: dict[bytes, tuple[int, str]] = {}
-        for pack in self.packs:
+        for pack in self.packs:  # The newest comes last, and counts.
             index = self.table(pack)
-            found.update(zip(index.digests(), zip(index.sizes(), repeat(pack)), strict=False))
-        places = [found.get(bytes.fromhex(md5 + sha)) for md5, sha, _ in wanted]
+            held = index.digests()
+            if not wanted.isdisjoint(held):
+                found.update(zip(held, zip(index.sizes(), repeat(pack)), strict=False))
+        places = map(found.get, digests)
         return [
             place[1] if place is not None and place[0] == size else None
-            for place, (_, _, size) in zip(places, wanted, strict=True)
+            for place, size in zip(places, sizes, strict=True)
         ]
 
-    def _holder(self, md5: str, sha256: str, size: int) -> str | None:
+    def _holder(self, digest: bytes, size: int) -> str | None:
         for pack in reversed(self.packs):
-            row = self.table(pack).find(bytes.fromhex(md5))
-            if row is not None and row.size == size and row.sha256.hex() == sha256:
+            row = self.table(pack).find(digest[:16])
+            if row is not None and row.size == size and row.sha256 == digest[16:]:
                 return pack
         return None
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import httpx
 
 from nablahub.core.store_errors import StoreAway
-from nablahub.core.transport import Transport
+from nablahub.core.transport import Transport, sized
 from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
 from nablahub.datasets.patience import patiently
 from nablahub.datasets.pools import wait_all
@@ -42,7 +42,8 @@ class Bucket:
 
     def put(self, url: str, data: bytes) -> None:
         """Send a part."""
-        self._checked(lambda: self._http.put(url, content=data), url)
+        body, headers = sized(data, None)
+        self._checked(lambda: self._http.put(url, content=body, headers=headers), url)
 
     def get(self, url: str, start: int, size: int) -> bytes:
         """Return a range of an object."""
@@ -239,34 +240,25 @@ class DirectReader:
             return wanted, b""
         return wanted, self._bucket.get(wanted.url, wanted.start, wanted.size)
 
-    def large(self, md5: str, size: int, target: Path) -> bool:
-        """Get the rest of a large object into a file; false where the hub sends it.
-
-        The file grows from its start: what is there of it is kept.
-        """
+    def large(self, md5: str, size: int, start: int) -> Iterator[bytes] | None:
+        """Return the bytes of a large object from ``start`` on; None where the hub sends it."""
         if self.direct is False:
-            return False
+            return None
+        answer = self.locate([md5])
+        if not answer.direct or not answer.objects:
+            return None
+        return self._ranges(answer.sources[0].url, start, size)
 
-        def attempt() -> bool:
-            answer = self.locate([md5])
-            if not answer.direct or not answer.objects:
-                return False
-            url = answer.sources[0].url
-            with target.open("ab") as file, ThreadPoolExecutor(SIDE_BY_SIDE, "nablahub") as pool:
-                start = file.tell()
-                ranges = [(at, min(RANGE, size - at)) for at in range(start, size, RANGE)]
-                for group in _windows(ranges):
-                    for data in pool.map(lambda r: self._bucket.get(url, *r), group):
-                        file.write(data)
-            return True
-
-        return patiently(attempt)
-
-
-def _windows(ranges: list[tuple[int, int]]) -> Iterable[list[tuple[int, int]]]:
-    """Yield a few ranges at a time, so that no more than these are in memory."""
-    for start in range(0, len(ranges), SIDE_BY_SIDE):
-        yield ranges[start : start + SIDE_BY_SIDE]
+    def _ranges(self, url: str, start: int, size: int) -> Iterator[bytes]:
+        """Yield an object's bytes; no more than a few ranges of it are in memory."""
+        coming: deque[Future[bytes]] = deque()
+        with ThreadPoolExecutor(SIDE_BY_SIDE, "nablahub-range") as pool:
+            for at in range(start, size, RANGE):
+                coming.append(pool.submit(self._bucket.get, url, at, min(RANGE, size - at)))
+                if len(coming) == SIDE_BY_SIDE:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
 
 
 def gather(answer: LocationsAnswer) -> list[Wanted]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from nablahub.datasets import uploads
 from nablahub.datasets.comparing import Empty, Manifest, differences
 from nablahub.datasets.errors import BadPath, DraftClash, MovedOn, NoSuchFile, UploadLost
-from nablahub.datasets.manifest import Entry
+from nablahub.datasets.manifest import Entry, Rows
 from nablahub.datasets.manifests import Written, write_pages
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.patching import Patch
@@ -163,7 +163,7 @@ class Drafts:
             if entry.size > SMALL or entry.md5 in seen or not file.exists():
                 continue
             seen.add(entry.md5)
-            if contents.holders([(entry.md5, entry.sha256, entry.size)])[0] is None:
+            if contents.holders([entry.digest], [entry.size])[0] is None:
                 storer = storer or self._building.storer(dataset, upload, contents, set())
                 storer.store(Found(entry.path, str(file), entry.size, entry.kind))
         if storer is not None:
@@ -182,7 +182,7 @@ class Drafts:
         def write(session: Session) -> tuple[uploads.Check, Written]:
             contents = self._datasets.contents(session, dataset)
             check = uploads.Check(session, contents, dataset.space)
-            for _ in check.through(puts.values()):
+            for _ in check.through([Rows.of(puts.values())]):
                 pass
             pages = Patch(self._manifest(dataset, latest), puts, drops).pages()
             root = write_pages(store, dataset.id, upload.version, pages)

@@ -6,9 +6,9 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -141,12 +141,11 @@ class Fetcher:
 
         def attempt() -> bool:
             nonlocal seen
-            md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+            proof = hashlib.sha256()  # Which stands for the md5, too: the hub has seen both.
 
             def take(data: bytes) -> None:
                 nonlocal seen
-                md5.update(data)
-                sha256.update(data)
+                proof.update(data)
                 self._report(max(file.tell() - seen, 0))
                 seen = max(seen, file.tell())
 
@@ -154,23 +153,31 @@ class Fetcher:
                 file.seek(0)
                 while data := file.read(1 << 20):
                     take(data)
-                start = file.tell()
-                headers = {"Range": f"bytes={start}-"} if start else {}
-                if start < entry.size:
-                    with self._hub.stream("GET", path, headers=headers, tries=1) as answer:
-                        for data in answer.iter_bytes():
+                if (start := file.tell()) < entry.size:
+                    with self._rest(entry, path, start) as coming:
+                        for data in coming:
                             file.write(data)
                             take(data)
-            return (md5.hexdigest(), sha256.hexdigest()) == (entry.md5, entry.sha256)
+            return proof.hexdigest() == entry.sha256
 
         with full_storage(target):
-            if self._direct is not None:  # Then there is nothing left for the hub to send.
-                self._direct.large(entry.md5, entry.size, partial)
             if not patiently(attempt):
                 partial.unlink()
                 raise _wrong(entry)
             _set_mode(partial, entry)
             partial.replace(target)
+
+    @contextmanager
+    def _rest(self, entry: Entry, path: str, start: int) -> Iterator[Iterator[bytes]]:
+        """Give the bytes of a large file from ``start`` on, from the store or else from the hub."""
+        direct = self._direct
+        coming = None if direct is None else direct.large(entry.md5, entry.size, start)
+        if coming is not None:
+            yield coming
+            return
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        with self._hub.stream("GET", path, headers=headers, tries=1) as answer:
+            yield answer.iter_bytes()
 
 
 class BatchFetcher(Fetcher):

@@ -138,12 +138,15 @@ class Listed(NamedTuple):
 def list_folder(path: str, found: list[tuple[str, os.stat_result]]) -> Listed:
     """Return a folder's files in the index's form."""
     names = "\0".join([name for name, _ in found])
-    numbers = array("q")
-    for _, info in found:
-        numbers.extend(
-            (info.st_ino & _INT63, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_mode)
+    numbers = [
+        number
+        for _, info in found
+        for number in (
+            info.st_ino & _INT63, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_mode
         )
-    return Listed(path, os.fsencode(names + "\0") if found else b"", numbers.tobytes())
+    ]  # fmt: skip
+    stats = array("q", numbers).tobytes()
+    return Listed(path, os.fsencode(names + "\0") if found else b"", stats)
 
 
 def without_young(stats: bytes, seen: int) -> bytes:

@@ -16,11 +16,10 @@ import hashlib
 import re
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import batched
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from nablahub.core.errors import Fault
 from nablahub.datasets.errors import BadManifest
@@ -59,6 +58,11 @@ class Entry(NamedTuple):
     size: int
     md5: str
     sha256: str
+
+    @property
+    def digest(self) -> bytes:
+        """md5 and sha256 (48 bytes)."""
+        return bytes.fromhex(self.md5 + self.sha256)
 
     def line(self) -> str:
         """Return the entry as its line in a page."""
@@ -126,44 +130,108 @@ def decode(data: bytes) -> list[Entry]:
     return [Entry(path, kind, int(size), md5, sha) for md5, sha, kind, size, path in rows]
 
 
+@dataclass
+class Rows:
+    """Files in a manifest's order, as columns: so many of them are lines, not objects.
+
+    Parameters
+    ----------
+    lines : list of str
+        As in a page, without their ends.
+    paths : list of str
+    sizes : list of int
+        In bytes.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Self:
+        """Return the rows of entries."""
+        given = list(entries)
+        lines = [entry.line()[:-1] for entry in given]
+        return cls(lines, [entry.path for entry in given], [entry.size for entry in given])
+
+    @classmethod
+    def of_page(cls, data: bytes) -> Self:
+        """Return the rows of a page that was checked when it was stored."""
+        lines = data.decode().split("\n")[:-1]
+        parts = [line.split(" ", 4) for line in lines]
+        return cls(lines, [part[4] for part in parts], [int(part[3]) for part in parts])
+
+    def entries(self) -> list[Entry]:
+        """Return them as entries."""
+        rows = [line.split(" ", 4) for line in self.lines]
+        return [Entry(path, kind, int(size), md5, sha) for md5, sha, kind, size, path in rows]
+
+    def digests(self) -> list[bytes]:
+        """Return md5 and sha256 (48 bytes) of each."""
+        return [bytes.fromhex(line[:97]) for line in self.lines]
+
+    def data(self) -> bytes:
+        """Return the text of a page of them."""
+        return "\n".join([*self.lines, ""]).encode()
+
+    def part(self, start: int, end: int | None = None) -> Rows:
+        """Return those from a number on, up to another."""
+        cut = slice(start, end)
+        return Rows(self.lines[cut], self.paths[cut], self.sizes[cut])
+
+    def add(self, other: Rows) -> None:
+        """Put others behind them."""
+        self.lines += other.lines
+        self.paths += other.paths
+        self.sizes += other.sizes
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+
 class Stored(NamedTuple):
     """A page of a new manifest; ``data`` is None for one that is stored already."""
 
     page: Page
     data: bytes | None
-    rows: Sequence[Entry]
 
 
-def cut(rows: list[Entry]) -> tuple[list[list[Entry]], list[Entry]]:
-    """Cut sorted entries, the first of which begins a page, into whole pages and the rest.
+def cut(rows: Rows) -> tuple[list[Rows], Rows]:
+    """Cut sorted rows, the first of which begins a page, into whole pages and the rest.
 
     A page ends after a path whose CRC-32 is a multiple of :data:`PAGE_FILES`, so about that many
     files lie in one; :data:`PAGE_LIMIT` is the most.
     """
-    whole: list[list[Entry]] = []
+    whole: list[Rows] = []
     start = 0
-    for end, row in enumerate(rows, 1):
-        if zlib.crc32(row.path.encode()) % PAGE_FILES == 0 or end - start >= PAGE_LIMIT:
-            whole.append(rows[start:end])
+    crc32, every = zlib.crc32, PAGE_FILES
+    ends = [end for end, path in enumerate(rows.paths, 1) if not crc32(path.encode()) % every]
+    for end in [*ends, len(rows)]:
+        while end - start >= PAGE_LIMIT:
+            whole.append(rows.part(start, start + PAGE_LIMIT))
+            start += PAGE_LIMIT
+        if start < end and (end < len(rows) or (ends and ends[-1] == end)):
+            whole.append(rows.part(start, end))
             start = end
-    return whole, rows[start:]
+    return whole, rows.part(start)
 
 
-def paginate(entries: Iterable[Entry]) -> Iterator[Stored]:
-    """Cut sorted entries into pages (see :func:`cut`)."""
-    rows: list[Entry] = []
-    for group in batched(entries, PAGE_LIMIT):
-        whole, rows = cut([*rows, *group])
+def paginate(groups: Iterable[Rows]) -> Iterator[Stored]:
+    """Cut sorted rows, which come in groups, into pages (see :func:`cut`)."""
+    left = Rows()
+    for group in groups:
+        left.add(group)
+        whole, left = cut(left)
         yield from map(make_page, whole)
-    if rows:
-        yield make_page(rows)
+    if len(left):
+        yield make_page(left)
 
 
-def make_page(rows: Sequence[Entry]) -> Stored:
-    """Return the page of these entries."""
-    data = encode(rows)
+def make_page(rows: Rows) -> Stored:
+    """Return the page of these rows."""
+    data = rows.data()
     digest = hashlib.sha256(data).hexdigest()
-    return Stored(Page(digest, len(rows), sum([r.size for r in rows]), rows[0].path), data, rows)
+    return Stored(Page(digest, len(rows), sum(rows.sizes), rows.paths[0]), data)
 
 
 class Parser:
@@ -182,26 +250,41 @@ class Parser:
 
     def feed(self, data: bytes) -> Iterator[Entry]:
         """Take the next bytes and yield the entries that they complete."""
+        text = self._whole_lines(data)
+        if rows := self._plain(text):
+            yield from [
+                Entry(path, kind, int(size), md5, sha) for md5, sha, kind, size, path in rows
+            ]
+        else:
+            yield from [self._entry(f"{line}\n") for line in text.split("\n")[:-1]]
+
+    def rows(self, data: bytes) -> Rows:
+        """Take the next bytes and return the rows that they complete."""
+        text = self._whole_lines(data)
+        if rows := self._plain(text):
+            return Rows(
+                text.split("\n")[:-1], [row[4] for row in rows], [int(row[3]) for row in rows]
+            )
+        return Rows.of(self._entry(f"{line}\n") for line in text.split("\n")[:-1])
+
+    def _whole_lines(self, data: bytes) -> str:
         head, newline, rest = (self._rest + data).rpartition(b"\n")
         self._rest = rest
         if len(rest) > 1 << 16:
             raise self._fault("the line is longer than any that is allowed")
-        if not newline:
-            return
         try:
-            text = (head + newline).decode()
+            return (head + newline).decode()
         except UnicodeDecodeError as error:
             raise self._fault("the text is not valid UTF-8") from error
-        yield from self._plain(text) or (self._entry(line + "\n") for line in text.split("\n")[:-1])
 
-    def _plain(self, text: str) -> list[Entry]:
-        """Return all entries when nothing of them needs a closer look, else none."""
-        rows = _PLAIN_LINE.findall(text)
+    def _plain(self, text: str) -> list[tuple[str, str, str, str, str]]:
+        """Return the parts of all lines when none needs a closer look, else nothing."""
+        rows: list[tuple[str, str, str, str, str]] = _PLAIN_LINE.findall(text)
         if len(rows) != text.count("\n"):
             return []
         self._rules.add_plain([row[4] for row in rows])
         self._count += len(rows)
-        return [Entry(path, kind, int(size), md5, sha) for md5, sha, kind, size, path in rows]
+        return rows
 
     def close(self) -> None:
         """Say that the text ends here."""

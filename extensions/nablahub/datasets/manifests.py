@@ -18,9 +18,9 @@ from functools import cached_property
 from typing import Final
 
 from nablahub.core.objects import CHUNK, ObjectStore
-from nablahub.datasets.dvc import DirHasher, DirObject
+from nablahub.datasets.dvc import DirHasher, DirObject, rows_of
 from nablahub.datasets.layout import manifest_key
-from nablahub.datasets.manifest import Entry, Page, Root, Stored, decode, order, paginate
+from nablahub.datasets.manifest import Entry, Page, Root, Rows, Stored, decode, order, paginate
 
 MAGIC: Final = b"NABLMF1\n"
 FOOTER: Final = 24
@@ -41,14 +41,14 @@ def write_manifest(
     store: ObjectStore,
     dataset: str,
     version: str,
-    entries: Iterable[Entry],
+    groups: Iterable[Rows],
     parent: Root | None = None,
 ) -> Written:
     """Store the manifest of a version; nothing is seen of it before it is whole.
 
     Parameters
     ----------
-    entries : iterable of Entry
+    groups : iterable of Rows
         All files, sorted and checked; read once, so it may be a stream.
     parent : Root or None
         A version of the same dataset whose pages are reused where they are equal.
@@ -56,8 +56,8 @@ def write_manifest(
     hasher = DirHasher()
 
     def hashed() -> Iterator[Stored]:
-        for stored in paginate(entries):
-            hasher.add(stored.rows)
+        for stored in paginate(groups):
+            hasher.add_rows(rows_of(stored.data or b""))
             yield stored
 
     root = write_pages(store, dataset, version, hashed(), parent)
@@ -76,7 +76,7 @@ def write_pages(
     pages: list[Page] = []
     offset = 0
     with store.create(manifest_key(dataset, version)) as writer:
-        for page, data, _ in stored:
+        for page, data in stored:
             place = page.place or known.get(page.digest)
             if not place:
                 if data is None:
@@ -159,6 +159,10 @@ class ManifestReader:
         if self._last[0] != number:
             self._last = number, decode(self.page_bytes(number))
         return self._last[1]
+
+    def rows(self, number: int) -> Rows:
+        """Return the rows of a page."""
+        return Rows.of_page(self.page_bytes(number))
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries in order."""

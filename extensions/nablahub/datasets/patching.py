@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from nablahub.datasets.comparing import Manifest
 from nablahub.datasets.errors import BadManifest, BadPath
-from nablahub.datasets.manifest import Entry, Stored, cut, make_page
+from nablahub.datasets.manifest import Entry, Rows, Stored, cut, make_page
 from nablahub.datasets.paths import show
 
 
@@ -30,7 +30,7 @@ class Patch:
         self._reader = reader
         self._puts = puts
         self._drops = {path for path in drops if path not in puts}
-        self._page = lru_cache(64)(reader.page)
+        self._rows = lru_cache(64)(reader.rows)
 
     def pages(self) -> Iterator[Stored]:
         """Yield all pages of the new manifest; those of the old one that stay have no bytes.
@@ -48,53 +48,54 @@ class Patch:
         touched: dict[int, list[str]] = {}
         for path in sorted({*self._puts, *self._drops}):
             touched.setdefault(max(self._reader.root.find(path), 0), []).append(path)
-        rows: list[Entry] = []
+        rows = Rows()
         for number, page in enumerate(base):
-            if not rows and number not in touched:
-                yield Stored(page, None, ())
+            if not len(rows) and number not in touched:
+                yield Stored(page, None)
                 continue
-            rows += self._merged(number, touched.get(number, []))
+            rows.add(self._merged(number, touched.get(number, [])))
             whole, rows = cut(rows)
             yield from map(make_page, whole)
         if not base:
-            whole, rows = cut([self._puts[path] for path in sorted(self._puts)])
+            whole, rows = cut(Rows.of(self._puts[path] for path in sorted(self._puts)))
             yield from map(make_page, whole)
-        if rows:
+        if len(rows):
             yield make_page(rows)
 
-    def _merged(self, number: int, paths: Iterable[str]) -> list[Entry]:
-        rows = {entry.path: entry for entry in self._page(number)}
+    def _merged(self, number: int, paths: Iterable[str]) -> Rows:
+        before = self._rows(number)
+        rows = dict(zip(before.paths, zip(before.lines, before.sizes, strict=True), strict=True))
         for path in paths:
-            if path in self._puts:
-                rows[path] = self._puts[path]
+            if (entry := self._puts.get(path)) is not None:
+                rows[path] = entry.line()[:-1], entry.size
             else:
                 rows.pop(path, None)
-        return [rows[path] for path in sorted(rows)]
+        names = sorted(rows)
+        found = [rows[path] for path in names]
+        return Rows([line for line, _ in found], names, [size for _, size in found])
 
-    def find(self, path: str) -> Entry | None:
-        """Return the entry of a path in the new version."""
-        if path in self._puts or path in self._drops:
-            return self._puts.get(path)
-        return self._before(path)
+    def _has(self, path: str) -> bool:
+        """Whether the new version has a file of that path."""
+        return path in self._puts or (path not in self._drops and self._had(path))
 
-    def _before(self, path: str) -> Entry | None:
+    def _had(self, path: str) -> bool:
         number = self._reader.root.find(path)
         if number < 0:
-            return None
-        rows = self._page(number)
-        place = bisect_left(rows, path, key=_path)
-        return rows[place] if place < len(rows) and rows[place].path == path else None
+            return False
+        paths = self._rows(number).paths
+        place = bisect_left(paths, path)
+        return place < len(paths) and paths[place] == path
 
     def check_added(self) -> None:
         """Refuse added files that lie in a file, are a folder of others, or look like another."""
-        added = [path for path in self._puts if self._before(path) is None]
+        added = [path for path in self._puts if not self._had(path)]
         names = sorted(self._puts)
         seen: set[str] = set()
         for path in added:
             folder = path.rpartition("/")[0]
             while folder and folder not in seen:
                 seen.add(folder)
-                if self.find(folder) is not None:
+                if self._has(folder):
                     raise BadPath(path, f"'{show(folder)}' is a file, so nothing can lie in it")
                 folder = folder.rpartition("/")[0]
             inside = self._inside(f"{path}/", names)
@@ -109,28 +110,25 @@ class Patch:
         if place < len(names) and names[place].startswith(prefix):
             return names[place]
         for number in range(max(self._reader.root.find(prefix), 0), len(self._reader.root.pages)):
-            rows = self._page(number)
-            for row in rows[bisect_left(rows, prefix, key=_path) :]:
-                if not row.path.startswith(prefix):
+            paths = self._rows(number).paths
+            for path in paths[bisect_left(paths, prefix) :]:
+                if not path.startswith(prefix):
                     return None
-                if row.path not in self._drops:
-                    return row.path
+                if path not in self._drops:
+                    return path
         return None
 
     def _check_forms(self) -> None:
         """Refuse two paths that differ only in the form of their Unicode characters."""
         forms: dict[str, str] = {}
-        paths = (row.path for n in range(len(self._reader.root.pages)) for row in self._page(n))
+        pages = range(len(self._reader.root.pages))
+        paths = (path for number in pages for path in self._rows(number).paths)
         for path in (*self._puts, *(p for p in paths if p not in self._drops)):
             if not path.isascii():
                 twin = forms.setdefault(unicodedata.normalize("NFC", path), path)
                 if twin != path:
                     raise BadPath(path, "it looks the same as another path and differs only in the "
                                   "form of its Unicode characters")  # fmt: skip
-
-
-def _path(entry: Entry) -> str:
-    return entry.path
 
 
 def split_drops(text: bytes) -> tuple[list[str], bytes]:

@@ -21,12 +21,12 @@ from nablahub.datasets.errors import BadPath
 _NAME = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.\-]{1,200}"
 PLAIN = rf"{_NAME}(?:/{_NAME}){{0,8}}"
 _PLAIN = re.compile(PLAIN)
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+_PLAIN_NAMES = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}\0)*+")
 
 
-def is_plain_name(name: str) -> bool:
-    """Tell whether nothing can be wrong with the name of a file or folder."""
-    return _PLAIN_NAME.fullmatch(name) is not None
+def are_plain_names(names: Iterable[str]) -> bool:
+    """Tell whether nothing can be wrong with the names of files or folders."""
+    return _PLAIN_NAMES.fullmatch("\0".join([*names, ""])) is not None
 
 
 def is_plain(path: str) -> bool:

@@ -23,7 +23,7 @@ from nablahub.datasets.errors import (
 )
 from nablahub.datasets.hashing import Hashed, Small
 from nablahub.datasets.index import save
-from nablahub.datasets.manifest import Entry, Root, decode, paginate
+from nablahub.datasets.manifest import Entry, Root, Rows, paginate
 from nablahub.datasets.packs import PACK_BYTES, SMALL, build_head, pack_name
 from nablahub.datasets.patience import patiently
 from nablahub.datasets.pools import wait_all
@@ -214,7 +214,7 @@ class Sender:
                 self._direct.send_pack(name, [head, data])
             else:
                 path = f"{upload}/packs/{name}"
-                self._hub.request("PUT", path, content=head + data, headers=BINARY)
+                self._hub.request("PUT", path, content=[head, data], headers=BINARY)
         self._report(sum(file.size for file in group))
         return hashed
 
@@ -326,7 +326,7 @@ def _is_same(text: bytes, latest: dict[str, Any]) -> bool:
     """Whether these lines are the very files of a version."""
     if text.count(b"\n") != latest["files"]:
         return False
-    pages = tuple(page for page, *_ in paginate(decode(text)))
+    pages = tuple(stored.page for stored in paginate([Rows.of_page(text)]))
     return bool(Root(pages).digest == latest["digest"])
 
 

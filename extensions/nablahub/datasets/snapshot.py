@@ -20,7 +20,7 @@ from nablahub.datasets.index import (
     load,
     without_young,
 )
-from nablahub.datasets.paths import check_path, is_plain, is_plain_name
+from nablahub.datasets.paths import are_plain_names, check_path
 from nablahub.datasets.scan import Found, refuse_special, through_link
 
 
@@ -131,13 +131,7 @@ class Snapshot:
                 if was is not None:
                     self._before[path + name] = kind_of(array("q", was[0])[4]), was[1]
             files = kept
-        for name, info in files:
-            if not stat.S_ISREG(info.st_mode):
-                refuse_special(path + name, info)
-        found = [
-            Found(path + name, base + name, info.st_size, kind_of(info.st_mode))
-            for name, info in files
-        ]
+        found = _found(path, base, files)
         for name in links:
             found.append(through_link(path + name, base + name, str(self.root)))
             self.size += found[-1].size
@@ -176,10 +170,24 @@ class Snapshot:
         return Index(folders, manifest)
 
 
+def _found(path: str, base: str, files: list[tuple[str, os.stat_result]]) -> list[Found]:
+    """Return the files of one folder; BadPath for what is none."""
+    kinds: dict[int, str] = {}
+    for mode in {info.st_mode for _, info in files}:
+        if not stat.S_ISREG(mode):
+            for name, info in files:
+                refuse_special(path + name, info)
+        kinds[mode] = kind_of(mode)
+    return [
+        Found(path + name, base + name, info.st_size, kinds[info.st_mode]) for name, info in files
+    ]
+
+
 def _check_names(folder: str, found: list[Found]) -> None:
     """Check the paths of files in one folder."""
-    plain = not folder or is_plain(folder[:-1])
+    start = len(folder)
+    names = [one.path[start:] for one in found]
     deep = folder.count("/") > 7  # A path with more names than that is looked at by itself.
-    for one in found:
-        if deep or not plain or not is_plain_name(one.path[len(folder) :]):
+    if deep or not are_plain_names([folder[:-1].replace("/", "\0") or "_", *names]):
+        for one in found:
             check_path(one.path)

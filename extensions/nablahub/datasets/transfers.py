@@ -23,7 +23,7 @@ from nablahub.datasets import remote_garbage
 from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
 from nablahub.datasets.intake import LARGEST_PACK, Received
 from nablahub.datasets.layout import object_key, pack_key
-from nablahub.datasets.packs import PackChecker
+from nablahub.datasets.proving import provers
 from nablahub.datasets.store import (
     DatasetRow,
     ObjectRow,
@@ -295,12 +295,9 @@ def prove(target: Target) -> Received:
     asked, size = target.asked, target.store.size(target.key)
     if size != asked.size or (asked.kind == "pack" and size > LARGEST_PACK):
         raise BadObject("The object does not have the size that was said.", hint="Send it again.")
-    pieces = target.store.chunks(target.key, 0, size)
     if asked.kind == "pack":
-        checker = PackChecker(asked.name)
-        for data in pieces:
-            checker.feed(data)
-        return Received(size, checker.finish().count)
+        return Received(size, provers().prove_data(asked.name, target.store.read(target.key)))
+    pieces = target.store.chunks(target.key, 0, size)
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     for data in pieces:
         md5.update(data)

@@ -28,7 +28,7 @@ from nablahub.datasets.errors import (
     UploadLost,
 )
 from nablahub.datasets.layout import manifest_key, object_key, pack_key
-from nablahub.datasets.manifest import Entry
+from nablahub.datasets.manifest import Entry, Rows
 from nablahub.datasets.manifests import Written
 from nablahub.datasets.paths import show
 from nablahub.datasets.store import (
@@ -50,8 +50,8 @@ from nablahub.datasets.store import (
 from nablahub.datasets.transfer_types import ObjectName
 
 SHOWN_FAULTS: Final = 50
-#: Entries that are looked up together: all tables of packs are gone through once for each.
-GROUP: Final = 20_000
+#: Files that are looked up together.
+GROUP: Final = 100_000
 #: In place of the md5 of a DVC tree that has not been derived yet.
 NOT_YET: Final = ""
 #: An upload that nothing was added to for so long is given up.
@@ -99,7 +99,8 @@ def missing(
     session: Session, team_id: str, contents: Contents, asked: Sequence[ObjectName]
 ) -> list[str]:
     """Return the md5s of the objects that must be sent."""
-    holders = contents.holders([(o.md5, o.sha256, o.size) for o in asked])
+    digests = [bytes.fromhex(o.md5 + o.sha256) for o in asked]
+    holders = contents.holders(digests, [o.size for o in asked])
     unknown = [o for o, holder in zip(asked, holders, strict=True) if holder is None]
     large = objects_of(session, team_id, [o.md5 for o in unknown])
     return list(dict.fromkeys(o.md5 for o in unknown if not _is_large(large, o)))
@@ -192,7 +193,7 @@ def touch(session: Session, upload: UploadRow) -> None:
 
 @dataclass
 class Check:
-    """Goes through the entries of a new version and sees whether each has its bytes.
+    """Goes through the files of a new version and sees whether each has its bytes.
 
     Parameters
     ----------
@@ -212,22 +213,28 @@ class Check:
     _faults: list[Fault] = field(default_factory=list)
     _count: int = 0
 
-    def through(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """Yield the entries unchanged; MissingObjects at the end names those without bytes."""
-        for group in batched(entries, GROUP):
-            holders = self.contents.holders([(e.md5, e.sha256, e.size) for e in group])
-            self.packs.update(filter(None, holders))
-            lost = [e for e, holder in zip(group, holders, strict=True) if holder is None]
-            rows = objects_of(self.session, self.team_id, [entry.md5 for entry in lost])
-            for entry in lost:
-                row = rows.get(entry.md5)
-                if row is None or (row.sha256, row.size) != (entry.sha256, entry.size):
-                    self._fault(entry, row)
-                else:
-                    self.large.add(entry.md5)
-            yield from group
+    def through(self, groups: Iterable[Rows]) -> Iterator[Rows]:
+        """Yield the rows, in larger groups; MissingObjects at the end names those without bytes."""
+        for rows in _larger(groups):
+            holders = self.contents.holders(rows.digests(), rows.sizes)
+            self.packs.update(filter(None, set(holders)))
+            if None in holders:
+                lines = zip(rows.lines, holders, strict=True)
+                self._look_up([line for line, holder in lines if holder is None])
+            yield rows
         if self._count:
             raise MissingObjects(self._faults, self._count)
+
+    def _look_up(self, lines: list[str]) -> None:
+        """Look for objects that are in no pack among the large ones."""
+        lost = Rows(lines).entries()
+        known = objects_of(self.session, self.team_id, [entry.md5 for entry in lost])
+        for entry in lost:
+            row = known.get(entry.md5)
+            if row is None or (row.sha256, row.size) != (entry.sha256, entry.size):
+                self._fault(entry, row)
+            else:
+                self.large.add(entry.md5)
 
     def _fault(self, entry: Entry, row: ObjectRow | None) -> None:
         self._count += 1
@@ -236,6 +243,18 @@ class Check:
             self._faults.append(
                 Fault(f"{show(entry.path)}: the bytes of md5 {entry.md5} {problem}.")
             )
+
+
+def _larger(groups: Iterable[Rows]) -> Iterator[Rows]:
+    """Put groups together: all tables of packs are gone through once for each."""
+    gathered = Rows()
+    for group in groups:
+        gathered.add(group)
+        if len(gathered) >= GROUP:
+            yield gathered
+            gathered = Rows()
+    if len(gathered):
+        yield gathered
 
 
 def finish(

@@ -33,12 +33,18 @@ def processors() -> int:
     return min(count or 1, MOST)
 
 
-class _Worker:
-    """One process, and the pipes to it."""
+class Worker:
+    """One process, and the pipes to it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    words : str
+        What it runs in Python.
+    """
+
+    def __init__(self, *words: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", hashing.__file__],
+            [sys.executable, *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1,
         )  # fmt: skip
         if self._process.stdin is None or self._process.stdout is None:
@@ -86,8 +92,8 @@ class Workers:
 
     def __init__(self, files: int) -> None:
         self.count = processors() if files > FEW else 0
-        self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        self._all = [_Worker() for _ in range(self.count)]
+        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        self._all = [Worker("-I", "-S", hashing.__file__) for _ in range(self.count)]
         self._one = threading.Lock()
         for worker in self._all:
             self._free.put(worker)
@@ -105,7 +111,7 @@ class Workers:
             worker.close() if kind is None else worker.kill()
 
     @contextmanager
-    def _borrowed(self) -> Iterator[_Worker]:
+    def _borrowed(self) -> Iterator[Worker]:
         worker = self._free.get()
         try:
             yield worker

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from nablahub.core.objects import DirectoryStore
 from nablahub.datasets.dvc import DirHasher, dir_chunks
 from nablahub.datasets.errors import BadManifest, BadPath
-from nablahub.datasets.manifest import PAGE_FILES, Entry, Parser, decode, encode, order, paginate
+from nablahub.datasets.manifest import (
+    PAGE_FILES,
+    Entry,
+    Parser,
+    Rows,
+    decode,
+    encode,
+    order,
+    paginate,
+)
 from nablahub.datasets.manifests import ManifestReader, write_manifest
 from nablahub.datasets.paths import check_path
 
@@ -64,6 +73,10 @@ def test_it_is_read_alike_in_pieces_of_any_size(entries: list[Entry], step: int)
     found = [e for i in range(0, len(data), step) for e in parser.feed(data[i : i + step])]
     parser.close()
     assert found == entries
+    again = Parser()
+    assert [
+        e for i in range(0, len(data), step) for e in again.rows(data[i : i + step]).entries()
+    ] == entries
 
 
 @given(rows())
@@ -91,13 +104,14 @@ def many(count: int) -> list[Entry]:
 
 def test_adding_one_file_changes_one_page() -> None:
     entries = many(20_000)
-    before = {page.digest for page, *_ in paginate(entries)}
+    before = {page.digest for page, _ in paginate([Rows.of(entries)])}
     added = sorted([*entries, Entry("50/extra", "f", 1, *DIGEST)], key=order)
-    after = {page.digest for page, *_ in paginate(added)}
+    after = {page.digest for page, _ in paginate([Rows.of(added)])}
     assert len(before) > 20_000 / PAGE_FILES / 3
     assert len(after - before) == 1
     removed = {
-        page.digest for page, *_ in paginate(e for e in entries if e.path != entries[777].path)
+        page.digest
+        for page, _ in paginate([Rows.of(e for e in entries if e.path != entries[777].path)])
     }
     assert len(removed - before) <= 1
 
@@ -105,9 +119,9 @@ def test_adding_one_file_changes_one_page() -> None:
 def test_pages_are_shared_between_versions_and_all_is_read_back(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path)
     entries = many(20_000)
-    first = write_manifest(store, "ds1", "v1", entries)
+    first = write_manifest(store, "ds1", "v1", [Rows.of(entries)])
     changed = [e._replace(size=9) if e.path == entries[5].path else e for e in entries]
-    second = write_manifest(store, "ds1", "v2", changed, first.root)
+    second = write_manifest(store, "ds1", "v2", [Rows.of(changed)], first.root)
     sizes = [store.size(f"manifests/ds1/{v}") or 0 for v in ("v1", "v2")]
     assert sizes[1] < sizes[0] / 5
     reader = ManifestReader(store, "ds1", "v2")
@@ -119,16 +133,16 @@ def test_pages_are_shared_between_versions_and_all_is_read_back(tmp_path: Path) 
 def test_the_digest_does_not_depend_on_where_pages_lie(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path)
     entries = many(3000)
-    first = write_manifest(store, "ds1", "v1", entries)
-    again = write_manifest(store, "ds1", "v2", entries, first.root)
-    alone = write_manifest(store, "ds2", "v1", entries)
+    first = write_manifest(store, "ds1", "v1", [Rows.of(entries)])
+    again = write_manifest(store, "ds1", "v2", [Rows.of(entries)], first.root)
+    alone = write_manifest(store, "ds2", "v1", [Rows.of(entries)])
     assert first.root.digest == again.root.digest == alone.root.digest
 
 
 def test_one_file_is_found_and_lists_go_on_after_a_path(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path)
     entries = many(5000)
-    write_manifest(store, "ds1", "v1", entries)
+    write_manifest(store, "ds1", "v1", [Rows.of(entries)])
     reader = ManifestReader(store, "ds1", "v1")
     for number in (0, 1, 999, 4999):
         assert reader.find(entries[number].path) == entries[number]
@@ -144,7 +158,7 @@ def test_one_file_is_found_and_lists_go_on_after_a_path(tmp_path: Path) -> None:
 
 def test_an_empty_version_is_a_version(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path)
-    written = write_manifest(store, "ds1", "v1", [])
+    written = write_manifest(store, "ds1", "v1", [Rows.of([])])
     assert written.root.files == 0
     assert ManifestReader(store, "ds1", "v1").find("a") is None
     assert list(ManifestReader(store, "ds1", "v1").after("")) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nablahub.datasets import manifest
 from nablahub.datasets.comparing import differences
 from nablahub.datasets.errors import BadManifest, BadPath
-from nablahub.datasets.manifest import Entry, Root, paginate
+from nablahub.datasets.manifest import Entry, Root, Rows, paginate
 from nablahub.datasets.patching import Patch, split_drops
 from tests.unit.datasets.builders import entry
 
@@ -24,12 +24,15 @@ class Held:
     """A manifest in memory."""
 
     def __init__(self, entries: list[Entry]) -> None:
-        stored = list(paginate(entries))
+        stored = list(paginate([Rows.of(entries)]))
         self.root = Root(tuple(one.page for one in stored))
-        self._pages = [list(one.rows) for one in stored]
+        self._pages = [Rows.of_page(one.data or b"") for one in stored]
         self.read: list[int] = []
 
     def page(self, number: int) -> list[Entry]:
+        return self.rows(number).entries()
+
+    def rows(self, number: int) -> Rows:
         self.read.append(number)
         return self._pages[number]
 
@@ -69,7 +72,7 @@ def test_it_is_cut_as_the_whole_tree_is(base: set[str], puts: set[str], drops: s
             list(patch.pages())
         return
     pages = list(patch.pages())
-    whole = [one.page for one in paginate([wanted[p] for p in sorted(wanted)])]
+    whole = [one.page for one in paginate([Rows.of(wanted[p] for p in sorted(wanted))])]
     assert [one.page for one in pages] == whole
     after = Held([wanted[p] for p in sorted(wanted)])
     found = {row.path: (row.old, row.new) for row in differences(held, after)}

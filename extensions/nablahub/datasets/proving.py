@@ -1,0 +1,114 @@
+"""Proving packs in processes of their own.
+
+A pack is some thousand hashes of a few microseconds each. In a thread of the service each of them
+hands the interpreter's lock over and waits to get it back, and all of them together would keep one
+core busy. Run as a module this is one of those processes; it ends when the service does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import sys
+import threading
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from nablahub.datasets.errors import BadObject
+from nablahub.datasets.hashing import FAILED, FRAME
+from nablahub.datasets.packs import PackChecker
+from nablahub.datasets.workers import Worker, processors
+
+FILE: Final = b"f"
+DATA: Final = b"d"
+
+
+def prove_pack(name: str, data: bytes) -> int:
+    """Prove that bytes are the pack of a name and return how many objects it has.
+
+    Raises
+    ------
+    BadObject
+        When a digest, a size or the layout is wrong.
+    """
+    checker = PackChecker(name)
+    checker.feed(data)
+    return checker.finish().count
+
+
+class Provers:
+    """A few processes that prove packs, started when they are needed; used by many threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
+        self._all: set[Worker] = set()
+
+    def prove_file(self, name: str, file: Path) -> int:
+        """Prove a pack that lies in a file; see :func:`prove_pack`."""
+        found = self._ask(FILE, name, str(file).encode())
+        return prove_pack(name, file.read_bytes()) if found is None else found
+
+    def prove_data(self, name: str, data: bytes) -> int:
+        """Prove a pack; see :func:`prove_pack`."""
+        found = self._ask(DATA, name, data)
+        return prove_pack(name, data) if found is None else found
+
+    def _ask(self, kind: bytes, name: str, data: bytes) -> int | None:
+        """Let one process do it; None when it died over it."""
+        worker = self._take()
+        try:
+            said, length = worker.ask(kind, [name.encode(), data])
+            answer = worker.read(length).decode()
+        except OSError:
+            with self._lock:
+                self._all.discard(worker)
+            worker.kill()
+            return None
+        self._free.put(worker)
+        if said == FAILED:
+            detail, _, hint = answer.partition("\0")
+            raise BadObject(detail, hint=hint)
+        return int(answer)
+
+    def _take(self) -> Worker:
+        with self._lock:
+            if self._free.empty() and len(self._all) < self._most:
+                worker = Worker("-P", "-m", __name__)
+                self._all.add(worker)
+                return worker
+        return self._free.get()
+
+    def close(self) -> None:
+        """End them."""
+        with self._lock:
+            for worker in self._all:
+                worker.kill()
+
+
+@cache
+def provers() -> Provers:
+    """Return those of this process."""
+    found = Provers(processors())
+    atexit.register(found.close)
+    return found
+
+
+def serve(source: BinaryIO, target: BinaryIO) -> None:
+    """Prove packs until there are no more."""
+    while frame := source.read(FRAME.size):
+        kind, length = FRAME.unpack(frame)
+        name, data = source.read(64).decode(), source.read(length - 64)
+        try:
+            count = prove_pack(name, data if kind == DATA else Path(data.decode()).read_bytes())
+            answer = str(count).encode()
+        except BadObject as error:
+            kind, answer = FAILED, f"{error.detail}\0{error.hint}".encode()
+        target.write(FRAME.pack(kind, len(answer)) + answer)
+        target.flush()
+
+
+if __name__ == "__main__":
+    serve(sys.stdin.buffer, sys.stdout.buffer)
