@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -44,7 +45,9 @@ from nablahub.datasets.store import (
     condemned,
     damaged,
     underived,
+    used_spaces,
 )
+from nablahub.datasets.threads import in_thread
 from nablahub.datasets.transfer_types import ObjectName
 from nablahub.datasets.transfers import Transfers
 
@@ -53,6 +56,11 @@ if TYPE_CHECKING:
 
 #: How often it is looked whether the day of a deleted version has come.
 PURGE_SECONDS: Final = 3600.0
+#: How often a look is taken in a row when others commit meanwhile.
+PURGE_TRIES: Final = 3
+#: What looks for things in an S3 that no row knows, and how old they must be.
+LEFTOVERS: Final = "dataset-leftovers"
+LOST: Final = timedelta(days=1)
 
 
 class Building:
@@ -87,6 +95,7 @@ class Building:
         self._context.reconciler.register("dataset-purge", self._purge)
         self._context.reconciler.register(SHRINK, self._shrink)
         self.keeping.grown = self._shrink_soon
+        self._context.reconciler.register(LEFTOVERS, self._sweep_remote)
 
     def sweep(self) -> None:
         """Delete what a process left when it died; nobody may be writing."""
@@ -241,29 +250,40 @@ class Building:
     # Deleting.
 
     async def _purge(self, dataset_id: str) -> float | None:
-        left = await asyncio.to_thread(self.purge, dataset_id)
+        left = await in_thread(self.purge, dataset_id)
         return PURGE_SECONDS if left else None
 
     def purge(self, dataset_id: str) -> bool:
         """Take away what of a dataset has its day; tell whether more is waiting for its own."""
 
-        def work(session: Session) -> bool:
+        def look(session: Session) -> trash.Stock | None:
             row = session.get(DatasetRow, dataset_id)
-            if row is None:
-                return False
-            gone.append((row.team_id, trash.purge(session, self._datasets, row)))
-            return any(r.purge_at is not None for r in trash.deleted(session, dataset_id))
+            return None if row is None else trash.look(session, row)
 
-        gone: list[tuple[str, trash.Waste]] = []
-        left = self.write(work)
-        for team_id, waste in gone:
-            for version_id in waste.versions:
-                name = cache_name(*version_id.split(":"))
-                self.keeping.discard(self._context.settings.state.cache / team_id / name)
-        return left
+        for _ in range(PURGE_TRIES):
+            stock = self.read(look)
+            if stock is None:
+                return False
+            due = stock.due(now())
+            # A look at a whole store is spared where it could only be in vain.
+            if not due or self.read(lambda s: trash.is_building(s, dataset_id)):
+                break
+            if self._purge_once(stock, trash.find_waste(self._datasets, stock, due)):
+                break
+        return any(
+            row.purge_at is not None for row in self.read(lambda s: trash.deleted(s, dataset_id))
+        )
+
+    def _purge_once(self, stock: trash.Stock, waste: trash.Waste) -> bool:
+        done = self.write(lambda s: trash.purge(s, self._datasets, stock, waste))
+        for version_id in waste.versions if done else ():
+            name = cache_name(*version_id.split(":"))
+            cache = self._context.settings.state.cache
+            self.keeping.discard(cache / stock.dataset.team_id / name)
+        return done
 
     async def _collect(self, space: str) -> float | None:
-        more = await asyncio.to_thread(self._collect_batch, space)
+        more = await in_thread(self._collect_batch, space)
         return 0.01 if more else None
 
     def _collect_batch(self, space: str) -> bool:
@@ -285,6 +305,18 @@ class Building:
             self.write(lambda s: remote_garbage.forget(s, doomed))
         return len(doomed.notes) == remote_garbage.BATCH
 
+    async def _sweep_remote(self, space: str) -> float | None:
+        await in_thread(self.sweep_remote, space, now() - LOST)
+        return LOST.total_seconds()
+
+    def sweep_remote(self, space: str, before: datetime) -> None:
+        """Delete what a crash left in an S3 before a time without a row that says so."""
+        store = self._datasets.store(space)
+        if isinstance(store, S3Store):
+            remote_garbage.abort_lost(store, self.read, space, before)
+            self.write(lambda s: remote_garbage.end_lost(s, before))
+            self.write(lambda s: self._datasets.collect_later(s, space))
+
     def collect_now(self, space: str) -> None:
         """Delete all of a space's left-over bytes, in this thread."""
         while self._collect_batch(space):
@@ -298,6 +330,8 @@ class Building:
         self._context.reconciler.wake(session, SHRINK, "")
         for team_id in garbage.teams_with_garbage(session):
             self._datasets.collect_later(session, team_id)
+        for space in used_spaces(session):
+            self._context.reconciler.wake(session, LEFTOVERS, space)
         for dataset_id in condemned(session):
             self._context.reconciler.wake(session, "dataset-purge", dataset_id)
         for version in underived(session):

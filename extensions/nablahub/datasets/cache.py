@@ -161,6 +161,9 @@ def _place_large(contents: Contents, entry: Entry, path: str) -> int:
     if contents.store.size(key) != entry.size:
         raise _damaged(entry)
     if source is not None:
+        with source.open("rb") as file:  # The first time that its bytes are read here.
+            if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+                raise _damaged(entry)
         if _clone(source, path, _mode(entry)):
             return 0
         # A hard link shares the object's mode, so executables get a copy of their own.
@@ -196,7 +199,8 @@ def _damaged(entry: Entry) -> BadObject:
     return BadObject(
         f"The stored bytes of '{show(entry.path)}' are damaged: they do not have the md5 "
         f"{entry.md5} that they had when they were stored.",
-        hint="Commit the file again from where it came from.",
+        hint="`nablahub datasets verify` restores them if there is a copy; else put the file "
+        "again from where it came from.",
     )
 
 

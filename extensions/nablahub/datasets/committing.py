@@ -5,8 +5,8 @@ Everything here blocks and runs in a thread; see :mod:`nablahub.datasets.buildin
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from itertools import batched
 from pathlib import Path
@@ -21,14 +21,15 @@ from nablahub.core.objects import ObjectStore
 from nablahub.core.times import now
 from nablahub.datasets import uploads
 from nablahub.datasets.contents import Contents
-from nablahub.datasets.errors import NoSuchDataset
+from nablahub.datasets.errors import DamagedManifest, NoSuchDataset
 from nablahub.datasets.layout import manifest_key
 from nablahub.datasets.local import make_readable
 from nablahub.datasets.manifest import Entry, Parser, Root, Rows
-from nablahub.datasets.manifests import ManifestReader, Written, write_manifest, write_pages
+from nablahub.datasets.manifests import Written, write_manifest, write_pages
 from nablahub.datasets.patching import Patch, split_drops
 from nablahub.datasets.scan import scan
-from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow
+from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, damaged, objects_of
+from nablahub.datasets.threads import in_thread
 from nablahub.datasets.uploads import Check, Origin
 
 if TYPE_CHECKING:
@@ -93,14 +94,11 @@ class Committing:
         """Make a version that differs in some files from another; raises as :meth:`commit`."""
         store = self.claim_store(dataset, upload)
 
-        def write(session: Session) -> tuple[Check, Written]:
-            check = Check(session, self._datasets.contents(session, dataset), dataset.space)
-            for _ in check.through([Rows.of(puts.values())]):
-                pass
-            pages = Patch(ManifestReader(store, dataset.id, base.version), puts, drops).pages()
-            return check, Written(write_pages(store, dataset.id, upload.version, pages), None)
-
-        check, written = self._building.read(write)
+        check = self.check(dataset)
+        for _ in check.through([Rows.of(puts.values())]):
+            pass
+        pages = Patch(self._datasets.manifest(dataset, base), puts, drops).pages()
+        written = Written(write_pages(store, dataset.id, upload.version, pages), None)
         return self.finish(
             dataset, upload, lambda s: uploads.finish(s, upload, check, written, None, base)
         )
@@ -117,18 +115,19 @@ class Committing:
     ) -> VersionRow:
         store = self.claim_store(dataset, upload)
 
-        def write(session: Session) -> tuple[Check, Written]:
-            contents = self._datasets.contents(session, dataset)
-            check = Check(session, contents, dataset.space)
-            parent = self._root_of_latest(session, store, dataset)
-            checked = check.through(groups)
-            return check, write_manifest(store, dataset.id, upload.version, checked, parent)
-
-        check, written = self._building.read(write)
-
+        check = self.check(dataset)
+        parent = self._root_of_latest(dataset)
+        checked = check.through(groups)
+        written = write_manifest(store, dataset.id, upload.version, checked, parent)
         return self.finish(
             dataset, upload, lambda s: uploads.finish(s, upload, check, written, key)
         )
+
+    def check(self, dataset: DatasetRow) -> Check:
+        """Return what sees whether the files of a new version have their bytes."""
+        read = self._building.read
+        contents = read(lambda s: self._datasets.contents(s, dataset))
+        return Check(contents, lambda md5s: read(lambda s: objects_of(s, dataset.space, md5s)))
 
     def claim_store(self, dataset: DatasetRow, upload: UploadRow) -> ObjectStore:
         """Return a dataset's store, which is told that an upload's manifest is about to come."""
@@ -160,10 +159,10 @@ class Committing:
 
     async def derive_later(self, version_id: str) -> float | None:
         """Find out what DVC calls a version's tree, in a thread, once its committer has gone on."""
-        row = await asyncio.to_thread(self._building.read, lambda s: s.get(VersionRow, version_id))
+        row = await in_thread(self._building.read, lambda s: s.get(VersionRow, version_id))
         if row is not None and now() - row.created_at < SETTLED:
             return SETTLED.total_seconds()
-        await asyncio.to_thread(self.derive, version_id)
+        await in_thread(self.derive, version_id)
         return None
 
     def derive(self, version_id: str) -> None:
@@ -185,12 +184,19 @@ class Committing:
 
         self._building.write(keep)
 
-    def _root_of_latest(
-        self, session: Session, store: ObjectStore, dataset: DatasetRow
-    ) -> Root | None:
-        current = session.get(DatasetRow, dataset.id)
-        latest = session.get(VersionRow, current.latest) if current and current.latest else None
-        return ManifestReader(store, dataset.id, latest.version).root if latest else None
+    def _root_of_latest(self, dataset: DatasetRow) -> Root | None:
+        """Return the pages that a new version may point at; none where any of it is damaged."""
+
+        def look(session: Session) -> VersionRow | None:
+            current = session.get(DatasetRow, dataset.id)
+            if current is None or damaged(session, dataset.space, dataset.id):
+                return None
+            return session.get(VersionRow, current.latest) if current.latest else None
+
+        latest = self._building.read(look)
+        with suppress(DamagedManifest):
+            return self._datasets.manifest(dataset, latest).root if latest else None
+        return None
 
     def commit_tree(self, dataset_id: str, tree: Path, origin: Origin) -> str:
         """Commit a folder of this machine; see :meth:`DatasetService.commit_tree`."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import repeat
 from typing import Final, NamedTuple
 
 from nablahub.core.objects import ObjectStore
+from nablahub.datasets.errors import BadObject
 from nablahub.datasets.layout import object_key, pack_key
-from nablahub.datasets.packs import HEAD, ROW, SMALL, PackIndex, read_count
+from nablahub.datasets.packs import HEAD, ROW, SMALL, PackIndex, pack_name, read_count
 
 CACHED_TABLES: Final = 128
 #: Up to so many objects are looked for one by one, more in one pass over all tables.
@@ -42,19 +44,45 @@ class PackTables:
         self._lock = threading.Lock()
 
     def get(self, store: ObjectStore, dataset: str, pack: str) -> PackIndex:
-        """Return a pack's table; FileNotFoundError when the store lacks the pack."""
+        """Return a pack's table, proved when it is read first.
+
+        Raises
+        ------
+        BadObject
+            When the store lacks the pack, or has another table than was stored.
+        """
         with self._lock:
             if (found := self._tables.get(pack)) is not None:
                 self._tables.move_to_end(pack)
                 return found
         key = pack_key(dataset, pack)
-        count = read_count(store.read(key, 0, HEAD))
-        index = PackIndex(count, store.read(key, HEAD, ROW * count))
+        try:
+            head = store.read(key, 0, HEAD)
+            count = read_count(head)
+            table = store.read(key, HEAD, ROW * count)
+        except (FileNotFoundError, BadObject) as error:
+            raise _damaged_pack(dataset, pack) from error
+        if pack_name(head + table) != pack:
+            raise _damaged_pack(dataset, pack)
+        index = PackIndex(count, table)
         with self._lock:
             self._tables[pack] = index
             while len(self._tables) > self._limit:
                 self._tables.popitem(last=False)
         return index
+
+    def forget(self, pack: str) -> None:
+        """Read a table anew when it is needed next."""
+        with self._lock:
+            self._tables.pop(pack, None)
+
+
+def _damaged_pack(dataset: str, pack: str) -> BadObject:
+    return BadObject(
+        f"A pack of small files of {dataset} is damaged or gone (packs/{dataset}/{pack}).",
+        hint=f"`nablahub datasets verify {dataset}` names the files, and restores those of which "
+        "there is a copy.",
+    )
 
 
 class Contents:
@@ -84,10 +112,16 @@ class Contents:
         """Return the table of one of the dataset's packs."""
         return self._tables.get(self.store, self.dataset, pack)
 
+    def readable(self, packs: Iterable[str] | None = None) -> Iterator[tuple[str, PackIndex]]:
+        """Yield the packs with their tables; what a damaged one held counts as missing."""
+        for pack in self.packs if packs is None else packs:
+            with suppress(BadObject):
+                yield pack, self.table(pack)
+
     def heads(self) -> Iterator[bytes]:
         """Yield name and table of each pack, the newest first: what it holds was proved last."""
-        for pack in reversed(self.packs):
-            yield pack.encode() + self.table(pack).head_bytes()
+        for pack, index in self.readable(reversed(self.packs)):
+            yield pack.encode() + index.head_bytes()
 
     def pack_size(self, pack: str) -> int | None:
         """Return the bytes of one of the dataset's packs, None when it is not there."""
@@ -100,8 +134,7 @@ class Contents:
     def packed(self) -> dict[bytes, Known]:
         """Return every packed object by its md5."""
         found: dict[bytes, Known] = {}
-        for pack in self.packs:
-            index = self.table(pack)
+        for pack, index in self.readable():
             for number, md5 in enumerate(index.md5s()):
                 found[md5] = Known(pack, index, number)
         return found
@@ -109,8 +142,8 @@ class Contents:
     def packed_md5s(self) -> set[bytes]:
         """Return the md5s of all packed objects."""
         found: set[bytes] = set()
-        for pack in self.packs:
-            found.update(self.table(pack).md5s())
+        for _, index in self.readable():
+            found.update(index.md5s())
         return found
 
     def holders(self, digests: Sequence[bytes], sizes: Sequence[int]) -> list[str | None]:
@@ -127,8 +160,7 @@ class Contents:
             return list(map(self._holder, digests, sizes))
         wanted = set(digests)
         found: dict[bytes, tuple[int, str]] = {}
-        for pack in self.packs:  # The newest comes last, and counts.
-            index = self.table(pack)
+        for pack, index in self.readable():  # The newest comes last, and counts.
             held = index.digests()
             if not wanted.isdisjoint(held):
                 found.update(zip(held, zip(index.sizes(), repeat(pack)), strict=False))
@@ -139,8 +171,8 @@ class Contents:
         ]
 
     def _holder(self, digest: bytes, size: int) -> str | None:
-        for pack in reversed(self.packs):
-            row = self.table(pack).find(digest[:16])
+        for pack, index in self.readable(reversed(self.packs)):
+            row = index.find(digest[:16])
             if row is not None and row.size == size and row.sha256 == digest[16:]:
                 return pack
         return None
@@ -156,8 +188,8 @@ class Contents:
             In bytes when it is known; it says where to look first.
         """
         if size is None or size <= SMALL:
-            for pack in reversed(self.packs):
-                if (row := self.table(pack).find(bytes.fromhex(md5))) is not None:
+            for pack, index in self.readable(reversed(self.packs)):
+                if (row := index.find(bytes.fromhex(md5))) is not None:
                     return Place(pack_key(self.dataset, pack), row.start, row.size)
         key = object_key(md5)
         actual = self.store.size(key)

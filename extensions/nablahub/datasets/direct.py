@@ -22,6 +22,8 @@ from nablahub.datasets.transfer_types import Location, LocationsAnswer, Transfer
 SIDE_BY_SIDE: Final = 4
 #: Ranges of one source that lie closer together than this are got by one request.
 GAP: Final = 64 * 1024
+#: A store that says nothing for so long is asked anew.
+SILENT_SECONDS: Final = 60.0
 RANGE: Final = 16 * 1024 * 1024
 #: Reads bytes of what is sent: (offset, size).
 Read = Callable[[int, int], bytes]
@@ -32,7 +34,7 @@ class Bucket:
 
     def __init__(self) -> None:
         self._http = httpx.Client(
-            timeout=httpx.Timeout(60, connect=10),
+            timeout=httpx.Timeout(SILENT_SECONDS, connect=10),
             limits=httpx.Limits(max_connections=2 * SIDE_BY_SIDE),
         )
 
@@ -43,21 +45,29 @@ class Bucket:
     def put(self, url: str, data: bytes) -> None:
         """Send a part."""
         body, headers = sized(data, None)
-        self._checked(lambda: self._http.put(url, content=body, headers=headers), url)
+        answer = self._send(lambda: self._http.put(url, content=body, headers=headers), url)
+        _checked(answer, url)
 
     def get(self, url: str, start: int, size: int) -> bytes:
         """Return a range of an object."""
         headers = {"Range": f"bytes={start}-{start + size - 1}"}
-        data = self._checked(lambda: self._http.get(url, headers=headers), url).content
+        answer = self._send(lambda: self._http.get(url, headers=headers), url)
+        if answer.status_code in (404, 416):  # Another URL would not help.
+            raise BadObject(
+                f"The object store at {_host(url)} has lost bytes of the version.",
+                hint="`nablahub datasets verify` names the files and restores them if there is a "
+                "copy; else put them again from where they came from.",
+            )
+        data = _checked(answer, url).content
         if len(data) != size:
             raise StoreAway(
                 f"The object store at {_host(url)} broke off.", hint="Run the same command again."
             )
         return data
 
-    def _checked(self, send: Callable[[], httpx.Response], url: str) -> httpx.Response:
+    def _send(self, send: Callable[[], httpx.Response], url: str) -> httpx.Response:
         try:
-            answer = send()
+            return send()
         except httpx.TransportError as error:
             raise StoreAway(
                 f"The object store at {_host(url)} does not answer "
@@ -65,15 +75,21 @@ class Bucket:
                 hint="Run the same command again: it goes on where it stopped. If it never "
                 "works, the store may not be reachable from here (see `nablahub storage show`).",
             ) from error
-        if answer.is_error or answer.is_redirect:
-            # A signature that has expired meanwhile, or a part of an upload that was given up: a
-            # new plan helps, and is made when this is tried again.
-            raise StoreAway(
-                f"The object store at {_host(url)} answered {answer.status_code}: "
-                f"{' '.join(answer.text.split())[:300]}",
-                hint="Run the same command again.",
-            )
-        return answer
+
+
+def _checked(answer: httpx.Response, url: str) -> httpx.Response:
+    """Return an answer that is none of an error.
+
+    A signature that has expired meanwhile, or a part of an upload that was given up: a new plan
+    helps, and is made when this is tried again.
+    """
+    if answer.is_error or answer.is_redirect:
+        raise StoreAway(
+            f"The object store at {_host(url)} answered {answer.status_code}: "
+            f"{' '.join(answer.text.split())[:300]}",
+            hint="Run the same command again: it goes on where it stopped.",
+        )
+    return answer
 
 
 def _host(url: str) -> str:
@@ -147,7 +163,7 @@ class DirectSender:
             except (PartsMissing, ObjectBusy) as error:
                 raise StoreAway(error.detail, hint=error.hint) from error
 
-        patiently(steadily)
+        patiently(steadily, lambda: done)
 
     def _parts(self, plan: TransferPlan, read: Read, report: Callable[[int], None]) -> None:
         with ThreadPoolExecutor(SIDE_BY_SIDE, "nablahub-part") as pool:

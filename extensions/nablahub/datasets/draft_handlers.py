@@ -9,6 +9,7 @@ from nablahub.core.paging import Page
 from nablahub.datasets import drafts, pushing, tags
 from nablahub.datasets.comparing import Difference, differences
 from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry, Parser
+from nablahub.datasets.manifests import ManifestReader
 from nablahub.datasets.patching import split_drops
 from nablahub.datasets.paths import check_path
 from nablahub.datasets.service import DatasetService
@@ -178,16 +179,22 @@ def delete_tag(call: Call) -> None:
     service.tell(call.session, row, "changed")
 
 
-@operation(
+@stream(
     "GET", "/datasets/{dataset}/versions/{version}/diff", scope="datasets:read", query=DiffQuery
 )
-def diff_versions(call: Call) -> Page[Change]:
+async def diff_versions(call: StreamCall) -> Page[Change]:
     """List the files that differ from this version to another, by path."""
-    service, asked = call.get(DatasetService), call.query
-    row = service.readable(call.session, call.who, call.path["dataset"])
-    old = service.version(call.session, row, call.path["version"])
-    new = service.version(call.session, row, asked.to)
-    rows = differences(service.manifest(row, old), service.manifest(row, new))
+    service, who, path = call.get(DatasetService), call.who, call.path
+    asked: DiffQuery = call.query
+
+    def look(session: Session) -> tuple[ManifestReader, ManifestReader]:
+        row = service.readable(session, who, path["dataset"])
+        old = service.version(session, row, path["version"])
+        return service.manifest(row, old), service.manifest(
+            row, service.version(session, row, asked.to)
+        )
+
+    rows = await blocking(differences, *await call.db_read(look))
     rows = [found for found in rows if found.path > (asked.cursor or "")]
     following = rows[asked.limit - 1].path if len(rows) > asked.limit else None
     return Page(items=[_change(found) for found in rows[: asked.limit]], next=following)

@@ -179,16 +179,11 @@ class Drafts:
     ) -> VersionRow:
         store = self._building.committing.claim_store(dataset, upload)
 
-        def write(session: Session) -> tuple[uploads.Check, Written]:
-            contents = self._datasets.contents(session, dataset)
-            check = uploads.Check(session, contents, dataset.space)
-            for _ in check.through([Rows.of(puts.values())]):
-                pass
-            pages = Patch(self._manifest(dataset, latest), puts, drops).pages()
-            root = write_pages(store, dataset.id, upload.version, pages)
-            return check, Written(root, None)
-
-        check, written = self._building.read(write)
+        check = self._building.committing.check(dataset)
+        for _ in check.through([Rows.of(puts.values())]):
+            pass
+        pages = Patch(self._manifest(dataset, latest), puts, drops).pages()
+        written = Written(write_pages(store, dataset.id, upload.version, pages), None)
 
         def make(session: Session) -> VersionRow:
             uploads.expect_latest(session, dataset.id, None if latest is None else latest.id)

@@ -53,6 +53,21 @@ class BadObject(Invalid):
     code = "bad_object"
 
 
+class DamagedManifest(BadObject):
+    """The list of a version's files is not the one that was stored."""
+
+    code = "damaged_manifest"
+    title = "The list of files is damaged"
+
+    def __init__(self, version: str, path: str = "") -> None:
+        where = f" from '{_plain(path)}' on" if path else ""
+        super().__init__(
+            f"The stored list of the files of {version}{where} is damaged or gone.",
+            hint=f"`nablahub datasets verify {version}` restores it if there is a copy; else put "
+            "the files again from where they came from.",
+        )
+
+
 class WouldOverwrite(Conflict):
     """Files that a download would replace have other bytes."""
 

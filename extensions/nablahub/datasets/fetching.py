@@ -161,7 +161,7 @@ class Fetcher:
             return proof.hexdigest() == entry.sha256
 
         with full_storage(target):
-            if not patiently(attempt):
+            if not patiently(attempt, lambda: seen):
                 partial.unlink()
                 raise _wrong(entry)
             _set_mode(partial, entry)
@@ -343,5 +343,7 @@ def _check_case(root: Path, entries: list[Entry]) -> None:
 
 def _wrong(entry: Entry) -> BadObject:
     return BadObject(
-        f"'{show(entry.path)}' arrived with wrong bytes.", hint="Run the same command again."
+        f"'{show(entry.path)}' arrived with wrong bytes, or not at all.",
+        hint="Run the same command again. If that does not help, the store has lost them: see "
+        "`nablahub datasets verify`.",
     )

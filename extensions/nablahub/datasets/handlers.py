@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from sqlalchemy.orm import Session
 
@@ -15,9 +15,10 @@ from nablahub.core.media import media_type
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page, PageQuery
 from nablahub.core.permissions import Principal
+from nablahub.datasets import proofs
 from nablahub.datasets.batches import batch_of, parse_request
 from nablahub.datasets.contents import Contents
-from nablahub.datasets.errors import BadObject, NoSuchFile
+from nablahub.datasets.errors import NoSuchFile
 from nablahub.datasets.export import export_of
 from nablahub.datasets.manifest import KIND_EXECUTABLE, Entry
 from nablahub.datasets.manifests import ManifestReader
@@ -119,20 +120,16 @@ def get_version(call: Call) -> DatasetVersion:
     return found.model_copy(update={"damaged": broken})
 
 
-@operation(
+@stream(
     "GET", "/datasets/{dataset}/versions/{version}/files", scope="datasets:read", query=FileQuery
 )
-def list_files(call: Call) -> Page[File]:
+async def list_files(call: StreamCall) -> Page[File]:
     """List the files of a version, by path."""
-    opened = open_version(
-        call.get(DatasetService), call.session, call.who, call.path["dataset"],
-        call.path["version"],
-    )  # fmt: skip
-    asked: FileQuery = call.query
+    opened, asked = await _open(call), cast("FileQuery", call.query)
     found = opened.manifest.after(asked.cursor or "", prefix=asked.prefix)
     if asked.contains:
-        return _searched(found, asked)
-    rows = list(islice(found, asked.limit + 1))
+        return await blocking(_searched, found, asked)
+    rows = await blocking(lambda: list(islice(found, asked.limit + 1)))
     following = rows[asked.limit - 1].path if len(rows) > asked.limit else None
     return Page(items=[file_wire(entry) for entry in rows[: asked.limit]], next=following)
 
@@ -149,18 +146,15 @@ def _searched(entries: Iterator[Entry], asked: FileQuery) -> Page[File]:
     return Page(items=items, next=None)
 
 
-@operation(
+@stream(
     "GET", "/datasets/{dataset}/versions/{version}/tree", scope="datasets:read", query=TreeQuery
 )
-def list_tree(call: Call) -> Page[Node]:
+async def list_tree(call: StreamCall) -> Page[Node]:
     """List one folder of a version: its files, and the folders in it."""
-    opened = open_version(
-        call.get(DatasetService), call.session, call.who, call.path["dataset"],
-        call.path["version"],
-    )  # fmt: skip
-    asked: TreeQuery = call.query
+    opened, asked = await _open(call), cast("TreeQuery", call.query)
     folder = f"{asked.folder.strip('/')}/" if asked.folder.strip("/") else ""
-    rows = list(islice(opened.manifest.folder(folder, asked.cursor or ""), asked.limit + 1))
+    found = opened.manifest.folder(folder, asked.cursor or "")
+    rows = await blocking(lambda: list(islice(found, asked.limit + 1)))
     nodes = [
         Node(path=row, kind="folder") if isinstance(row, str)
         else Node(
@@ -184,13 +178,12 @@ def _kind(entry: Entry) -> Literal["file", "executable"]:
     return "executable" if entry.kind == KIND_EXECUTABLE else "file"
 
 
-@operation("GET", "/datasets/{dataset}/versions/{version}/dvc", scope="datasets:read")
-def get_dvc_files(call: Call) -> DvcExport:
+@stream("GET", "/datasets/{dataset}/versions/{version}/dvc", scope="datasets:read")
+async def get_dvc_files(call: StreamCall) -> DvcExport:
     """Get the `.dvc` file and the remote's configuration that stand for a version."""
-    service = call.get(DatasetService)
-    row = service.readable(call.session, call.who, call.path["dataset"])
-    version = service.version(call.session, row, call.path["version"])
-    tree = service.dvc_tree(row, version)
+    service, opened = call.get(DatasetService), await _open(call)
+    row, version = opened.dataset, opened.version
+    tree = await blocking(service.dvc_tree, row, version)
     return export_of(service.settings.api_url, row, tree, version.files, version.size)
 
 
@@ -292,17 +285,17 @@ async def send_file(call: StreamCall, opened: Opened, path: str) -> None:
     if entry is None:
         raise NoSuchFile(show(path), opened.version.id)
     place = await blocking(opened.contents.locate, entry.md5, entry.size)
-    if place is None:
-        raise BadObject(
-            f"The bytes of '{show(path)}' are missing from the store.",
-            hint="Commit the file again from where it came from.",
-        )
+    if place is None or place.size != entry.size:
+        raise proofs.damaged(path)
     start, length = take_range(call, entry.size)
+    pieces = proofs.proved(opened.contents, place, path, entry.sha256, start, length)
+    first = await blocking(next, pieces, b"") if call.method != "HEAD" else b""
     set_content_headers(call, entry.path, download=call.query.download)
     call.set_header("ETag", f'"{entry.sha256}"')
     call.set_header("Cache-Control", "private, max-age=31536000, immutable")
     if call.method != "HEAD":
-        await send(call, opened.contents.chunks(place, start, length))
+        await call.write(first)
+        await send(call, pieces)
 
 
 async def send(call: StreamCall, chunks: Iterator[bytes]) -> None:

@@ -10,6 +10,7 @@ then a footer. Pages that another version of the dataset has already stored are 
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from typing import Final
 
 from nablahub.core.objects import CHUNK, ObjectStore
 from nablahub.datasets.dvc import DirHasher, DirObject, rows_of
+from nablahub.datasets.errors import DamagedManifest
 from nablahub.datasets.layout import manifest_key
 from nablahub.datasets.manifest import Entry, Page, Root, Rows, Stored, decode, order, paginate
 
@@ -94,6 +96,15 @@ def write_pages(
     return Root(tuple(pages))
 
 
+def parse_root(text: bytes) -> Root:
+    """Return the list of pages that a manifest object holds; ValueError when it is none."""
+    pages: list[Page] = []
+    for line in text.decode().split("\n")[:-1]:
+        digest, files, count, holder, start, extent, first = line.split(" ", 6)
+        pages.append(Page(digest, int(files), int(count), first, f"{holder} {start} {extent}"))
+    return Root(tuple(pages))
+
+
 class ManifestReader:
     """Reads one version's manifest, a page at a time.
 
@@ -103,9 +114,14 @@ class ManifestReader:
         The team's store.
     dataset, version : str
         Whose manifest; ``version`` is the 7 characters.
+    digest : str or None
+        What the list of pages must have; None: it is not compared.
     """
 
-    def __init__(self, store: ObjectStore, dataset: str, version: str) -> None:
+    def __init__(
+        self, store: ObjectStore, dataset: str, version: str, digest: str | None = None
+    ) -> None:
+        self._digest = digest
         self._store = store
         self._dataset = dataset
         self._version = version
@@ -117,42 +133,61 @@ class ManifestReader:
 
         Raises
         ------
-        FileNotFoundError
-            When the manifest is gone.
+        DamagedManifest
+            When the manifest is gone, or is not the one that was stored.
         """
         key = manifest_key(self._dataset, self._version)
         size = self._store.size(key)
-        if size is None:
-            raise FileNotFoundError(key)
+        if size is None or size < FOOTER:
+            raise DamagedManifest(f"{self._dataset}:{self._version}")
         footer = self._store.read(key, size - FOOTER, FOOTER)
-        if footer[:8] != MAGIC:
-            raise OSError(f"{key} is damaged: it does not end as a manifest does.")
         offset, length = struct.unpack("<QQ", footer[8:])
-        pages: list[Page] = []
-        for line in self._store.read(key, offset, length).decode().split("\n")[:-1]:
-            digest, files, count, holder, start, extent, first = line.split(" ", 6)
-            place = f"{holder} {start} {extent}"
-            pages.append(Page(digest, int(files), int(count), first, place))
-        return Root(tuple(pages))
+        if footer[:8] != MAGIC or offset + length + FOOTER != size:
+            raise DamagedManifest(f"{self._dataset}:{self._version}")
+        try:
+            root = parse_root(self._store.read(key, offset, length))
+        except ValueError as error:
+            raise DamagedManifest(f"{self._dataset}:{self._version}") from error
+        if self._digest is not None and root.digest != self._digest:
+            raise DamagedManifest(f"{self._dataset}:{self._version}")
+        return root
 
     def page_bytes(self, number: int) -> bytes:
-        """Return the text of a page."""
-        holder, start, length = self.root.pages[number].place.split(" ")
-        return self._store.read(manifest_key(self._dataset, holder), int(start), int(length))
+        """Return the text of a page; DamagedManifest when it is not what was stored."""
+        page = self.root.pages[number]
+        holder, start, length = page.place.split(" ")
+        return self._proved([page], self._read(holder, int(start), int(length)))
+
+    def _read(self, holder: str, start: int, length: int) -> bytes:
+        try:
+            return self._store.read(manifest_key(self._dataset, holder), start, length)
+        except FileNotFoundError as error:
+            raise DamagedManifest(f"{self._dataset}:{self._version}") from error
+
+    def _proved(self, pages: list[Page], data: bytes) -> bytes:
+        """Return the text of pages that lie side by side, when each has its digest."""
+        end = 0
+        for page in pages:
+            start, end = end, end + int(page.place.rpartition(" ")[2])
+            if hashlib.sha256(memoryview(data)[start:end]).hexdigest() != page.digest:
+                raise DamagedManifest(f"{self._dataset}:{self._version}", page.first)
+        return data
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the text of all pages; those that lie side by side are read at once."""
+        run: list[Page] = []
         holder, start, length = "", 0, 0
         for page in self.root.pages:
             name, place, extent = page.place.split(" ")
             if name == holder and int(place) == start + length and length < CHUNK:
                 length += int(extent)
+                run.append(page)
                 continue
-            if length:
-                yield self._store.read(manifest_key(self._dataset, holder), start, length)
-            holder, start, length = name, int(place), int(extent)
-        if length:
-            yield self._store.read(manifest_key(self._dataset, holder), start, length)
+            if run:
+                yield self._proved(run, self._read(holder, start, length))
+            run, holder, start, length = [page], name, int(place), int(extent)
+        if run:
+            yield self._proved(run, self._read(holder, start, length))
 
     def page(self, number: int) -> list[Entry]:
         """Return the entries of a page; the one read last is kept."""

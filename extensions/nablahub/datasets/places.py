@@ -54,7 +54,9 @@ class Places:
 
     def manifest(self, dataset: DatasetRow, version: VersionRow) -> ManifestReader:
         """Return the manifest of a version."""
-        return ManifestReader(self.store(dataset.space), dataset.id, version.version)
+        return ManifestReader(
+            self.store(dataset.space), dataset.id, version.version, version.digest
+        )
 
     def dvc_tree(self, dataset: DatasetRow, version: VersionRow) -> DirObject:
         """Return what DVC calls a version's tree; reads all of the manifest if nobody has yet."""

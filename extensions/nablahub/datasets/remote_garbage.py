@@ -7,10 +7,12 @@ on its way has a row in the table of transfers and is not doomed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from nablahub.core.s3 import S3Store
@@ -20,6 +22,7 @@ from nablahub.datasets.store import (
     ObjectRow,
     PackRow,
     TransferRow,
+    UploadRow,
     VersionRow,
 )
 
@@ -95,6 +98,43 @@ def remove(store: S3Store, found: Doomed) -> None:
 def forget(session: Session, found: Doomed) -> None:
     """Forget the notes of what was deleted."""
     session.execute(delete(GarbageRow).where(GarbageRow.id.in_(found.notes)))
+
+
+def end_lost(session: Session, before: datetime) -> None:
+    """Let go of transfers begun before a time of which nobody knows any more."""
+    alive = select(UploadRow.id)
+    session.execute(
+        update(TransferRow)
+        .where(TransferRow.upload_id.not_in(alive), TransferRow.created_at < before)
+        .values(upload_id=None)
+    )
+
+
+def abort_lost(
+    store: S3Store,
+    read: Callable[[Callable[[Session], set[str]]], set[str]],
+    space: str,
+    before: datetime,
+) -> int:
+    """Give up the uploads in parts, begun before a time, that no row knows; return how many.
+
+    An upload gets its name from the store just before that is written into its row, and one of the
+    service's own is in no row at all: a crash leaves it.
+    """  # fmt: skip
+    found = [begun for begun in store.transfers.begun() if begun.at < before]
+    if not found:
+        return 0
+
+    def names(session: Session) -> set[str]:
+        rows = select(TransferRow.multipart).where(TransferRow.team_id == space)
+        notes = select(GarbageRow.multipart).where(GarbageRow.team_id == space)
+        return {*session.scalars(rows), *session.scalars(notes)}
+
+    known = read(names)
+    lost = [begun for begun in found if begun.upload not in known]
+    for begun in lost:
+        store.transfers.abort(begun.key, begun.upload)
+    return len(lost)
 
 
 def is_doomed(session: Session, space: str, key: str) -> bool:

@@ -7,6 +7,7 @@ manifest while it is sent. Only what the dataset refers to is answered.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +18,7 @@ from nablahub.core.content import take_range
 from nablahub.core.errors import NotFound
 from nablahub.core.operations import StreamCall, stream
 from nablahub.core.permissions import Principal
-from nablahub.datasets import pushing
+from nablahub.datasets import proofs, pushing
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.dvc import dir_chunks, parse_object
 from nablahub.datasets.handlers import send
@@ -52,8 +53,8 @@ def unknown() -> NotFound:
 
 def find(
     service: DatasetService, session: Session, who: Principal, dataset: str, path: str
-) -> Target:
-    """Find what a path of the remote means."""
+) -> Callable[[], Target]:
+    """Find what a path of the remote means; the rest reads the store, in no transaction."""
     row = service.row(session, who, dataset)
     parsed = parse_object(path)
     if parsed is None:
@@ -63,20 +64,28 @@ def find(
     contents = Contents(service.store(row.space), row.id, names, service.tables)
     if not is_dir:
         link = session.get(LinkRow, (row.id, md5))
-        return Target(contents, md5, large=link is not None and link.upload_id is None)
+        large = link is not None and link.upload_id is None
+        return lambda: Target(contents, md5, large)
     query = select(VersionRow).where(VersionRow.dataset_id == row.id, VersionRow.dvc_md5 == md5)
     version = session.scalars(query.limit(1)).first()
     if version is not None:
-        return Target(contents, md5, False, service.manifest(row, version), version.dvc_size)
-    for other in session.scalars(versions_of(row.id).where(VersionRow.dvc_md5 == NOT_YET)):
-        if (tree := service.dvc_tree(row, other)).md5 == md5:
-            return Target(contents, md5, False, service.manifest(row, other), tree.size)
-    raise unknown()
+        found = service.manifest(row, version)
+        return lambda: Target(contents, md5, False, found, version.dvc_size)
+    others = list(session.scalars(versions_of(row.id).where(VersionRow.dvc_md5 == NOT_YET)))
+
+    def derive() -> Target:
+        for other in others:
+            if (tree := service.dvc_tree(row, other)).md5 == md5:
+                return Target(contents, md5, False, service.manifest(row, other), tree.size)
+        raise unknown()
+
+    return derive
 
 
 async def _answer(call: StreamCall) -> None:
     service, who, path = call.get(DatasetService), call.who, call.path
-    target = await call.db_read(lambda s: find(service, s, who, path["dataset"], path["object"]))
+    found = await call.db_read(lambda s: find(service, s, who, path["dataset"], path["object"]))
+    target = await blocking(found)
     call.set_header("Content-Type", "application/octet-stream")
     call.set_header("ETag", f'"{target.md5}"')
     if target.manifest is not None:
@@ -88,8 +97,11 @@ async def _answer(call: StreamCall) -> None:
     if place is None or (not place.key.startswith("packs/") and not target.large):
         raise unknown()
     start, length = take_range(call, place.size)
+    pieces = proofs.proved(target.contents, place, target.md5, target.md5, start, length)
+    first = await blocking(next, pieces, b"") if call.method != "HEAD" else b""
     if call.method != "HEAD":
-        await send(call, target.contents.chunks(place, start, length))
+        await call.write(first)
+        await send(call, pieces)
 
 
 @stream(

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from nablahub.core.errors import NotFound, QuotaExceeded, StorageFull, Unavailable
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import (
+    DamagedManifest,
     MissingObjects,
     NoSuchVersion,
     ObjectBusy,
@@ -101,9 +102,9 @@ class Sender:
             return latest
         try:
             made = self._attempt(snapshot, latest, message, origin, again)
-        except (MissingObjects, UploadLost, NotFound):
+        except (DamagedManifest, MissingObjects, UploadLost, NotFound):
             # Another upload had some of the bytes, and was cancelled between question and commit;
-            # or the version that this one is told by its differences from has been deleted.
+            # or the version that this one is told by its differences from is deleted or damaged.
             snapshot = Snapshot(source, None)
             made = self._attempt(snapshot, None, message, origin, again)
         if snapshot.whole:

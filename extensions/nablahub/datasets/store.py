@@ -293,6 +293,14 @@ def condemned(session: Session) -> Sequence[str]:
     return session.scalars(query).all()
 
 
+def used_spaces(session: Session) -> Sequence[str]:
+    """Return the spaces that hold anything of datasets."""
+    found: set[str] = set()
+    for column in (PackRow.team_id, ObjectRow.team_id, TransferRow.team_id):
+        found.update(session.scalars(select(column).distinct()))
+    return sorted(found)
+
+
 def underived(session: Session) -> Sequence[str]:
     """Return the versions of which nobody knows yet what DVC calls their tree."""
     return session.scalars(

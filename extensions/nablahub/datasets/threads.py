@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
+from contextvars import copy_context
+from functools import partial
+from typing import Final
+
+#: Most of them only wait: for a disk, or for a store elsewhere that may be slow. They are threads
+#: of our own, so that whoever waits for a slow store keeps nobody else from the loop's few.
+_THREADS: Final = ThreadPoolExecutor(64, "datasets")
+
+
+async def in_thread[**P, T](work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``work`` in one of the threads of datasets."""
+    call = partial(copy_context().run, work, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, call)
 
 
 async def blocking[**P, T](work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -13,7 +27,7 @@ async def blocking[**P, T](work: Callable[P, T], *args: P.args, **kwargs: P.kwar
     A client that goes away cancels its request. Were the thread left alone then, it would go on
     writing to a file that is being closed, or to another one that got its number.
     """
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    task = asyncio.ensure_future(in_thread(work, *args, **kwargs))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -32,12 +32,15 @@ from nablahub.datasets.store import (
     UploadRow,
     damaged,
 )
+from nablahub.datasets.threads import in_thread
 from nablahub.datasets.transfer_types import Transfer, TransferPart, TransferPlan
 
 if TYPE_CHECKING:
     from nablahub.datasets.building import Building
 
 MIB: Final = 1024 * 1024
+#: Stands for the upload of what the service stores anew by itself.
+VERIFYING: Final = "verify"
 #: Parts have this size, or more where there would be too many of them; S3 wants 5 MiB at least.
 PART: Final = 16 * MIB
 MOST_PARTS: Final = 1000
@@ -206,7 +209,7 @@ class Transfers:
         """Begin to :meth:`finish` an object, or join who does already; on the event loop."""
         place = (target.space, target.key)
         if (task := self._tasks.get(place)) is None:
-            task = self._tasks[place] = asyncio.create_task(asyncio.to_thread(self.finish, target))
+            task = self._tasks[place] = asyncio.create_task(in_thread(self.finish, target))
             task.add_done_callback(lambda done: self._ended(place, done))
         return task
 

@@ -1,16 +1,19 @@
 """Versions that are deleted: hidden at once, and their bytes collected later, on request.
 
-Deleting a version only hides it. ``collect`` finds what no other version and no upload that is
-going on needs, sets the day on which it goes, and until that day all of it can be had back. The
-bytes go in a write transaction that looks once more: a commit that had counted on them is told to
-send them again.
+Deleting a version only hides it. Collecting finds what no other version and no upload that is going
+on needs, sets the day on which it goes, and until that day all of it can be had back.
+
+What is waste stands in manifests and packs, which are read outside of transactions: a store may be
+slow. :func:`look` says what the rows were then, and the write transaction that takes bytes away
+does so only if they still are; else all is looked at again. While an upload is going on nothing is
+taken: it may count on any of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, select, update
@@ -39,6 +42,58 @@ if TYPE_CHECKING:
 
 #: How long a collection can be undone.
 KEPT: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What the rows of a dataset say, of which its waste follows.
+
+    Parameters
+    ----------
+    dataset : DatasetRow
+        Which dataset.
+    versions : list of VersionRow
+        All that have bytes or hold pages of others, by number.
+    packs : list of str
+        Names of the packs that versions use.
+    large : set of str
+        md5s of the large objects that versions use.
+    """
+
+    dataset: DatasetRow
+    versions: list[VersionRow]
+    packs: list[str]
+    large: set[str]
+
+    @property
+    def deleted(self) -> list[VersionRow]:
+        """Those that can be had back."""
+        return [row for row in self.versions if row.deleted_at and not row.purged_at]
+
+    def due(self, at: datetime) -> list[VersionRow]:
+        """Return the versions whose day has come."""
+        return [row for row in self.deleted if row.purge_at and row.purge_at <= at]
+
+    def is_as(self, other: Stock) -> bool:
+        """Whether nothing has changed that matters to what is waste."""
+        mine, others = [
+            ({(row.id, row.purge_at, row.purged_at) for row in stock.versions},
+             set(stock.packs), stock.large)
+            for stock in (self, other)
+        ]  # fmt: skip
+        return mine == others
+
+
+def look(session: Session, dataset: DatasetRow) -> Stock:
+    """Return what the rows of a dataset say."""
+    rows = session.scalars(select(VersionRow).where(VersionRow.dataset_id == dataset.id))
+    large = session.scalars(
+        select(LinkRow.md5).where(LinkRow.dataset_id == dataset.id, LinkRow.upload_id.is_(None))
+    )
+    return Stock(
+        dataset, sorted(rows, key=lambda row: row.number),
+        pack_names(session, dataset.id, committed=True), set(large),
+    )  # fmt: skip
 
 
 @dataclass
@@ -115,18 +170,17 @@ def deleted(session: Session, dataset_id: str) -> Sequence[VersionRow]:
     return session.scalars(query.order_by(VersionRow.number)).all()
 
 
-def find_waste(
-    session: Session, service: DatasetService, dataset: DatasetRow, gone: Sequence[VersionRow]
-) -> Waste:
-    """Return what only these versions need; reads each different page of the manifests once."""
-    waste = Waste([row.id for row in gone])
+def find_waste(service: DatasetService, stock: Stock, gone: Sequence[VersionRow]) -> Waste:
+    """Return what only these versions need; reads each different page of the manifests once.
+
+    It reads the store, so it is no work for a transaction.
+    """
+    waste, dataset = Waste([row.id for row in gone]), stock.dataset
     if not gone:
         return waste
     names = {row.id for row in gone}
-    everything = select(VersionRow).where(VersionRow.dataset_id == dataset.id)
-    rows = session.scalars(everything).all()
-    purged = {row.version for row in rows if row.purged_at is not None}
-    kept = [row for row in rows if row.id not in names and row.purged_at is None]
+    purged = {row.version for row in stock.versions if row.purged_at is not None}
+    kept = [row for row in stock.versions if row.id not in names and row.purged_at is None]
     pages: set[str] = set()
     needed: set[str] = set()
     holders: set[str] = set()
@@ -149,29 +203,12 @@ def find_waste(
                     wanted.add(entry.md5)
                     waste.files.append((row.version, entry.path, entry.size))
     waste.manifests = ({row.version for row in gone} | purged) - holders
-    waste.large = {
-        md5
-        for md5 in session.scalars(
-            select(LinkRow.md5).where(LinkRow.dataset_id == dataset.id, LinkRow.upload_id.is_(None))
-        )
-        if md5 in wanted
-    }
-    _add_packs(session, service, dataset, waste, needed)
-    return waste
-
-
-def _add_packs(
-    session: Session,
-    service: DatasetService,
-    dataset: DatasetRow,
-    waste: Waste,
-    needed: set[str],
-) -> None:
-    """Add the packs of which no object is needed; those of uploads that go on are left alone."""
-    names = pack_names(session, dataset.id, committed=True)
-    contents = Contents(service.store(dataset.space), dataset.id, names, service.tables)
+    waste.large = stock.large & wanted
+    contents = Contents(service.store(dataset.space), dataset.id, stock.packs, service.tables)
     binary = {bytes.fromhex(md5) for md5 in needed}
-    waste.packs = {name for name in names if binary.isdisjoint(contents.table(name).md5s())}
+    # Those of uploads that go on are not among them.
+    waste.packs = {name for name, index in contents.readable() if binary.isdisjoint(index.md5s())}
+    return waste
 
 
 def condemn(session: Session, dataset: DatasetRow, gone: Sequence[VersionRow]) -> None:
@@ -189,16 +226,27 @@ def pardon(session: Session, dataset: DatasetRow) -> list[str]:
     return [row.id for row in rows]
 
 
-def purge(session: Session, service: DatasetService, dataset: DatasetRow) -> Waste:
-    """Take away the bytes of the versions whose day has come; in a write transaction."""
-    at = now()
-    due = [row for row in deleted(session, dataset.id) if row.purge_at and row.purge_at <= at]
-    waste = find_waste(session, service, dataset, due)
-    if not due:
-        return waste
-    going = select(UploadRow.id).where(UploadRow.dataset_id == dataset.id).limit(1)
-    if session.scalars(going).first() is not None:
-        return Waste()  # An upload may count on any of it; the next look is after its end.
+def is_building(session: Session, dataset_id: str) -> bool:
+    """Whether an upload or a draft is going on, which may count on any bytes of a dataset."""
+    going = select(UploadRow.id).where(UploadRow.dataset_id == dataset_id).limit(1)
+    return session.scalars(going).first() is not None
+
+
+def purge(session: Session, service: DatasetService, stock: Stock, waste: Waste) -> bool:
+    """Take away the bytes that only some versions need; in a write transaction.
+
+    Returns
+    -------
+    bool
+        False when the rows are not those of the stock any more; nothing is done then.
+    """
+    found = session.get(DatasetRow, stock.dataset.id)
+    if found is None or is_building(session, found.id):
+        return False
+    dataset, current = found, look(session, found)
+    if not current.is_as(stock):
+        return False
+    due = [row for row in current.versions if row.id in set(waste.versions)]
     for start in range(0, len(due), 500):
         ids = [row.id for row in due[start : start + 500]]
         session.execute(delete(InputRow).where(InputRow.version_id.in_(ids)))
@@ -221,4 +269,4 @@ def purge(session: Session, service: DatasetService, dataset: DatasetRow) -> Was
     session.flush()
     drop_unlinked(session, dataset.space, waste.large)
     service.collect_later(session, dataset.space)
-    return waste
+    return True

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from nablahub.core.operations import Call, operation
+from sqlalchemy.orm import Session
+
+from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.datasets import lineage, trash
+from nablahub.datasets.bodies import parse_json
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.shapes import version_wire
 from nablahub.datasets.store import VersionRow
+from nablahub.datasets.threads import blocking
 from nablahub.datasets.types import (
     Collection,
     CollectionDo,
@@ -56,24 +60,38 @@ def _shown(waste: trash.Waste, gone: list[VersionRow]) -> Collection:
     )  # fmt: skip
 
 
-@operation("GET", "/datasets/{dataset}/garbage", scope="datasets:read")
-def look_at_garbage(call: Call) -> Collection:
+async def _stock(call: StreamCall) -> trash.Stock:
+    service, who, name = call.get(DatasetService), call.who, call.path["dataset"]
+    return await call.db_read(lambda s: trash.look(s, service.row(s, who, name)))
+
+
+@stream("GET", "/datasets/{dataset}/garbage", scope="datasets:read")
+async def look_at_garbage(call: StreamCall) -> Collection:
     """List the files that only deleted versions hold; nothing is changed."""
-    service = call.get(DatasetService)
-    row = service.row(call.session, call.who, call.path["dataset"])
-    gone = list(trash.deleted(call.session, row.id))
-    return _shown(trash.find_waste(call.session, service, row, gone), gone)
+    stock = await _stock(call)
+    waste = await blocking(trash.find_waste, call.get(DatasetService), stock, stock.deleted)
+    return _shown(waste, stock.deleted)
 
 
-@operation("POST", "/datasets/{dataset}/garbage", scope="datasets:write")
-def collect_garbage(call: Call, body: CollectionDo) -> Collection:
-    """Set the day on which the bytes of deleted versions go; with `undo`, keep them after all."""
+@stream("POST", "/datasets/{dataset}/garbage", scope="datasets:write", consumes="application/json")
+async def collect_garbage(call: StreamCall) -> Collection:
+    """Set the day on which the bytes of deleted versions go; with `undo`, keep them after all.
+
+    The body is a `CollectionDo`. Sent again it changes nothing more.
+    """
     service = call.get(DatasetService)
-    row = service.row(call.session, call.who, call.path["dataset"])
-    gone = list(trash.deleted(call.session, row.id))
+    body = parse_json(CollectionDo, await call.read(), "The body does not say what to do.")
+    stock = await _stock(call)
     if body.undo:
-        kept = trash.pardon(call.session, row)
+        kept = await call.db_write(lambda s: trash.pardon(s, stock.dataset))
         return Collection(versions=kept, files=[], count=0, bytes=0, packs=0, until=None)
-    trash.condemn(call.session, row, gone)
-    service.purge_later(call.session, row)
-    return _shown(trash.find_waste(call.session, service, row, gone), gone)
+    waste = await blocking(trash.find_waste, service, stock, stock.deleted)
+
+    def condemn(session: Session) -> list[VersionRow]:
+        current = trash.look(session, stock.dataset)
+        gone = [row for row in current.deleted if row.id in set(waste.versions)]
+        trash.condemn(session, stock.dataset, gone)
+        service.purge_later(session, stock.dataset)
+        return gone
+
+    return _shown(waste, await call.db_write(condemn))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -19,7 +19,15 @@ from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter
 from nablahub.datasets.layout import pack_key
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.shapes import version_wire
-from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, damaged, pack_names
+from nablahub.datasets.store import (
+    DatasetRow,
+    ObjectRow,
+    UploadRow,
+    VersionRow,
+    damaged,
+    objects_of,
+    pack_names,
+)
 from nablahub.datasets.threads import blocking, entered
 from nablahub.datasets.transfer_types import (
     Missing,
@@ -95,9 +103,12 @@ async def list_missing(call: StreamCall) -> MissingAnswer:
     asked = _parse(await call.read())
     dataset, _ = await find_upload(call)
     contents = await call.db_read(lambda s: service.contents(s, dataset))
-    lacking = await call.db_read(
-        lambda s: uploads.missing(s, dataset.space, contents, asked.objects)
-    )
+    space, read = dataset.space, service.building.read
+
+    def find(md5s: Sequence[str]) -> dict[str, ObjectRow]:
+        return read(lambda s: objects_of(s, space, md5s))
+
+    lacking = await blocking(uploads.missing, find, contents, asked.objects)
     broken = await call.db_read(lambda s: damaged(s, dataset.space, dataset.id))
     if broken:  # They are there, but not as they were: who has them sends them again.
         wanted = broken.union(lacking)

@@ -6,7 +6,7 @@ of the version. Whatever has no row is not there for anybody.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import batched
@@ -95,14 +95,16 @@ def begin(session: Session, dataset: DatasetRow, origin: Origin) -> UploadRow:
     return row
 
 
-def missing(
-    session: Session, team_id: str, contents: Contents, asked: Sequence[ObjectName]
-) -> list[str]:
-    """Return the md5s of the objects that must be sent."""
+#: Finds large objects by their md5s, in a transaction of its own.
+FindLarge = Callable[[Sequence[str]], dict[str, ObjectRow]]
+
+
+def missing(find: FindLarge, contents: Contents, asked: Sequence[ObjectName]) -> list[str]:
+    """Return the md5s of the objects that must be sent; reads the store, so in no transaction."""
     digests = [bytes.fromhex(o.md5 + o.sha256) for o in asked]
     holders = contents.holders(digests, [o.size for o in asked])
     unknown = [o for o, holder in zip(asked, holders, strict=True) if holder is None]
-    large = objects_of(session, team_id, [o.md5 for o in unknown])
+    large = find([o.md5 for o in unknown]) if unknown else {}
     return list(dict.fromkeys(o.md5 for o in unknown if not _is_large(large, o)))
 
 
@@ -195,19 +197,19 @@ def touch(session: Session, upload: UploadRow) -> None:
 class Check:
     """Goes through the files of a new version and sees whether each has its bytes.
 
+    It reads the store, so it is no work for a transaction: :func:`finish` looks once more whether
+    what it found is still there.
+
     Parameters
     ----------
-    session : Session
-        A read transaction.
     contents : Contents
         The dataset's objects.
-    team_id : str
-        Whose large objects count.
+    find : callable
+        Finds those large objects that count.
     """
 
-    session: Session
     contents: Contents
-    team_id: str
+    find: FindLarge
     packs: set[str] = field(default_factory=set)
     large: set[str] = field(default_factory=set)
     _faults: list[Fault] = field(default_factory=list)
@@ -228,7 +230,7 @@ class Check:
     def _look_up(self, lines: list[str]) -> None:
         """Look for objects that are in no pack among the large ones."""
         lost = Rows(lines).entries()
-        known = objects_of(self.session, self.team_id, [entry.md5 for entry in lost])
+        known = self.find([entry.md5 for entry in lost])
         for entry in lost:
             row = known.get(entry.md5)
             if row is None or (row.sha256, row.size) != (entry.sha256, entry.size):

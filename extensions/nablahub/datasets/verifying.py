@@ -13,17 +13,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.objects import CHUNK
 from nablahub.core.times import now
 from nablahub.datasets.contents import Contents, Place
-from nablahub.datasets.errors import BadObject
+from nablahub.datasets.errors import DamagedManifest
 from nablahub.datasets.layout import cache_name, object_key, pack_key
-from nablahub.datasets.manifest import Entry
+from nablahub.datasets.manifest import Entry, Root
+from nablahub.datasets.mending import restore_page
 from nablahub.datasets.packs import SMALL, PackBuilder, pack_name
-from nablahub.datasets.store import DamageRow, DatasetRow, ObjectRow, PackRow, VersionRow
+from nablahub.datasets.store import (
+    DamageRow,
+    DatasetRow,
+    ObjectRow,
+    PackRow,
+    TransferRow,
+    VersionRow,
+)
+from nablahub.datasets.transfers import VERIFYING
 from nablahub.datasets.types import Damage, Verification
 from nablahub.datasets.uploads import mend
 
@@ -66,8 +75,22 @@ class Verifier:
         """Yield what was found so far, at least after each page of the manifest."""
         self._look_into_packs()
         manifest = self.service.manifest(self.dataset, self.version)
-        for number in range(len(manifest.root.pages)):
-            entries = manifest.page(number)
+        try:
+            pages = manifest.root.pages
+        except DamagedManifest as error:
+            self._note_list(self.version.digest, Root(()), 0, error, restored=False)
+            pages = ()
+        for number, page in enumerate(pages):
+            try:
+                entries = manifest.page(number)
+            except DamagedManifest as error:
+                parts = (self.service, self.dataset, self.version, manifest, number)
+                restored = restore_page(*parts)
+                self._note_list(page.digest, manifest.root, number, error, restored=restored)
+                yield self._told()
+                if not restored:
+                    continue
+                entries = manifest.page(number)
             small = [entry for entry in entries if self._places.get(bytes.fromhex(entry.md5))]
             self._prove_small(small)
             yield self._told()
@@ -80,13 +103,33 @@ class Verifier:
         found, self._found = self._found, []
         return Verification(done=done, files=self._files, bytes=self._bytes, damaged=found)
 
+    def _note_list(
+        self, digest: str, root: Root, number: int, error: DamagedManifest, *, restored: bool
+    ) -> None:
+        """Tell of a page of the manifest, or of all; whoever puts the files stores it anew."""
+        page = root.pages[number] if root.pages else None
+        self._found.append(
+            Damage(
+                path=page.first if page else "", md5=digest[:32], size=page.size if page else 0,
+                problem=str(error.detail), restored=restored,
+            )
+        )  # fmt: skip
+        space, dataset = self.dataset.space, self.dataset.id
+        row = DamageRow(team_id=space, dataset_id=dataset, md5=digest[:32])
+
+        def note(session: Session) -> None:
+            if restored:
+                mend(session, space, dataset, [digest[:32]])
+            else:
+                session.merge(row)
+
+        self.service.building.write(note)
+
     def _look_into_packs(self) -> None:
         """Learn where small objects lie, newest pack first; a pack that is unreadable has none."""
-        for pack in reversed(self._contents.packs):
-            try:
-                table = self._contents.table(pack)
-            except (FileNotFoundError, BadObject):
-                continue
+        for pack in self._contents.packs:  # What was read long ago proves nothing.
+            self.service.tables.forget(pack)
+        for pack, table in self._contents.readable(reversed(self._contents.packs)):
             key = pack_key(self.dataset.id, pack)
             for row in table:
                 place = Place(key, row.start, row.size)
@@ -210,7 +253,11 @@ class Verifier:
         builder.add(bytes.fromhex(entry.md5), bytes.fromhex(entry.sha256), data)
         parts = builder.parts()
         name = pack_name(parts[0])
-        with self._store.create(pack_key(self.dataset.id, name)) as writer:
+        key = pack_key(self.dataset.id, name)
+        claim = self.service.building.transfers.claim
+        if self._store.local(key) is None:  # Should the hub die now, it is swept up.
+            claim(self.dataset.space, key, "pack", VERIFYING)
+        with self._store.create(key) as writer:
             for part in parts:
                 writer.write(part)
             writer.commit()
@@ -221,6 +268,7 @@ class Verifier:
 
         def count(session: Session) -> None:
             session.merge(row)
+            session.execute(delete(TransferRow).filter_by(team_id=self.dataset.space, key=key))
             mend(session, self.dataset.space, self.dataset.id, [entry.md5])
 
         self.service.building.write(count)

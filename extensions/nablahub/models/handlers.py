@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from sqlalchemy.orm import Session
 
@@ -10,10 +12,14 @@ from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page, PageQuery
 from nablahub.datasets.errors import NoSuchFile
 from nablahub.datasets.handlers import Opened, file_wire, send_file
+from nablahub.datasets.manifest import Entry
 from nablahub.datasets.paths import show
 from nablahub.datasets.service import DatasetService
+from nablahub.datasets.store import DatasetRow, VersionRow
+from nablahub.datasets.threads import blocking
 from nablahub.datasets.types import ContentQuery, File, FileQuery
 from nablahub.models.service import ModelService
+from nablahub.models.store import ModelVersionRow
 from nablahub.models.types import (
     Model,
     ModelCreate,
@@ -90,20 +96,24 @@ def get_model_version(call: Call) -> ModelVersion:
     return version_wire(model, service.version(call.session, model, call.path["version"]))
 
 
-@operation("GET", "/models/{model}/versions/{version}/files", scope="models:read", query=FileQuery)
-def list_model_files(call: Call) -> Page[File]:
+@stream("GET", "/models/{model}/versions/{version}/files", scope="models:read", query=FileQuery)
+async def list_model_files(call: StreamCall) -> Page[File]:
     """List the files of a model's version, by path."""
-    service = call.get(ModelService)
-    model = service.row(call.session, call.who, call.path["model"])
-    version = service.version(call.session, model, call.path["version"])
-    dataset, source = service.source(call.session, version)
+    service, datasets, path = call.get(ModelService), call.get(DatasetService), call.path
     asked: FileQuery = call.query
-    items: list[File] = []
-    for entry in under(call.get(DatasetService), dataset, source, version.path):
-        if entry.path > (asked.cursor or "") and entry.path.startswith(asked.prefix):
-            items.append(file_wire(entry))
-            if len(items) > asked.limit:
-                break
+
+    def look(session: Session) -> tuple[DatasetRow, VersionRow, str]:
+        model = service.row(session, call.who, path["model"])
+        version = service.version(session, model, path["version"])
+        return *service.source(session, version), version.path
+
+    def wanted(entries: Iterator[Entry]) -> Iterator[File]:
+        for entry in entries:
+            if entry.path > (asked.cursor or "") and entry.path.startswith(asked.prefix):
+                yield file_wire(entry)
+
+    found = wanted(under(datasets, *await call.db_read(look)))
+    items = await blocking(lambda: list(islice(found, asked.limit + 1)))
     more = len(items) > asked.limit
     items = items[: asked.limit]
     return Page(items=items, next=items[-1].path if more else None)
@@ -111,10 +121,10 @@ def list_model_files(call: Call) -> Page[File]:
 
 @dataclass(frozen=True)
 class _Found:
-    """A file of a model's version, as a file of the dataset version behind it."""
+    """A model's version, and the dataset version behind it."""
 
     opened: Opened
-    path: str
+    version: ModelVersionRow
 
 
 def _find(
@@ -125,20 +135,23 @@ def _find(
     dataset, source = models.source(session, version)
     contents = datasets.contents(session, dataset)
     manifest = datasets.manifest(dataset, source)
-    path, base = call.path["path"], version.path
-    if base and manifest.find(base) is not None:  # The version is one file.
+    return _Found(Opened(dataset, source, contents, manifest), version)
+
+
+def _path_in(found: _Found, path: str) -> str:
+    """Return a file's path in the dataset's version; reads the store."""
+    base = found.version.path
+    if base and found.opened.manifest.find(base) is not None:  # The version is one file.
         if path != base.rpartition("/")[2]:
-            raise NoSuchFile(show(path), version.id)
-        path = base
-    elif base:
-        path = f"{base}/{path}"
-    return _Found(Opened(dataset, source, contents, manifest), path)
+            raise NoSuchFile(show(path), found.version.id)
+        return base
+    return f"{base}/{path}" if base else path
 
 
 async def _send(call: StreamCall) -> None:
     models, datasets = call.get(ModelService), call.get(DatasetService)
     found = await call.db_read(lambda s: _find(models, datasets, s, call))
-    await send_file(call, found.opened, found.path)
+    await send_file(call, found.opened, await blocking(_path_in, found, call.path["path"]))
 
 
 @stream(

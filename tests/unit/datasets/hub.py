@@ -26,6 +26,6 @@ def api_of(service: RunningService, name: str = "alice") -> DatasetsAPI:
     return DatasetsAPI(service.transport(name))
 
 
-def fresh(service: RunningService, request: pytest.FixtureRequest) -> str:
-    name = request.node.name.replace("/", "")[:90]
+def fresh(service: RunningService, request: pytest.FixtureRequest, more: str = "") -> str:
+    name = (more + request.node.name.replace("/", ""))[:90]
     return api_of(service).create(name).id
