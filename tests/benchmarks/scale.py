@@ -165,7 +165,7 @@ def scale(cluster: Cluster, folder: Path, notebooks: int, jobs: int) -> list[Row
 def spawned(hub: RunningHub, way: Gate, count: int) -> list[Row]:
     """Spawn so many notebooks, the first tenth apart, and see what each costs."""
     users = [f"user{number}" for number in range(count)]
-    few = max(5, count // 10)
+    few = min(max(5, count // 10), count // 2)
     hub.api("POST", "/users", body={"usernames": users})
     memory = rss(hub, "hub")
     before = calls(way)
