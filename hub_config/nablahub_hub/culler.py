@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from nablahub_spawner import INSTANCE
@@ -24,8 +25,13 @@ def die_with_parent() -> None:
     parent = os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if parent == 1 or os.getppid() != parent:
+    if (parent == 1 and not _is_hub(parent)) or os.getppid() != parent:
         raise SystemExit(0)
+
+
+def _is_hub(pid: int) -> bool:
+    """Whether a process is a hub: in a container it is the first one, which elsewhere adopts us."""
+    return b"jupyterhub" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def is_due(*, inactive: timedelta | None, inactive_limit: float, server: dict[str, Any]) -> bool:

@@ -76,25 +76,20 @@ export class LimitsNotice {
     }
   }
 
+  /** Short: Lab cuts off what is longer than 140 characters. */
   private _words(stop: Stop): string {
     const at = new Date(stop.at).toLocaleTimeString(undefined, { timeStyle: 'short' });
     const limit = this._length(stop.limit_seconds);
+    const kept = this._trans.__('Saved files are kept; kernels and terminals end.');
     const what =
       stop.reason === 'idle'
-        ? this._trans.__(
-            'This server will be stopped at %1 unless something is done in it: nobody has used it for a while, and its limit is %2.',
-            at,
-            limit
-          )
+        ? this._trans.__('This server stops at %1 unless it is used (limit: %2).', at, limit)
         : this._trans.__(
-            'This server will be stopped at %1, after %2: the longest run of %3.',
+            'This server stops at %1, after %2: the longest run of %3.',
             at,
             limit,
             stop.instance_type
           );
-    const kept = this._trans.__(
-      'Saved files are kept. Kernels and terminals end, and what is not saved is lost.'
-    );
     return `${what} ${kept}`;
   }
 

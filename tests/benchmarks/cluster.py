@@ -5,7 +5,8 @@ its nodes find them (``make images``). Row "spawn to ready": from the request fo
 hub's event that it is ready, in turns with a hub whose spawner is KubeSpawner itself, with the same
 image, claim and resources. Where the cluster has nodes simulated by kwok (labelled ``type=kwok``,
 with the taint ``kwok.x-k8s.io/node``), more rows tell how 200 notebooks and 2,000 queued jobs do
-there; `--scale` runs these alone.
+there; `--scale` runs these alone, `--many 20 200` with fewer of each. It leaves nothing behind; the
+simulated nodes are whoever's who made them (``kubectl delete nodes -l type=kwok``).
 """
 
 from __future__ import annotations

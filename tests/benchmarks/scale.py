@@ -165,7 +165,7 @@ def scale(cluster: Cluster, folder: Path, notebooks: int, jobs: int) -> list[Row
 def spawned(hub: RunningHub, way: Gate, count: int) -> list[Row]:
     """Spawn so many notebooks, the first tenth apart, and see what each costs."""
     users = [f"user{number}" for number in range(count)]
-    few = max(5, count // 10)
+    few = min(max(5, count // 10), count // 2)
     hub.api("POST", "/users", body={"usernames": users})
     memory = rss(hub, "hub")
     before = calls(way)
@@ -201,6 +201,7 @@ def spawn_all(hub: RunningHub, users: list[str]) -> list[float]:
             now = {user["name"] for user in found} & waiting
             took += [perf_counter() - begun] * len(now)
             waiting -= now
+            tell(f"{len(users) - len(waiting)} of {len(users)} notebooks are ready")
             time.sleep(1)
     return took
 
@@ -218,7 +219,7 @@ def queued(hub: RunningHub, way: Gate, eyes: Clocks, count: int) -> list[Row]:
     for mark in marks:
         in_parallel(lambda _: submit(hub, project), range(done, mark), workers=4)
         done = mark
-        print(f"{mark} jobs are queued", file=sys.stderr)
+        tell(f"{mark} jobs are queued")
         pages[mark] = [page(nabla) for _ in range(LOOKS)]
         memory[mark] = rss(hub, "service")
     heard.until(count)
@@ -291,6 +292,7 @@ class Heard:
         end = perf_counter() + PATIENCE
         while (done := len(self.at["ended"])) < count:
             assert perf_counter() < end, f"only {done} of {count} jobs have ended"
+            tell(f"{done} of {count} jobs have ended")
             self._changed.wait(5)
             self._changed.clear()
 
@@ -353,6 +355,16 @@ def ended() -> dict[str, Any]:
         for name in (MAIN, COMMIT)
     ]  # fmt: skip
     return {"phase": "Succeeded", "containerStatuses": containers}
+
+
+def tell(words: str) -> None:
+    """Say how far it has come, at most every ten seconds: some rows take many minutes."""
+    if perf_counter() - _told[0] >= 10:
+        _told[0] = perf_counter()
+        print(f"{datetime.now(UTC):%H:%M:%S} {words}", file=sys.stderr, flush=True)
+
+
+_told = [0.0]
 
 
 def in_parallel(work: Any, items: Any, workers: int = 20) -> list[Any]:

@@ -57,11 +57,12 @@ def test_a_server_that_is_to_be_stopped_says_so_in_time(lab: Lab) -> None:
         }  # fmt: skip
         route.fulfill(json={"stops": [stop]})
 
-    lab.page.route("**/nablahub/limits", tell)
+    lab.page.route("**/nablahub/limits*", tell)
     lab.page.reload()
     lab.await_started()
-    notice = lab.page.get_by_text("This server will be stopped at")
-    expect(notice).to_contain_text("its limit is 30 minutes. Saved files are kept.", timeout=LONG)
+    notice = lab.page.get_by_text("This server stops at")
+    told = "unless it is used (limit: 30 minutes). Saved files are kept; kernels and terminals end."
+    expect(notice).to_contain_text(told, timeout=LONG)
     lab.page.get_by_role("button", name="Keep it running").click()
     expect(notice).to_be_hidden()
     assert kept.is_set()

@@ -62,6 +62,28 @@ write(StateDir(Path("/srv/nablahub/state")).deployments_routes, build([route]))
 """
 
 
+#: In the hub's pod: the process that keeps the limits of instance types.
+CULLERS = """
+import os, pathlib
+for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    if b"nablahub_hub.culler" in path.read_bytes() and int(path.parent.name) != os.getpid():
+        print(path.parent.name)
+"""
+
+
+def test_the_limits_of_servers_are_kept_beside_a_hub_that_is_the_first_process(
+    release: Release,
+) -> None:
+    def cullers() -> str:
+        return release.kubectl("exec", "deployment/hub", "--", "python", "-c", CULLERS).strip()
+
+    first = until(cullers, "it runs")
+    release.ask("/hub/api/", token=release.admin_token)
+    assert cullers() == first  # and has not ended since, to be begun again
+    log = release.kubectl("logs", "deployment/hub")
+    assert log.count("Starting service 'nablahub-idle-culler'") == 1
+
+
 def test_traefik_fetches_the_routes_of_deployments(release: Release) -> None:
     python = ("exec", "deployment/nablahub-service", "--", "python", "-c")
     path = "/deployments/d1/services/nablahub/health"

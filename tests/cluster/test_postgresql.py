@@ -221,7 +221,11 @@ def test_upgrade_and_rollback_keep_data_though_the_schema_went_on(release: Relea
     before = pods(release)
     release.upgrade(service={"settings": {"event_retention": 1234}})
     assert not set(pods(release)) & set(before)
-    assert [p["name"] for p in release.ask(f"{API}/projects", token=token)[1]["items"]] == ["kept"]
+    # What is asked from a pod that ends, ends with it.
+    release.kubectl("wait", "--for=delete", *(f"pod/{n}" for n in before), "--timeout=120s")
+    status, listed = release.ask(f"{API}/projects", token=token)
+    assert status == 200, listed
+    assert [p["name"] for p in listed["items"]] == ["kept"]
 
     until(lambda: leader(release), "one leads")
     assert "next_0001" in in_pod(release, leader(release), NEXT)

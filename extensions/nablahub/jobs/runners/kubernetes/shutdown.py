@@ -14,6 +14,8 @@ from nablahub.jobs.runners.kubernetes.leavings import Leavings
 from nablahub.jobs.runners.process.shutdown import SHUTDOWN
 
 _GRACE = 5.0
+#: So many tasks are removed at the same time.
+_AT_ONCE = 16
 
 
 async def end_all(jobs: Path, settings: KubernetesSettings, timeout: float = 15.0) -> list[str]:
@@ -53,7 +55,12 @@ async def end_all(jobs: Path, settings: KubernetesSettings, timeout: float = 15.
         async with asyncio.timeout(timeout):
             await api.connect()
             leavings = Leavings(api, settings.hub)
-            for folder in running:
-                await leavings.remove(TaskName(folder.name), folder)
+            slots = asyncio.Semaphore(_AT_ONCE)
+
+            async def end(folder: Path) -> None:
+                async with slots:
+                    await leavings.remove(TaskName(folder.name), folder)
+
+            await asyncio.gather(*map(end, running))
     await api.close()
     return [folder.name for folder in running]
