@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from nablahub.core import kubenames
 from nablahub.jobs.api import JobsAPI
 from nablahub.jobs.types import Input, JobSpec
 from nablahub_hub.local.config import free_ports
 from tests.cluster.hubs import address_for_pods, kube_hub
 from tests.cluster.target import Cluster
 from tests.support.hub import RunningHub
+from tests.support.kernel import code
 
 TYPES: dict[str, object] = {"tiny": {"cpus": 1, "memory_gib": 0.75}}
+MORE = 'c.JupyterHub.load_groups = {"Blue Team": {"users": ["bob"]}}'
 FIRST = """
 c.NablaHub.runner = "kubernetes"
 c.NablaHub.service_port = {port}
@@ -33,7 +36,7 @@ def hub(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         port=free_ports(1)[0], kubeconfig=str(cluster.kubeconfig), namespace=cluster.namespace,
         image=cluster.image("runner"), host=address_for_pods(cluster),
     )  # fmt: skip
-    with kube_hub(cluster, tmp_path_factory.mktemp("hub"), TYPES, first=first) as running:
+    with kube_hub(cluster, tmp_path_factory.mktemp("hub"), TYPES, MORE, first) as running:
         yield running
 
 
@@ -54,12 +57,27 @@ def test_a_job_reads_what_a_notebook_wrote_and_the_reverse(hub: RunningHub) -> N
     server.stop()
 
 
-def test_a_notebook_sees_the_versions_that_jobs_fetched(hub: RunningHub, tmp_path: Path) -> None:
+MOUNT = """
+import errno, os, nablahub
+hub = nablahub.connect()
+for ref in {refs!r}:
+    made = hub.mounts.mount(ref)
+    print(made.path, open(made.path + "/word").read())
+for path in (made.path + "/x", "/datasets/x"):
+    try:
+        open(path, "w")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+def test_a_notebook_sees_and_mounts_versions_of_its_teams(hub: RunningHub, tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "word").write_text("of a dataset")
-    project = hub.client("bob").projects.create("reading").id
-    hub.client("bob").datasets.create("words", project=project)
-    version = hub.client("bob").datasets.upload("words", tmp_path / "given")
+    bob = hub.client("bob")
+    project = bob.projects.create("reading").id
+    bob.datasets.create("words", project=project)
+    version = bob.datasets.upload("words", tmp_path / "given")
     server = hub.spawn("bob", instance_type="tiny")  # it was there before
     jobs = JobsAPI(hub.transport("bob"))
     read = Input(name="d", kind="dataset", ref=version.id)
@@ -69,10 +87,36 @@ def test_a_notebook_sees_the_versions_that_jobs_fetched(hub: RunningHub, tmp_pat
     )  # fmt: skip
     done = jobs.wait(job.id)
     assert (done.state, jobs.log(job.id)) == ("Succeeded", "of a dataset"), done.message
-    place = f"/datasets/words/{version.version}"
-    seen = server.shell(f"cat {place}/word; echo; touch {place}/x /datasets/x 2>&1; ls /datasets")
+    place = f"/datasets/@cached/bob/words/{version.version}"
+    seen = server.shell(f"cat {place}/word; echo; touch {place}/x 2>&1; ls /datasets/@cached")
     assert seen.splitlines()[0] == "of a dataset"
-    assert seen.count("Read-only file system") == 2
-    assert seen.split()[-1] == "words"
+    assert seen.count("Read-only file system") == 1
+    assert seen.split()[-2:] == [kubenames.folder("Blue Team"), "bob"]
+    # What is cached is mounted at once; what is not, be it of a group's, after it was fetched.
+    before = [job.id for job in jobs.list()]
+    printed = code(server, MOUNT.format(refs=["words"])).splitlines()
+    assert printed == ["/datasets/words of a dataset", "EROFS", "EROFS"]
+    team = next(t for t in hub.transport("bob").pages("/teams") if t["name"] == "Blue Team")
+    ours = hub.transport("bob").post("/projects", {"name": "ours", "team": team["id"]})["id"]
+    bob.datasets.create("shared", project=ours)
+    (tmp_path / "given" / "word").write_text("of a group")
+    bob.datasets.upload("shared", tmp_path / "given")
+    newer = bob.datasets.upload("words", tmp_path / "given")
+    printed = code(server, MOUNT.format(refs=["shared", newer.id, "words"])).splitlines()
+    assert printed[:3] == [
+        "/datasets/shared of a group",
+        f"/datasets/words@{newer.version} of a group",
+        "/datasets/words of a group",
+    ]
+    assert [job.id for job in jobs.list()] == before  # those that fetched are gone
     # Nobody sees those of others.
-    assert hub.spawn("carol", instance_type="tiny").shell("ls -A /datasets").strip() == ""
+    carol = hub.spawn("carol", instance_type="tiny")
+    mounted = bob.mounts.mount("words", server="elsewhere")
+    seen = carol.shell(f"ls -A /datasets/@cached; ls /opt/nablahub/cache/{mounted.place} 2>&1")
+    assert seen.split()[0] == "carol"
+    assert "No such file" in seen
+    # A new pod shows what the old one did.
+    server.stop()
+    server = hub.spawn("bob", instance_type="tiny")
+    wait = "for _ in $(seq 300); do [ -e /datasets/words/word ] && break; sleep 0.1; done; "
+    assert server.shell(f"{wait} cat /datasets/words/word") == "of a group"

@@ -94,5 +94,5 @@ class ClusterCache(Conflict):
         super().__init__(
             "Jobs of this hub read a claim of the cluster, which the service does not see: the "
             "pods that fill it keep it below its size.",
-            hint="See 'The cache of dataset versions' in the guide to jobs on Kubernetes.",
+            hint="Its size is `cache_size` of `c.NablaHub.kubernetes`.",
         )

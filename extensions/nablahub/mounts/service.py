@@ -202,14 +202,17 @@ class MountService:
 
     def as_wire(self, session: Session, row: MountRow) -> Mount:
         """Return the row as clients see it."""
-        version = session.get_one(VersionRow, row.version_id)
-        dataset = session.get_one(DatasetRow, version.dataset_id)
         fields = {name: getattr(row, name) for name in Mount.model_fields if hasattr(row, name)}
-        more = {
-            "path": f"{DATASETS}/{row.name}", "version": row.version_id, "dataset_id": dataset.id,
-            "dataset_name": dataset.name, "files": version.files, "bytes": version.size,
-        }  # fmt: skip
-        return Mount.model_validate({**fields, **more})
+        fields |= {"path": f"{DATASETS}/{row.name}", "version": row.version_id}
+        version = session.get(VersionRow, row.version_id)
+        if version is None:  # Nothing was heard of the server when the dataset was deleted.
+            gone = row.version_id.partition(":")[0]
+            more = {"dataset_id": gone, "dataset_name": gone, "files": 0, "bytes": 0}
+            why = {"state": "Failed", "message": "The dataset was deleted."}
+            return Mount.model_validate({**fields, **more, **why})
+        dataset = session.get_one(DatasetRow, version.dataset_id)
+        more = {"dataset_id": dataset.id, "dataset_name": dataset.name, "files": version.files}
+        return Mount.model_validate({**fields, **more, "bytes": version.size})
 
 
 def _end(row: MountRow, failed: str) -> None:

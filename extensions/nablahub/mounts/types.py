@@ -13,7 +13,12 @@ MountState = Literal["Pending", "Ready", "Failed"]
 #: What servers read: a folder of the service's own machine, or a claim of the cluster.
 CacheKind = Literal["folder", "claim"]
 ServerName = Annotated[
-    str, Field(max_length=255, description="Of a named server; empty: the default one")
+    str,
+    Field(
+        max_length=255,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="Of a named server; empty: the default one",
+    ),
 ]
 #: A folder's name that no hidden file has.
 MountName = Annotated[

@@ -176,7 +176,7 @@ def test_killed_at_any_moment_leaves_whole_trees_only(stand: Stand, verb: str) -
     if verb == "materialise":
         stand.keeping.prune(0)
     acts = stand.child(verb, *words)["acts"]
-    for moment in (acts // 3, acts * 2 // 3, acts * 9 // 10):
+    for moment in (acts // 2, acts * 9 // 10):
         if verb == "materialise":
             stand.keeping.prune(0)
         else:

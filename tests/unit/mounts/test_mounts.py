@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy.orm import Session
 
 from nablahub.cli import main
 from nablahub.core.errors import Conflict, Forbidden, NablaError, NotFound, QuotaExceeded
 from nablahub.core.extension import discover
+from nablahub.core.times import now
 from nablahub.datasets.errors import InUse
 from nablahub.datasets.service import DatasetService
 from nablahub.mounts import service as mounts_service
 from nablahub.mounts.api import CacheAPI, MountsAPI
+from nablahub.mounts.store import REMEMBERED, MountRow
 from nablahub.mounts.view import CACHE_VARIABLE, SERVER_VARIABLE, VARIABLE
 from tests.support.service import RunningService, running
 from tests.unit.datasets.hub import api_of
@@ -29,9 +32,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
     with running(tmp_path_factory.mktemp("state"), EXTENSIONS) as found:
         found.fake.add("root", admin=True)
         yield found
-
-
-Mounts = Callable[..., MountsAPI]
 
 
 @pytest.fixture
@@ -173,6 +173,54 @@ def test_after_a_restart_it_is_there_again(
 
 def _refuse(_: object) -> None:
     raise NotFound("It was not found.")
+
+
+def test_what_a_forgotten_server_showed_can_be_deleted(service: RunningService, view: Path) -> None:
+    (version,) = dataset(service, "forgotten", b"1")
+    api = mounts_of(service)
+    made = api.mount("forgotten")
+    long_ago = now() - REMEMBERED
+
+    def forget(session: Session) -> None:
+        session.get_one(MountRow, made.id).used_at = long_ago
+
+    service.service.context.database.write_sync(forget)
+    assert made.place in [tree.place for tree in cache(service).prune(to=0).items]
+    api_of(service).delete("forgotten")
+    (left,) = api.list()
+    assert (left.version, left.state) == (version, "Failed")
+    assert "deleted" in left.message
+    assert "/datasets/forgotten" in api.restore()[0]
+    assert list(view.iterdir()) == []
+    api.unmount("forgotten")
+
+
+def test_a_service_that_was_killed_goes_on_with_it(tmp_path: Path) -> None:
+    with running(tmp_path / "state", EXTENSIONS) as service:
+        dataset(service, "cut", b"1")
+        made = mounts_of(service).mount("cut")
+        keeping = service.service.context.get(DatasetService).building.keeping
+        keeping.discard(service.state.cache / made.place)
+
+        def cut_off(session: Session) -> None:
+            session.get_one(MountRow, made.id).state = "Pending"
+
+        service.service.context.database.write_sync(cut_off)
+    with running(tmp_path / "state", EXTENSIONS) as service:
+        assert mounts_of(service)._ready(made.model_copy(update={"state": "Pending"})).id
+        assert (service.state.cache / made.place / "a.txt").read_bytes() == b"1"
+
+
+def test_a_pod_is_told_what_is_read(service: RunningService, view: Path) -> None:
+    dataset(service, "asked", b"1")
+    made = mounts_of(service).mount("asked")
+    pod = service.fake.add("pod", scopes=["custom:nablahub:deliver"])
+    asked = {"places": [made.place, "te1/ds1-nothing"]}
+    assert service.transport(pod.removeprefix("token-of-")).post("/cache/users", asked) == {
+        "items": [made.place], "next": None
+    }  # fmt: skip
+    with pytest.raises(Forbidden):
+        service.transport("alice").post("/cache/users", asked)
 
 
 def test_a_server_shows_only_so_many(
