@@ -127,7 +127,7 @@ def test_its_metadata_says_what_it_needs(wheel: Path) -> None:
         for line in metadata.get_all("Requires-Dist") or []
         if "extra ==" not in line
     }
-    assert light == {"click", "httpx", "pydantic", "rich", "ruamel.yaml"}
+    assert light == {"click", "httpx", "pathspec", "pydantic", "rich", "ruamel.yaml"}
     assert "nablahub = nablahub.cli:main" in entries
     for line in ("projects = nablahub.projects.extension:extension", "local = nablahub_hub."):
         assert line in entries

@@ -89,6 +89,12 @@ def _empty_workspace() -> tuple[str, bytes]:
 EMPTY = _empty_workspace()
 
 
+def add_from_catalog(w: World) -> Request:
+    """Make a dataset of a public one in the world's project."""
+    query = {"name": unique(), "project": w.project}
+    return Request("/dataset-catalog/iris", query=query)
+
+
 def put_workspace(w: World) -> Request:
     """Upload a folder for jobs."""
     return Request(f"/projects/{w.project}/workspaces/{EMPTY[0]}", content=EMPTY[1])
@@ -308,6 +314,7 @@ OWNED: dict[tuple[str, str], Maker] = {
         f"/projects/{{project}}/workspaces/{EMPTY[0]}"
     ),
     ("PUT", "/projects/{project}/workspaces/{digest}"): put_workspace,
+    ("POST", "/dataset-catalog/{name}"): add_from_catalog,
     ("GET", "/jobs/{job}"): of("/jobs/{job}"),
     ("DELETE", "/jobs/{job}"): fresh("/jobs/{new}", World.new_job),
     ("POST", "/jobs/{job}/cancel"): of("/jobs/{job}/cancel"),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nablahub.core.media import media_type
-from tests.support.service import RunningService
+from tests.support.service import RunningService, running
 from tests.unit.datasets.builders import write
-from tests.unit.datasets.hub import api_of
+from tests.unit.datasets.hub import EXTENSIONS, api_of
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[RunningService]:
+    with running(tmp_path / "state", EXTENSIONS) as found:
+        yield found
 
 
 @pytest.mark.parametrize(
@@ -38,7 +45,7 @@ def test_the_end_of_a_name_tells(path: str, kind: str) -> None:
 def test_listings_and_content_agree(service: RunningService, tmp_path: Path) -> None:
     api = api_of(service)
     api.create("media")
-    api.upload("media", write(tmp_path, {"t.csv.gz": b"1", "sub/p.png": b"2"}))
+    api.upload("media", write(tmp_path / "tree", {"t.csv.gz": b"1", "sub/p.png": b"2"}))
     assert {f.path: f.type for f in api.files("media")} == {
         "t.csv.gz": "application/gzip",
         "sub/p.png": "image/png",

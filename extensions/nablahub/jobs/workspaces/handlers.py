@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.operations import Call, StreamCall, at_leader, operation, stream
 from nablahub.datasets.threads import blocking
 from nablahub.jobs.service import JobService
 from nablahub.jobs.task_handlers import own_task
@@ -45,6 +45,7 @@ async def put_workspace(call: StreamCall) -> Workspace:
         await blocking(workspaces.end, taking, project.team_id)
 
 
+@at_leader
 @stream(
     "GET", "/jobs/{job}/task/workspace", scope="jobs:deliver", produces="application/gzip"
 )  # fmt: skip

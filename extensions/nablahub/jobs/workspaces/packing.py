@@ -14,14 +14,15 @@ import tarfile
 from dataclasses import dataclass, field
 from heapq import nlargest
 from pathlib import Path
-from typing import IO, BinaryIO, Final, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 
-from pathspec import GitIgnoreSpec
-
-from nablahub.core.errors import Invalid
+from nablahub.core.errors import Invalid, Unavailable
 from nablahub.datasets.sending import Progress
 from nablahub.jobs.workspaces.errors import BadWorkspace, WorkspaceTooLarge
 from nablahub.jobs.workspaces.types import LARGEST, MOST
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 IGNORES: Final = (".gitignore", ".nablahubignore")
 _ALWAYS: Final = frozenset({".git"})
@@ -107,8 +108,18 @@ def _rules_of(folder: str, base: str) -> list[_Rules]:
             lines += Path(folder, name).read_text(encoding="utf-8", errors="replace").splitlines()
         except (FileNotFoundError, IsADirectoryError):
             continue
+    if not lines:
+        return []
     try:
-        return [_Rules(base, GitIgnoreSpec.from_lines(lines))] if lines else []
+        # Environments of jobs have the client, and not all that it needs where folders are packed.
+        from pathspec import GitIgnoreSpec
+    except ImportError as error:
+        raise Unavailable(
+            "What .gitignore says can't be read here: the package `pathspec` is missing.",
+            hint="Install it: pip install pathspec.",
+        ) from error
+    try:
+        return [_Rules(base, GitIgnoreSpec.from_lines(lines))]
     except ValueError as error:
         name = f"{base}{IGNORES[0]}"
         raise BadWorkspace(
