@@ -106,6 +106,8 @@ def serve(source: BinaryIO, target: BinaryIO) -> None:
             answer = str(count).encode()
         except BadObject as error:
             kind, answer = FAILED, f"{error.detail}\0{error.hint}".encode()
+        except OSError:
+            return  # Whoever asked tries it himself, and hears why.
         target.write(FRAME.pack(kind, len(answer)) + answer)
         target.flush()
 
