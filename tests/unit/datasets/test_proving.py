@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,10 +45,11 @@ def test_one_wrong_byte_is_told_of_as_it_is_here(
     wrong = bytearray(data)
     wrong[place] ^= 1
     (tmp_path / "pack").write_bytes(wrong)
-    for prove in (
+    proofs: list[Callable[[], int]] = [
         lambda: provers.prove_data(name, bytes(wrong)),
         lambda: provers.prove_file(name, tmp_path / "pack"),
-    ):
+    ]
+    for prove in proofs:
         with pytest.raises(BadObject) as told:
             prove()
         assert told.value.detail
