@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -66,7 +68,17 @@ def test_a_process_that_dies_costs_nothing(provers: Provers, tmp_path: Path) -> 
     assert provers.prove_data(name, data) == 20
     with pytest.raises(BadObject):
         provers.prove_data(name, data[:-1])
-    assert len(provers._all) == 1
+
+
+def test_those_who_wait_for_a_process_that_dies_go_on(provers: Provers) -> None:
+    name, data = pack(20)
+    assert provers.prove_data(name, data) == 20
+    (worker,) = provers._all
+    os.kill(worker._process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(provers.prove_data, name, data) for _ in range(4)]
+        worker._process.kill()
+        assert [one.result(60) for one in found] == [20] * 4
 
 
 def test_a_file_that_is_gone_is_told_of(provers: Provers, tmp_path: Path) -> None:
