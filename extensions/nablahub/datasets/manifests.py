@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,6 +125,7 @@ class ManifestReader:
         self._dataset = dataset
         self._version = version
         self._last: tuple[int, list[Entry]] = (-1, [])
+        self._last_text = (-1, b"")
 
     @cached_property
     def root(self) -> Root:
@@ -207,21 +207,22 @@ class ManifestReader:
     def find(self, path: str) -> Entry | None:
         """Return the entry of a path; reads one page."""
         number = self.root.find(path)
-        if number < 0:
-            return None
-        rows = self.page(number)
-        place = bisect_left(rows, path.encode(), key=order)
-        return rows[place] if place < len(rows) and rows[place].path == path else None
+        found = None if number < 0 else _first(self._text(number), path.encode())
+        return found if found is not None and found.path == path else None
 
     def from_path(self, path: str) -> Entry | None:
         """Return the first entry at or after a path, in the order of the bytes."""
         key = path.encode()
         for number in range(max(self.root.find(path), 0), len(self.root.pages)):
-            rows = self.page(number)
-            place = bisect_left(rows, key, key=order)
-            if place < len(rows):
-                return rows[place]
+            if (found := _first(self._text(number), key)) is not None:
+                return found
         return None
+
+    def _text(self, number: int) -> bytes:
+        """Return the text of a page; the one read last is kept."""
+        if self._last_text[0] != number:
+            self._last_text = number, self.page_bytes(number)
+        return self._last_text[1]
 
     def folder(self, folder: str, after: str = "") -> Iterator[Entry | str]:
         """Yield what lies in a folder: entries of its files, names of the folders in it.
@@ -258,3 +259,21 @@ class ManifestReader:
                         return
                 elif not path or order(entry) > path.encode():
                     yield entry
+
+
+def _first(page: bytes, key: bytes) -> Entry | None:
+    """Return the first entry of a page at or after a path.
+
+    Only the lines on the way are looked at: a folder of many folders is listed by one search for
+    each, most of them in pages of their own.
+    """
+    low, high = 0, len(page)
+    while low < high:
+        middle = (low + high) // 2
+        start = page.rfind(b"\n", low, middle) + 1 or low
+        end = page.index(b"\n", middle)
+        if page[start:end].split(b" ", 4)[4] < key:
+            low = end + 1
+        else:
+            high = start
+    return decode(page[low : page.index(b"\n", low) + 1])[0] if low < len(page) else None

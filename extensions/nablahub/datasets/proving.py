@@ -41,10 +41,12 @@ class Provers:
     """A few processes that prove packs, started when they are needed; used by many threads."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
         self._lock = threading.Lock()
-        self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
         self._all: set[Worker] = set()
+        #: None stands for one that has not been started; the last put is the first taken.
+        self._free: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        for _ in range(most):
+            self._free.put(None)
 
     def prove_file(self, name: str, file: Path) -> int:
         """Prove a pack that lies in a file; see :func:`prove_pack`."""
@@ -57,29 +59,38 @@ class Provers:
         return prove_pack(name, data) if found is None else found
 
     def _ask(self, kind: bytes, name: str, data: bytes) -> int | None:
-        """Let one process do it; None when it died over it."""
-        worker = self._take()
+        """Let one process do it; None when it died over it, or could not be started."""
+        worker, kept = self._free.get(), None
         try:
+            worker = worker or self._start()
             said, length = worker.ask(kind, [name.encode(), data])
             answer = worker.read(length).decode()
+            if said == FAILED or answer.isdecimal():
+                kept = worker
         except OSError:
-            with self._lock:
-                self._all.discard(worker)
-            worker.kill()
+            if worker is not None:
+                self._end(worker)
             return None
-        self._free.put(worker)
+        finally:
+            self._free.put(kept)  # Somebody may wait for it, or for the one after it.
+        if kept is None:  # It was cut off in its answer.
+            self._end(worker)
+            return None
         if said == FAILED:
             detail, _, hint = answer.partition("\0")
             raise BadObject(detail, hint=hint)
         return int(answer)
 
-    def _take(self) -> Worker:
+    def _start(self) -> Worker:
+        worker = Worker("-P", "-m", __name__)
         with self._lock:
-            if self._free.empty() and len(self._all) < self._most:
-                worker = Worker("-P", "-m", __name__)
-                self._all.add(worker)
-                return worker
-        return self._free.get()
+            self._all.add(worker)
+        return worker
+
+    def _end(self, worker: Worker) -> None:
+        with self._lock:
+            self._all.discard(worker)
+        worker.kill()
 
     def close(self) -> None:
         """End them."""
@@ -106,6 +117,8 @@ def serve(source: BinaryIO, target: BinaryIO) -> None:
             answer = str(count).encode()
         except BadObject as error:
             kind, answer = FAILED, f"{error.detail}\0{error.hint}".encode()
+        except OSError:
+            return  # Whoever asked tries it himself, and hears why.
         target.write(FRAME.pack(kind, len(answer)) + answer)
         target.flush()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,18 @@ def test_one_file_is_found_and_lists_go_on_after_a_path(tmp_path: Path) -> None:
     inside = [e for e in entries if e.path.startswith("07/")]
     assert list(reader.after(inside[10].path, prefix="07/")) == inside[11:]
     assert list(reader.after("", prefix="nothing")) == []
+
+
+@given(st.sets(paths, min_size=1, max_size=12), paths)
+def test_the_first_path_from_another_on_is_found(names: set[str], other: str) -> None:
+    entries = sorted((Entry(name, "f", 7, *DIGEST) for name in names), key=order)
+    with tempfile.TemporaryDirectory() as folder:
+        write_manifest(DirectoryStore(Path(folder)), "ds1", "v1", [Rows.of(entries)])
+        reader = ManifestReader(DirectoryStore(Path(folder)), "ds1", "v1")
+        for path in [*names, other, f"{other}/", f"{other}\0"]:
+            later = [entry for entry in entries if order(entry) >= path.encode()]
+            assert reader.from_path(path) == (later[0] if later else None)
+            assert reader.find(path) == (later[0] if path in names else None)
 
 
 def test_an_empty_version_is_a_version(tmp_path: Path) -> None:
