@@ -190,7 +190,7 @@ def test_files_are_found_by_a_part_of_their_path(
     request: pytest.FixtureRequest,
 ) -> None:
     dataset = fresh(service, request)
-    files = {name: b"" for name in ("Cats/1.png", "Cats/2.png", "dogs/1.png", "ÄÖ.txt")}
+    files = dict.fromkeys(("Cats/1.png", "Cats/2.png", "dogs/1.png", "ÄÖ.txt"), b"")
     api_of(service).upload(dataset, write(tmp_path / "some", files))
     path = f"/datasets/{dataset}/versions/latest/files"
     hub = service.transport()
