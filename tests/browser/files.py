@@ -17,7 +17,10 @@ from nablahub.datasets.packs import build_head, pack_name
 
 PICTURE = (60, 40)
 SECONDS = 2
-EVIL = '<svg xmlns="http://www.w3.org/2000/svg" width="30" height="20"><script>parent.hit = 1</script></svg>'
+EVIL = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="30" height="20">'
+    "<script>parent.hit = 1</script></svg>"
+)
 PAGE = "<script>window.hit = 1; parent.hit = 1</script><h1>never laid out</h1>"
 
 

@@ -184,6 +184,28 @@ def test_pages_of_files(
     assert (found, cursor) == (sorted(files), None)
 
 
+def test_files_are_found_by_a_part_of_their_path(
+    service: RunningService,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    dataset = fresh(service, request)
+    files = dict.fromkeys(("Cats/1.png", "Cats/2.png", "dogs/1.png", "ÄÖ.txt"), b"")
+    api_of(service).upload(dataset, write(tmp_path / "some", files))
+    path = f"/datasets/{dataset}/versions/latest/files"
+    hub = service.transport()
+
+    def found(text: str, **more: object) -> tuple[list[str], str | None]:
+        page = hub.get(path, contains=text, **more)
+        return [item["path"] for item in page["items"]], page["next"]
+
+    assert found("1.PNG") == (["Cats/1.png", "dogs/1.png"], None)
+    assert found("äö") == (["ÄÖ.txt"], None)
+    assert found("cats", limit=1) == (["Cats/1.png"], "Cats/1.png")
+    assert found("cats", limit=1, cursor="Cats/1.png") == (["Cats/2.png"], "Cats/2.png")
+    assert found("cats", cursor="Cats/2.png") == ([], None)
+
+
 def test_content_is_never_run_by_a_browser(
     service: RunningService, tree: Path, request: pytest.FixtureRequest
 ) -> None:

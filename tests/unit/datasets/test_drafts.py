@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nablahub.datasets.errors import BadPath, DraftClash, MovedOn, NoSuchFile
+from nablahub.datasets.errors import BadPath, DraftClash, MissingObjects, MovedOn, NoSuchFile
 from tests.support.service import RunningService
 from tests.support.stores import stored
 from tests.unit.datasets.builders import read, write
@@ -56,6 +56,33 @@ def test_a_draft_puts_drops_and_renames(
     # The same tree, put as a whole, is the same manifest.
     other = api.create(f"{dataset} again").id
     assert api.upload(other, tmp_path / "out").digest == made.digest
+
+
+def test_a_draft_takes_files_by_the_hashes_of_bytes_that_are_there(
+    service: RunningService, dataset: str, tmp_path: Path
+) -> None:
+    api, hub = api_of(service), service.transport()
+    known = next(f for f in hub.get(f"/datasets/{dataset}/versions/latest/files")["items"])
+    line = f"{known['md5']} {known['sha256']} f {known['size']} twin/ü.bin\n"
+    draft = api.draft(dataset)
+    path = f"/datasets/{dataset}/uploads/{draft.id.split(':')[1]}/changes"
+    plain = {"Content-Type": "text/plain"}
+    text = f"- page.html\n{line}".encode()
+    hub.request("POST", path, content=text, headers=plain)
+    made = draft.commit()
+    wanted = {k: v for k, v in FILES.items() if k != "page.html"}
+    wanted["twin/ü.bin"] = FILES[known["path"]]
+    assert files_of(service, made.id, tmp_path / "out") == wanted
+
+    # What never came is no file, and what a draft lacks cannot go.
+    draft = api.draft(dataset)
+    path = f"/datasets/{dataset}/uploads/{draft.id.split(':')[1]}/changes"
+    with pytest.raises(NoSuchFile):
+        hub.request("POST", path, content=b"- page.html\n", headers=plain)
+    absent = f"{'0' * 32} {'0' * 64} f 1 absent\n".encode()
+    hub.request("POST", path, content=absent, headers=plain)
+    with pytest.raises(MissingObjects):
+        draft.commit()
 
 
 def test_drafts_of_disjoint_paths_are_both_in(

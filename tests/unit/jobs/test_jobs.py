@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import httpx
@@ -83,6 +85,26 @@ def test_artifacts_and_what_may_not_be_read_through_them(jobs: Jobs) -> None:
         with pytest.raises(errors.NablaError) as caught:
             hub.get(f"/jobs/{job.id}/artifacts/{path}")
         assert caught.value.code in ("no_such_artifact", "no_such_route")
+
+
+def test_artifacts_come_in_parts_with_their_type_and_as_one_archive(jobs: Jobs) -> None:
+    job = jobs.shell("cd /artifacts; printf 0123456789 > a.csv; echo '<p>' > b.html; ln -s a.csv l")
+    hub = jobs.service.transport("alice")
+    with hub.stream("GET", f"/jobs/{job.id}/artifacts/a.csv", headers={"Range": "bytes=2-4"}) as it:
+        assert (it.status_code, it.read()) == (206, b"234")
+        assert it.headers["Content-Range"] == "bytes 2-4/10"
+        assert it.headers["Content-Type"] == "text/csv; charset=utf-8"
+    with hub.stream("GET", f"/jobs/{job.id}/artifacts/b.html") as it:
+        # Nothing that a browser would run: saved, not shown.
+        assert it.headers["Content-Type"] == "application/octet-stream"
+        assert it.headers["Content-Disposition"].startswith("attachment")
+        assert "sandbox" in it.headers["Content-Security-Policy"]
+    with hub.stream("GET", f"/jobs/{job.id}/archive") as it:
+        archive = zipfile.ZipFile(io.BytesIO(it.read()))
+    assert {name: archive.read(name) for name in archive.namelist()} == {
+        "a.csv": b"0123456789",
+        "b.html": b"<p>\n",
+    }
 
 
 def test_artifacts_of_odd_names_hide_no_others(jobs: Jobs) -> None:

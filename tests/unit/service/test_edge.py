@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import socket
 from collections.abc import Iterator
@@ -135,6 +136,13 @@ def test_where_nothing_is_words_say_so(http: httpx.Client, path: str, code: str)
     assert (page.status_code, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
     assert "<h1>Not found</h1>" in page.text
     assert '/hub/home">' in page.text
+    # The one style sheet is allowed by its hash; backticks are code.
+    style = page.text.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = page.headers["Content-Security-Policy"]
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert "`" not in page.text
     assert "<b>" not in page.text
 
 
