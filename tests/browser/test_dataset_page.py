@@ -68,7 +68,7 @@ def project(hub: RunningHub, tmp_path_factory: pytest.TempPathFactory) -> str:
     client.datasets.upload(kinds.id, folder, message="other notes")
     files.commit_many(client, client.datasets.create("many", project=made).id, MANY)
     client.datasets.create("target", project=made)
-    return made
+    return str(made)
 
 
 @pytest.fixture(scope="module")
@@ -327,4 +327,4 @@ def test_artifacts_are_looked_at_while_their_job_runs(datasets: Datasets, pictur
 
 def _dataset(datasets: Datasets, name: str) -> str:
     found = datasets.client.datasets.list(project=datasets.project)
-    return next(dataset.id for dataset in found if dataset.name == name)
+    return next(str(dataset.id) for dataset in found if dataset.name == name)
