@@ -158,7 +158,8 @@ async def list_tree(call: StreamCall) -> Page[Node]:
     nodes = [
         Node(path=row, kind="folder") if isinstance(row, str)
         else Node(
-            path=row.path, size=row.size, md5=row.md5, sha256=row.sha256, kind=_kind(row)
+            path=row.path, size=row.size, md5=row.md5, sha256=row.sha256, kind=_kind(row),
+            type=media_type(row.path),
         )
         for row in rows
     ]  # fmt: skip
