@@ -298,6 +298,24 @@ def test_what_is_wrong_is_said_when_it_is_submitted(copied: Place) -> None:
         JobsAPI(bob).submit(JobSpec.model_validate(spec))
 
 
+@pytest.mark.skipif(fuse.missing() is not None, reason=str(fuse.missing()))
+def test_a_guarded_mount_reaches_no_private_address(tmp_path: Path, s3: SeaweedFS) -> None:
+    name = s3.bucket()
+    s3.client().put_object(Bucket=name, Key="a", Body=b"1")
+    # Loopback addresses too, which Go's HTTP client passes its usual proxies over for.
+    for guarded in (True, False):
+        folder = tmp_path / str(guarded)
+        fuse.mount(folder, s3.config(name), "", read_only=True, guarded=guarded)
+        try:
+            found = [path.name for path in (folder / "data").iterdir()]
+        except OSError:
+            found = []
+        finally:
+            fuse.unmount(folder)
+        assert found == ([] if guarded else ["a"])
+    assert "not a public address" in (tmp_path / "True" / "log").read_text()
+
+
 def test_a_record_that_is_torn_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "mount.json").write_text('{"provider": ')
     assert Record.load(tmp_path) is None

@@ -101,6 +101,7 @@ def test_a_chain_of_jobs_passes_everything_on(
 
 
 BUCKET = """\
+name: bucket
 inputs:
   raw: {type: bucket, with: {ref: ours/nowhere, readOnly: false}}
 jobs:
@@ -123,13 +124,16 @@ def test_jobs_read_and_write_a_bucket(
     bucket = s3.bucket()
     s3.client().put_object(Bucket=bucket, Key="raw/a", Body=b"one")
     made = hub.workflows.apply(project, BUCKET)
-    with pytest.raises(NablaError, match="storage provider 'ours'"):
+    with pytest.raises(NablaError) as refused:
         hub.workflows.start(made.id, inputs={"raw": "ours/raw"})
+    assert [fault.message for fault in refused.value.errors] == [
+        "There is no storage provider 'ours'.", "There is no storage provider 'ours'."
+    ]  # fmt: skip
     hub.storage.create(
         "ours", bucket=bucket, access_key=KEY, secret_key=SECRET, endpoint=s3.endpoint,
         region=REGION,
     )  # fmt: skip
-    done = hub.workflows.wait(hub.workflows.start(made.id, inputs={"raw": "ours/raw"}).id)
+    done = run(hub, project, BUCKET, raw="ours/raw")
     assert done.state == "Succeeded", done.message
     assert done.outputs["look.all"].value == "one"
     assert s3.keys(bucket) == {"raw/a", "raw/b"}

@@ -54,25 +54,17 @@ class Mount(_Wire):
         is collected afterwards (all of them when `ref` is empty), a folder of the task's own, or a
         workspace: a folder that was packed for it, of which `/work` is a copy.
     ref
-        Which one: a version's id, a volume's name, the text itself, a team's id, a workspace's id, a
-        storage provider and a folder in it; empty for `own`.
+        Which one: a version's id, a volume's name, the text itself, a team's id, a workspace's id,
+        a storage provider and a folder in it; empty for `own`.
     mode
         `ro` or `rw`.
     """
 
     path: str = Field(pattern=r"^/[^\x00]*$")
     kind: Literal[
-        "dataset",
-        "model",
-        "volume",
-        "string",
-        "storage",
-        "bucket",
-        "keys",
-        "output",
-        "own",
+        "dataset", "model", "volume", "string", "storage", "bucket", "keys", "output", "own",
         "workspace",
-    ]
+    ]  # fmt: skip
     ref: str = ""
     mode: Literal["ro", "rw"] = "ro"
 
