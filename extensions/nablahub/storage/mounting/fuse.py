@@ -11,11 +11,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +27,8 @@ from nablahub.storage.mounting.record import data, locked
 
 MOUNT_SECONDS: Final = 30
 UNMOUNT_SECONDS: Final = 20
+#: So long rclone may take to end once its mount is gone.
+END_SECONDS: Final = 5
 #: So long what is written may make no way to the bucket before that is a failure.
 STUCK_SECONDS: Final = 60
 CACHE_BYTES: Final = 10 * 1024**3
@@ -120,6 +124,7 @@ def _start(
         "--cache-dir", str(folder / "cache"), "--vfs-cache-mode", "full",
         "--vfs-cache-max-size", f"{CACHE_BYTES}B", "--vfs-write-back", "0s",
         "--dir-cache-time", "1m", "--poll-interval", "0", "--use-server-modtime",
+        "--low-level-retries", "3", "--contimeout", "10s",
         *(["--read-only"] if read_only else []),
     ]  # fmt: skip
     env = {
@@ -235,7 +240,11 @@ def unmount(folder: Path) -> None:
         if mounted(folder) and time.monotonic() > deadline:
             raise MountFailed(f"{data(folder)} cannot be unmounted: {said or 'no fusermount3.'}")
         lazily = ["-z"]
+    deadline = time.monotonic() + END_SECONDS
     while locked(folder):
+        if time.monotonic() > deadline:  # It still tries to send what it cannot.
+            with suppress(OSError, ValueError):
+                os.kill(int((folder / "lock").read_text()), signal.SIGKILL)
         if time.monotonic() > deadline + UNMOUNT_SECONDS:
             raise MountFailed(f"rclone goes on after {data(folder)} was unmounted.")
         time.sleep(_LOOK_SECONDS)

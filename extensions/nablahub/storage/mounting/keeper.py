@@ -30,6 +30,8 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return 0  # It is kept already.
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())  # Good for as long as the lock is held.
     guard = Guard()
     env: dict[str, str] = order["env"]
     if order["guarded"]:

@@ -177,12 +177,10 @@ class Mounts:
     def _save(self, folder: Path, record: Record, tell: Callable[[str], None]) -> Record:
         where = f"/{folder.name} to s3://{record.inside}"
         try:
-            store = self._opens.folder_store(record.provider, record.prefix)
             if record.how == "fuse":
-                self._mount(folder, record, store)  # Its keeper may have been killed.
-                fuse.drain(folder, record.inside)
+                self._drain(folder, record)
                 return record.at(folder, "saved")
-            done = bring_back(store, folder)
+            done = bring_back(self._opens.folder_store(record.provider, record.prefix), folder)
         except (NablaError, OSError) as error:
             said = str(error) if isinstance(error, NablaError) else f"{error.strerror}."
             return record.at(folder, "failed", f"Not everything was written back: {said}")
@@ -193,6 +191,12 @@ class Mounts:
             return record.at(folder, "saved")
         words = f"{len(done.failed)} files were not written back to s3://{record.inside}: "
         return record.at(folder, "failed", words + done.complaint)
+
+    def _drain(self, folder: Path, record: Record) -> None:
+        if fuse.unwritten(folder, record.inside) and not locked(folder):
+            # Its keeper was killed: the next one sends what the cache still holds.
+            self._mount(folder, record, self._opens.folder_store(record.provider, record.prefix))
+        fuse.drain(folder, record.inside)
 
     def _left(self, folder: Path, record: Record) -> dict[str, Path]:
         if record.how == "fuse":
