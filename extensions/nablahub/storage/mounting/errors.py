@@ -8,20 +8,20 @@ from nablahub.core.errors import Conflict, NablaError, StorageFull
 class MountFailed(NablaError):
     """The folder of a bucket cannot be shown."""
 
-    code = "mount_failed"
+    code = "bucket_not_mounted"
     title = "The bucket cannot be mounted"
 
 
 class MountTooBig(StorageFull):
     """A copy of it does not fit onto this machine."""
 
-    code = "mount_too_big"
+    code = "bucket_too_big"
 
 
 class MountStopped(NablaError):
     """Nobody wants it any more."""
 
-    code = "mount_stopped"
+    code = "bucket_mount_stopped"
 
 
 class NotWrittenBack(Conflict):
@@ -34,4 +34,4 @@ class NotWrittenBack(Conflict):
 class HoldsDatasets(Conflict):
     """Datasets lie in the folder, which only the hub may change."""
 
-    code = "mount_holds_datasets"
+    code = "bucket_holds_datasets"
