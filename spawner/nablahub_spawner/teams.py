@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
@@ -31,6 +33,14 @@ class Team:
     private: bool
 
 
+def remembered(memory: Path) -> list[Team]:
+    """Return the teams that the service told of last; none when it never did."""
+    try:
+        return [Team(**row) for row in json.loads(memory.read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
 async def teams_of_user(service_url: str, token: str, memory: Path) -> list[Team]:
     """Return a user's teams, the private one first, as the service tells the user.
 
@@ -51,8 +61,8 @@ async def teams_of_user(service_url: str, token: str, memory: Path) -> list[Team
     try:
         items = await _ask(service_url, token)
     except (HTTPClientError, OSError) as error:
-        if memory.exists():
-            return [Team(**row) for row in json.loads(memory.read_text())]
+        if kept := remembered(memory):
+            return kept
         raise SpawnFailed(
             "The NablaHub service does not answer, so it is not known which storage is "
             f"yours ({error}).",
@@ -62,8 +72,11 @@ async def teams_of_user(service_url: str, token: str, memory: Path) -> list[Team
         ) from error
     found = [Team(row["id"], row["name"], row["kind"] == "private") for row in items]
     found.sort(key=lambda team: (not team.private, team.name))
-    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    memory.write_text(json.dumps([asdict(team) for team in found]))
+    with suppress(OSError):  # The disk is full: a server starts all the same.
+        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = memory.with_name(f".{memory.name}.{token_hex(4)}")
+        new.write_text(json.dumps([asdict(team) for team in found]))
+        new.replace(memory)
     return found
 
 

@@ -389,6 +389,7 @@ NOBODYS: dict[tuple[str, str], Maker] = {
     ("GET", "/storage-providers"): of("/storage-providers"),
     ("GET", "/dataset-catalog"): of("/dataset-catalog"),
     ("GET", "/dataset-catalog/{name}"): of("/dataset-catalog/iris"),
+    ("GET", "/storage-usage"): of("/storage-usage"),
     ("GET", "/instance-types"): of("/instance-types"),
     ("GET", "/environments"): of("/environments"),
     ("GET", "/mounts"): of("/mounts"),

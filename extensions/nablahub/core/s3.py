@@ -17,6 +17,7 @@ from typing import Any, Final, Self, cast
 
 import botocore.session
 import obstore
+import obstore.exceptions as obs
 from botocore.config import Config
 from obstore.store import S3Store as Remote
 
@@ -107,6 +108,18 @@ class S3Store:
             if length == 0:
                 return b""
             return bytes(obstore.get_range(self._remote, key, start=start, length=length))
+
+    def read_as(self, key: str, start: int, length: int, etag: str) -> bytes:
+        """Return bytes of an object as it was when it had that ETag; FileNotFoundError else."""
+        options = {"if_match": f'"{etag}"'}
+        if length:
+            options |= {"range": (start, start + length)}  # type: ignore[dict-item]  # as obstore has it
+        with told(self.config):
+            try:
+                found = bytes(obstore.get(self._remote, key, options=cast("Any", options)).bytes())
+            except obs.PreconditionError as error:
+                raise FileNotFoundError(key) from error
+        return found[:length]
 
     def chunks(self, key: str, start: int, length: int) -> Iterator[bytes]:
         """Yield bytes of an object in pieces; one request is under way while one is used up."""

@@ -162,6 +162,13 @@ class Settings(BaseModel):
             "Whoever may make one can then let the service connect to its own network."
         ),
     )
+    bucket_mounts: Literal["auto", "fuse", "copy"] = Field(
+        default="auto",
+        description=(
+            "How folders of teams' buckets are shown to jobs on this machine: by FUSE, by a copy, "
+            "or by FUSE where it works."
+        ),
+    )
     introspection_seconds: float = Field(
         default=10.0,
         ge=0,
@@ -198,6 +205,27 @@ class Settings(BaseModel):
             "nothing that is read. Files that a tree shares with the store are not counted. "
             "Empty: any size."
         ),
+    )
+    storage_quota_bytes: int = Field(
+        default=100 * GIB,
+        ge=0,
+        description="What one team may keep in `/storage` on this machine; over it, jobs see it "
+        "read-only and servers begin with a notice; 0: no limit.",
+        json_schema_extra=_in("bytes"),
+    )
+    home_quota_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="What one user may keep in their home on this machine; over it, their servers "
+        "begin with a notice; 0: no limit.",
+        json_schema_extra=_in("bytes"),
+    )
+    usage_scan_seconds: float = Field(
+        default=300.0,
+        ge=1,
+        description="Pause after `/storage` and homes have been measured, which takes at most a "
+        "twentieth of one CPU.",
+        json_schema_extra=_in("seconds"),
     )
     min_free_bytes: int = Field(
         default=16 * MIB,

@@ -140,6 +140,11 @@ class StateDir:
         return self.root / "volumes"
 
     @property
+    def mounts(self) -> Path:
+        """Folders of buckets that are mounted, ``<job>/<name>``; never delete it while they are."""
+        return self.root / "mounts"
+
+    @property
     def jobs(self) -> Path:
         """A folder for each job: its task, log, exit status, artifacts."""
         return self.root / "jobs"
@@ -164,6 +169,11 @@ class StateDir:
     def run(self) -> Path:
         """Locks, sockets and process ids."""
         return self.root / "run"
+
+    @property
+    def usage(self) -> Path:
+        """What folders of teams and users take of the disk, as it was last measured."""
+        return self.run / "usage.json"
 
     @property
     def client(self) -> Path:

@@ -11,6 +11,7 @@ from nablahub.core.environments import resolve
 from nablahub.core.instances import InstanceType
 from nablahub.jobs import tokens
 from nablahub.jobs.machinery import Machinery
+from nablahub.jobs.mounting import mounts
 from nablahub.jobs.rules import Change, move
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.tasks import Tokens
@@ -22,8 +23,8 @@ def store(
 ) -> None:
     """Store a submitted job, ready to be started if it can be at once.
 
-    One that must wait, for room or for an environment, stays as it was submitted; its steps see
-    to it.
+    One that must wait, for room, an environment or a bucket, stays as it was submitted; its steps
+    see to it.
     """
     at_once = _take(machinery, session, row, spec, instance)
     if at_once:
@@ -58,7 +59,8 @@ def _take(
     """Take the room a job needs, until its transaction is undone; False when it must wait."""
     reconciler, capacity = machinery.context.reconciler, machinery.capacity
     # Those of several nodes begin one after the other.
-    if spec.nodes > 1 or not reconciler.leads or any(missing(machinery, spec)):
+    later = spec.nodes > 1 or mounts(row) or not reconciler.leads
+    if later or any(missing(machinery, spec)):
         return False
     if not capacity.take_now(row.id, row.kind, instance):
         return False

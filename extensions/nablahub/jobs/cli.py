@@ -49,6 +49,27 @@ def _inputs(given: tuple[str, ...]) -> list[Input]:
     return found
 
 
+def _mounts(given: tuple[str, ...]) -> list[Input]:
+    """Read ``NAME=STORAGE/FOLDER:rw``, in which NAME may be a path."""
+    found = []
+    for text in given:
+        target, equals, source = text.partition("=")
+        path = target.strip("/").split("/")
+        at, name = path if len(path) == 2 else ("inputs", target)
+        ref, _, mode = source.rpartition(":")
+        if mode not in ("ro", "rw") or not ref:
+            ref, mode = source, "ro"
+        if not equals or not ref or at not in ("inputs", "datasets"):
+            raise click.BadParameter(
+                f"{text!r} is not NAME=STORAGE/FOLDER or /datasets/NAME=STORAGE/FOLDER, "
+                "with :rw at its end to write into it",
+                param_hint="--mount",
+            )
+        fields = {"name": name, "kind": "bucket", "ref": ref, "at": at, "read_only": mode == "ro"}
+        found.append(Input.model_validate(fields))
+    return found
+
+
 def _outputs(given: tuple[str, ...]) -> list[Output]:
     found = []
     for text in given:
@@ -103,6 +124,13 @@ def _leave(job: Job, *, as_json: bool) -> None:
     "--workspace", type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder that goes with it: the command begins in a copy. .gitignore counts.",
 )  # fmt: skip
+@click.option(
+    "--mount",
+    "mounts",
+    multiple=True,
+    metavar="NAME=STORAGE[/FOLDER][:rw]",
+    help="A bucket's folder, in /inputs/NAME; or say /datasets/NAME.",
+)
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE")
 @click.option("--timeout", type=float, help="Seconds until it is ended.")
 @click.option("--detach", is_flag=True, help="Do not wait for its end.")
@@ -124,7 +152,7 @@ def run_job(hub: Transport, *, as_json: bool, **given: Any) -> None:
             environment=given["environment"],
             instance_type=given["instance_type"],
             nodes=given["nodes"],
-            inputs=_inputs(given["inputs"]),
+            inputs=[*_inputs(given["inputs"]), *_mounts(given["mounts"])],
             outputs=_outputs(given["outputs"]),
             env=_variables(given["variables"]),
             timeout_seconds=given["timeout"],

@@ -4,7 +4,7 @@ from nablahub.core.extension import Extension
 
 extension = Extension(
     name="jobs",
-    requires=("datasets", "models"),
+    requires=("storage", "datasets", "models"),
     service="nablahub.jobs.service:JobService",
     operations=(
         "nablahub.jobs.handlers",

@@ -9,6 +9,7 @@ from nablahub.core.environments import Environments
 from nablahub.core.errors import NablaError
 from nablahub.core.settings import Settings
 from nablahub.jobs.data import Materialiser
+from nablahub.jobs.mounting import JobMounts
 from nablahub.jobs.runners.contract import Mount, TaskRefused, TaskSpec
 from nablahub.jobs.workspaces.service import Workspaces
 
@@ -32,10 +33,18 @@ class LocalLayout:
         self._workspaces = workspaces
         self._state = settings.state
         self._sources = sources
+        self.mounts: JobMounts | None = None
         self.environments = Environments(settings.environments)
 
     def source(self, task: TaskSpec, mount: Mount) -> Path:
         """Return the host path of a mount; storage and volumes are made when they are missing."""
+        if mount.kind == "bucket":
+            if self.mounts is None:
+                raise TaskRefused("Buckets are not mounted here.")
+            try:
+                return self.mounts.path(task.name, mount.path.strip("/").replace("/", "."))
+            except NablaError as error:
+                raise TaskRefused(str(error)) from error
         if mount.kind in self._sources:
             try:
                 return self._sources[mount.kind].materialise(mount.ref)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from nablahub.jobs.grounds import choose
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.live_keys import LiveKeys
 from nablahub.jobs.machinery import Machinery
+from nablahub.jobs.mounting import mounts_of_jobs
 from nablahub.jobs.readers import of_jobs
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.steps import Steps
@@ -42,6 +44,7 @@ from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner, Scale
 from nablahub.jobs.workspaces.service import Workspaces
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
+from nablahub.storage.service import StorageService
 
 CANCELLED = "It was cancelled."
 #: Bytes of a log that are read at a time.
@@ -94,26 +97,30 @@ class JobService:
         self._gathering = Gathering()
         self.runner: Runner = self.ground.runner
         self.live_keys = LiveKeys(settings.state.keys)
-        self._submission = Submission(self.ground, context.instances, sources, datasets)
+        storage = context.get(StorageService)
+        self._submission = Submission(self.ground, context.instances, sources, datasets, storage)
+        wake = functools.partial(context.reconciler.wake_now, "job")
+        self.mounts = self.layout.mounts = mounts_of_jobs(settings, storage, wake)
         self._waiters = Waiters({})
         self._beside: set[asyncio.Task[None]] = set()
-        self._tasks = Tasks(settings)
+        self._tasks = Tasks(settings, lambda team: storage.usage_of(team).level == "over")
         machinery = self._machinery = Machinery(
             context=context, runner=self.runner, layout=self.layout, committer=datasets,
             capacity=self.capacity, ground=self.ground, changed=self._waiters.tell,
-            tasks=self._tasks, gathering=self._gathering,
+            tasks=self._tasks, gathering=self._gathering, mounts=self.mounts,
         )  # fmt: skip
         self._recent = machinery.recent
         #: Of a server's job → how many of its servers take requests, as they were seen last.
         self.servers = machinery.servers
         context.reconciler.register("job", Steps(machinery).step, stale=self._drop)
         context.reconciler.register(FORGOTTEN, self._forget_task)
-        self.runner.listen(lambda name: context.reconciler.wake_now("job", name))
+        self.runner.listen(wake)
 
     async def stop(self) -> None:
         """Stop listening; jobs go on."""
         self.live_keys.close()
         await asyncio.gather(*self._beside)
+        await self.mounts.close()
         await self.runner.close()
 
     def resume(self, session: Session) -> None:
@@ -148,6 +155,7 @@ class JobService:
         for name in found:
             if name not in running:
                 await self.runner.tidy(name)
+        await self.mounts.sweep(running)
 
     async def authenticate(self, token: str) -> Principal | None:
         """Return which job a token stands for; None when it is unknown or the job has ended."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -22,6 +23,7 @@ from nablahub.jobs.beginning import missing, new_tokens
 from nablahub.jobs.changing import advance, announce
 from nablahub.jobs.collect import collect
 from nablahub.jobs.machinery import Machinery
+from nablahub.jobs.mounting import mounts
 from nablahub.jobs.rules import Change, objection
 from nablahub.jobs.runners.contract import (
     RunnerAway,
@@ -96,6 +98,14 @@ class Steps:
         except NablaError as error:
             await self._finish(job, Ending("Error", "environment", str(error)))
             return None
+        try:
+            mounting = self._m.mounts.make(job.id, spec_of(job).inputs) if mounts(job) else None
+        except NablaError as error:
+            await self._finish(job, Ending("Error", "mount", str(error)))
+            return None
+        if mounting is not None:
+            await self._say(job, mounting)
+            return None
 
         change = Change("Provisioned", boot=self._m.ground.boot)
         if objection(job, change) is not None:
@@ -152,6 +162,7 @@ class Steps:
         if not self._m.tasks.has_tokens(job):
             given = new_tokens(self._m, job)
             await self._m.context.database.write(lambda s: tokens.issue(s, job, given))
+        await asyncio.to_thread(self._m.mounts.note_room, job)
         try:
             await self._m.runner.start(self._m.tasks.of(job))
         except TaskRefused as error:
@@ -185,6 +196,11 @@ class Steps:
             await self._finish(job, Ending("Error", "lost", words))
             return
         end = ending(job, status)
+        if mounts(job) and (lost := await self._m.mounts.save(job.id)) is not None:
+            if end.state == "Succeeded":
+                end = Ending("Failed", "mount", lost)
+            else:
+                end = replace(end, message=f"{end.message} {lost}".strip())
         outputs: dict[str, Any] = {}
         if end.state == "Succeeded" and job.spec["outputs"]:
             try:
@@ -255,6 +271,8 @@ class Steps:
         self._m.servers.pop(job.id, None)
         self._wake(self._m.capacity.release(job.id), *self._m.gathering.done(job.id))
         await self._m.runner.tidy(TaskName(job.id))
+        if mounts(job):
+            await self._m.mounts.release(job.id)
 
     async def _say(self, job: JobRow, message: str) -> None:
         """Store a sentence about why it does not run yet."""

@@ -20,6 +20,7 @@ from nablahub.jobs.errors import (
 )
 from nablahub.jobs.grounds import Ground
 from nablahub.jobs.types import Input, JobSpec, Output
+from nablahub.storage.service import StorageService
 
 POINTER = "/instance_type"
 
@@ -37,6 +38,8 @@ class Submission:
         Who resolves references, by the kind of input.
     committer : Committer
         Who makes datasets for outputs.
+    storage : StorageService
+        Who knows the buckets of teams.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class Submission:
         instances: LiveCatalogue,
         sources: Mapping[str, Materialiser],
         committer: Committer,
+        storage: StorageService,
     ) -> None:
+        self._storage = storage
         self._ground = ground
         # A cluster decides by itself what fits.
         self._machine = None if ground.endless else ground.machine
@@ -157,6 +162,8 @@ class Submission:
     def _input(
         self, session: Session, who: Principal, index: int, given: Input, owned: bool
     ) -> Input:
+        if given.kind == "bucket":
+            return self._bucket(session, who, index, given)
         if given.kind in ("volume", "keys"):
             _check_owned(given.kind, f"/inputs/{index}", owned)
         source = self._sources.get(given.kind)
@@ -169,6 +176,20 @@ class Submission:
             error.errors = (fault,)
             raise
         return given.model_copy(update={"ref": found.id})
+
+    def _bucket(self, session: Session, who: Principal, index: int, given: Input) -> Input:
+        if self._ground.endless:
+            raise Invalid(
+                "Jobs on a cluster cannot mount buckets yet.",
+                errors=[Fault("Only on one machine.", f"/inputs/{index}/kind",
+                              hint="Make a dataset of it, or read it by a library of yours.")],
+            )  # fmt: skip
+        try:
+            found = self._storage.folder(session, who, given.ref, read_only=given.read_only)
+        except NablaError as error:
+            error.errors = (Fault(error.detail, f"/inputs/{index}/ref", hint=error.hint),)
+            raise
+        return given.model_copy(update={"ref": str(found)})
 
     def _output(
         self,
@@ -260,14 +281,21 @@ def _check_files(spec: JobSpec) -> None:
 
 
 def _check_names(spec: JobSpec) -> None:
-    named = {"inputs": [i.name for i in spec.inputs], "outputs": [o.name for o in spec.outputs]}
+    named = {
+        "inputs": [f"{i.at}/{i.name}" for i in spec.inputs],
+        "outputs": [o.name for o in spec.outputs],
+    }
     for field, names in named.items():
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise Invalid(
-                    f"Two {field} are called {name!r}.",
+                    f"Two {field} are called {name.removeprefix('inputs/')!r}.",
                     errors=[Fault("The name is taken.", f"/{field}/{index}/name")],
                 )
+    if spec.kind == "serve" and any(given.kind == "bucket" for given in spec.inputs):
+        raise Invalid(
+            "A server does not mount buckets.", errors=[Fault("Not for servers.", "/inputs")]
+        )
     if spec.kind == "serve" and (spec.outputs or spec.timeout_seconds):
         raise Invalid(
             "A server never ends by itself: it has no outputs and no timeout.",

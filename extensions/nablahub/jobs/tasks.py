@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from nablahub.core.environments import resolve
 from nablahub.core.instances import CATALOGUE, GIB, InstanceType
 from nablahub.core.settings import Settings
 from nablahub.jobs.runners.contract import (
-    INPUTS,
     OUTPUTS,
     STORAGE,
     WORK,
@@ -72,7 +72,13 @@ def time_limit(job: JobRow) -> float | None:
     return min(limits, default=None)
 
 
-def task_of(job: JobRow, instance: InstanceType, settings: Settings, tokens: Tokens) -> TaskSpec:
+def task_of(
+    job: JobRow,
+    instance: InstanceType,
+    settings: Settings,
+    tokens: Tokens,
+    storage: Literal["ro", "rw"] = "rw",
+) -> TaskSpec:
     """Return the task that the runner shall start for a job.
 
     Parameters
@@ -85,6 +91,8 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, tokens: Tok
         Say where the service answers.
     tokens : Tokens
         The job's own.
+    storage : str
+        Whether it may write to the team's storage.
     """
     spec = spec_of(job)
     grace = SERVE_GRACE if spec.kind == "serve" else TASK_GRACE
@@ -98,7 +106,7 @@ def task_of(job: JobRow, instance: InstanceType, settings: Settings, tokens: Tok
         nodes=spec.nodes,
         delivery_token=tokens.delivery,
         env=spec.env | _own_variables(job, settings, tokens.command),
-        mounts=tuple(_mounts(job, spec)),
+        mounts=tuple(_mounts(job, spec, storage)),
         files=spec.files,
         resources=Resources(
             cpus=instance.cpus, memory_bytes=int(instance.memory_gib * GIB), gpus=instance.gpus
@@ -124,10 +132,12 @@ class Tasks:
     ----------
     settings : Settings
         Say where the service answers.
+    full : callable
+        Whether a team's storage is over its quota.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, full: Callable[[str], bool]) -> None:
+        self._settings, self._full = settings, full
         self._made: dict[str, TaskSpec] = {}
         self._tokens: dict[str, Tokens] = {}
 
@@ -136,7 +146,8 @@ class Tasks:
         task = self._made.get(job.id)
         if task is None:
             tokens = self._tokens.get(job.id, Tokens())
-            task = task_of(job, instance_of(job), self._settings, tokens)
+            storage: Literal["ro", "rw"] = "ro" if self._full(job.team_id) else "rw"
+            task = task_of(job, instance_of(job), self._settings, tokens, storage)
             # What a server is asked to be changes while it runs.
             if not job.finished and job.kind != "serve":
                 self._made[job.id] = task
@@ -173,11 +184,14 @@ def _own_variables(job: JobRow, settings: Settings, token: str) -> dict[str, str
     }
 
 
-def _mounts(job: JobRow, spec: JobSpec) -> list[Mount]:
-    mounts = [Mount(path=STORAGE, kind="storage", ref=job.team_id, mode="rw")]
+def _mounts(job: JobRow, spec: JobSpec, storage: Literal["ro", "rw"]) -> list[Mount]:
+    mounts = [Mount(path=STORAGE, kind="storage", ref=job.team_id, mode=storage)]
     if job.workspace_id is not None:
         mounts.append(Mount(path=WORK, kind="workspace", ref=job.workspace_id, mode="rw"))
-    mounts += [Mount(path=f"{INPUTS}/{i.name}", kind=i.kind, ref=i.ref) for i in spec.inputs]
+    for given in spec.inputs:
+        mode: Literal["ro", "rw"] = "ro" if given.read_only else "rw"
+        path = f"/{given.at}/{given.name}"
+        mounts.append(Mount(path=path, kind=given.kind, ref=given.ref, mode=mode))
     if spec.kind == "task":
         # One folder for all of them, in which strings are files; volumes are shown on top of it.
         mounts.append(Mount(path=OUTPUTS, kind="output", mode="rw"))

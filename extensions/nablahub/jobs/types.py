@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
+from pydantic import AfterValidator, AliasChoices, Field, StringConstraints, model_validator
 
 from nablahub.core.paging import PageQuery
 from nablahub.core.wire import Body, Resource, Revision, Timestamp
@@ -42,14 +42,32 @@ KernelText = Annotated[str, AfterValidator(_without_nul)]
 
 
 class Input(Body):
-    """Something the job sees read-only at `/inputs/<name>`."""
+    """Something the job sees at `/inputs/<name>`, read-only; a bucket may be writable."""
 
     name: PartName
-    kind: Literal["dataset", "model", "volume", "string", "keys"]
+    kind: Literal["dataset", "model", "volume", "string", "keys", "bucket"]
     ref: str = Field(
         max_length=65_536,
-        description="Dataset or model (`name`, `id`, `id:version`); volume of the run; the text",
+        description="Dataset or model (`name`, `id`, `id:version`); volume of the run; the text; "
+        "`<storage provider>/<folder>` of a bucket",
     )
+    read_only: bool = Field(
+        default=True, description="Of a bucket; false: what the job writes goes into it"
+    )
+    at: Literal["inputs", "datasets"] = Field(
+        default="inputs", description="Of a bucket: seen at `/inputs/<name>` or `/datasets/<name>`"
+    )
+
+    @model_validator(mode="after")
+    def _only_buckets(self) -> Input:
+        if self.kind != "bucket" and (not self.read_only or self.at != "inputs"):
+            raise ValueError("only a bucket may be writable, or lie elsewhere than in /inputs")
+        return self
+
+    @property
+    def mount_name(self) -> str:
+        """By which a bucket is known among those of its job."""
+        return f"{self.at}.{self.name}"
 
 
 class Output(Body):

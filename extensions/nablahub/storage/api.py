@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from nablahub.core.transport import Transport
 from nablahub.storage.types import KeyRotation, StorageCheck, StorageProvider
+from nablahub.storage.usage.types import DiskUsage, DiskUsages
 
 
 class StorageAPI:
@@ -62,6 +63,10 @@ class StorageAPI:
     def delete(self, ref: str) -> None:
         """Delete a storage provider that holds no dataset; its bucket stays as it is."""
         self._hub.delete(_path(ref))
+
+    def usage(self) -> Sequence[DiskUsage]:
+        """Return what `/storage` of your teams and your home take of the disk."""
+        return DiskUsages.model_validate(self._hub.get("/storage-usage")).items
 
     def rotate_keys(self) -> KeyRotation:
         """Encrypt the hub's stored secrets with a new key; for administrators."""

@@ -15,6 +15,7 @@ from nablahub.core.console import (
     yes_option,
 )
 from nablahub.core.transport import Transport
+from nablahub.core.usage import show_bytes
 from nablahub.storage.api import StorageAPI
 from nablahub.storage.types import StorageProvider
 
@@ -23,7 +24,7 @@ VARIABLE = "NABLAHUB_STORAGE_SECRET_KEY"
 
 @click.group()
 def storage() -> None:
-    """Keep datasets in buckets of your own."""
+    """Keep data in buckets of your own, and see what takes the disk."""
 
 
 def _show(found: StorageProvider, *, as_json: bool) -> None:
@@ -156,6 +157,32 @@ def delete_provider(hub: Transport, provider: str, *, yes: bool, as_json: bool) 
         emit_json({"deleted": found.id})
     else:
         click.echo(f"Deleted {found.name} ({found.id}).")
+
+
+@storage.command("usage")
+@hub_command
+def show_usage(hub: Transport, *, as_json: bool) -> None:
+    """Show what /storage of your teams and your home take, and what in them is large."""
+    found = StorageAPI(hub).usage()
+    if as_json:
+        emit_json(found)
+        return
+    emit_table(
+        {
+            "what": lambda u: "/storage" if u.kind == "storage" else "home",
+            "of": lambda u: u.name,
+            "used": lambda u: show_bytes(u.bytes) if u.measured_at else "not measured yet",
+            "quota": lambda u: show_bytes(u.quota_bytes) if u.quota_bytes else "none",
+            "state": lambda u: u.level,
+        },
+        found,
+    )  # fmt: skip
+    for each in found:
+        if each.level != "ok":
+            click.echo(f"\nLargest in {'/storage' if each.kind == 'storage' else 'home'} of "
+                       f"{each.name}:")  # fmt: skip
+            for large in each.largest:
+                click.echo(f"  {show_bytes(large.bytes):>12}  {large.path}")
 
 
 @storage.command("rotate-keys")

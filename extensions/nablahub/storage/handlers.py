@@ -16,6 +16,7 @@ from nablahub.storage.types import (
     StorageProviderPatch,
     StorageProviderQuery,
 )
+from nablahub.storage.usage.types import DiskUsages
 
 
 @operation("GET", "/storage-providers", scope="storage:read", query=StorageProviderQuery)
@@ -70,6 +71,12 @@ async def check_storage_provider(call: StreamCall) -> StorageCheck:
     service, who, ref = call.get(StorageService), call.who, call.path["provider"]
     row = await call.db_read(lambda s: service.row(s, who, ref))
     return await asyncio.to_thread(service.check, row)
+
+
+@operation("GET", "/storage-usage", scope="storage:read")
+def get_storage_usage(call: Call) -> DiskUsages:
+    """Tell what `/storage` of your teams and your home take of the disk, and what is large."""
+    return DiskUsages(items=call.get(StorageService).usage(call.session, call.who))
 
 
 @operation("POST", "/storage-providers/rotate-keys", scope="storage:write")

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from nablahub.core import kubenames
 from nablahub.core.context import Context
 from nablahub.core.database import after_commit
 from nablahub.core.errors import Forbidden, Invalid
@@ -20,6 +21,7 @@ from nablahub.core.s3 import S3Store
 from nablahub.core.s3_check import Checked
 from nablahub.core.storesettings import StoreConfig
 from nablahub.core.times import now
+from nablahub.core.usage import FolderUsage
 from nablahub.core.vault import KeepsSecrets, Vault
 from nablahub.storage.errors import (
     NoSuchProvider,
@@ -28,6 +30,8 @@ from nablahub.storage.errors import (
     ProviderInUse,
     ProviderNameTaken,
 )
+from nablahub.storage.mounting.errors import HoldsDatasets
+from nablahub.storage.mounting.refs import BucketFolder
 from nablahub.storage.store import StorageProviderRow, of_teams
 from nablahub.storage.stores import SAME, Store, Stores
 from nablahub.storage.types import (
@@ -38,7 +42,10 @@ from nablahub.storage.types import (
     StorageProviderPatch,
     StorageProviderQuery,
 )
+from nablahub.storage.usage.scanner import Scanner
+from nablahub.storage.usage.types import DiskUsage, disk_usage
 from nablahub.teams.service import TeamService
+from nablahub.teams.store import among
 
 __all__ = ["PROVIDER", "StorageService", "Store", "UsesStorage", "as_wire"]
 
@@ -68,6 +75,7 @@ class StorageService:
         self._settings = context.settings
         self.vault = Vault(context.settings.state.encryption_keys)
         self._stores = Stores(context.settings, context.database, self.vault)
+        self.scanner = Scanner(context.settings)
         self._trying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -87,12 +95,32 @@ class StorageService:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{named}\n")
         self._trying = asyncio.create_task(asyncio.to_thread(self._stores.try_own))
+        if self._settings.runner == "process":  # A cluster's claims have sizes of their own.
+            self.scanner.start()
 
     async def stop(self) -> None:
         """Wait for the last look at the hub's own store, and close all."""
         if self._trying is not None:
             await asyncio.gather(self._trying, return_exceptions=True)
+        await asyncio.to_thread(self.scanner.stop)
         self._stores.close()
+
+    def usage_of(self, team_id: str) -> FolderUsage:
+        """Return what a team's `/storage` takes of this machine's disk, as it was last measured."""
+        return self.scanner.of_team(team_id)
+
+    def usage(self, session: Session, who: Principal) -> list[DiskUsage]:
+        """Return what the caller's teams and their own home take of this machine's disk."""
+        if self._settings.runner != "process":
+            return []
+        rows = sorted(session.scalars(among(who.team_ids)).all(), key=lambda row: row.name)
+        found = [
+            disk_usage("storage", row.name, self.scanner.of_team(row.id), row.id) for row in rows
+        ]
+        if who.kind == "user":
+            home = self.scanner.of_home(kubenames.folder(who.name))
+            found.append(disk_usage("home", who.name, home))
+        return found
 
     # The stores themselves.
 
@@ -107,6 +135,38 @@ class StorageService:
     def is_direct(self, provider_id: str | None) -> bool:
         """Whether clients reach a store, None: the hub's own, by signed URLs."""
         return self._stores.is_direct(provider_id)
+
+    def folder_store(self, provider_id: str, prefix: str) -> S3Store:
+        """Return the store of a folder below a provider's; NoSuchProvider when it is gone."""
+        return self._stores.folder_store(provider_id, prefix)
+
+    def is_guarded(self) -> bool:
+        """Whether providers may be at public addresses only."""
+        return self._stores.is_guarded()
+
+    def folder(
+        self, session: Session, who: Principal, ref: str, *, read_only: bool
+    ) -> BucketFolder:
+        """Return the folder that ``<provider>/<folder>`` means, with the id of the provider.
+
+        Raises
+        ------
+        NoSuchProvider
+        HoldsDatasets
+            It shall be written to, and datasets lie in it.
+        """
+        asked = BucketFolder.parse(ref)
+        row = self.row(session, who, asked.storage)
+        own = f"{row.team_id}/"
+        covers = own.startswith(f"{asked.prefix}/".lstrip("/")) or f"{asked.prefix}/".startswith(
+            own
+        )
+        if not read_only and covers and (holds := self._held(session, row.id)) is not None:
+            raise HoldsDatasets(
+                f"{holds[0].upper()}{holds[1:]} lie in '{asked}', and only the hub writes there.",
+                hint="Mount it read-only, or another folder of it.",
+            )
+        return BucketFolder(row.id, asked.prefix)
 
     # Trying out; both talk to the store and belong before a transaction.
 

@@ -85,6 +85,22 @@ class Stores:
             return known[1]
         return self._cached(row.id, row.revision, self.config(row), row.team_id, self._proxy())
 
+    def folder_store(self, provider_id: str, folder: str) -> S3Store:
+        """Return the store of a folder below a provider's, for whoever reads what else lies there.
+
+        Raises
+        ------
+        NoSuchProvider, SecretLost
+        """
+        row = self._database.read_sync(lambda s: s.get(StorageProviderRow, provider_id))
+        if row is None:
+            raise NoSuchProvider(provider_id)
+        return S3Store(self.config(row), folder, self._proxy())
+
+    def is_guarded(self) -> bool:
+        """Whether a provider's store may be at public addresses only."""
+        return bool(self._proxy())
+
     def is_direct(self, provider_id: str | None) -> bool:
         """Whether clients reach a store, None: the hub's own, by signed URLs."""
         if provider_id is None:

@@ -128,7 +128,7 @@ class WorkflowsAPI:
         body = {
             name: value
             if not isinstance(value, str)
-            else {"ref" if kinds.get(name) in ("dataset", "model") else "value": value}
+            else {"ref" if kinds.get(name) in ("dataset", "model", "bucket") else "value": value}
             for name, value in (inputs or {}).items()
         }
         path = f"/workflows/{workflow_id}/runs"

@@ -67,7 +67,11 @@ class Binder:
         self, found: Binding, name: str, kind: str, value: InputValue | None, optional: bool
     ) -> None:
         default = self.spec.inputs[name].default
-        given = With(id=value.id, ref=value.ref, value=value.value) if value else default
+        given = default
+        if value is not None:
+            # Whether it may be written to is the workflow's to say.
+            read_only = default is None or default.read_only
+            given = With(id=value.id, ref=value.ref, value=value.value, readOnly=read_only)
         word = "value" if kind == "string" else "ref"
         empty = given is None or (given.value if kind == "string" else given.reference) is None
         pointer = f"/inputs/{name}"
@@ -92,18 +96,33 @@ class Binder:
         if kind == "string":
             return RunInput(kind="string", value=given.value, given=given.value)
         ref = given.reference or ""
+        if kind == "bucket":
+            return self._look_up_bucket(found, given, path, pointer)
         look = self.work.resolve_model if kind == "model" else self.work.resolve_dataset
         try:
             version = look(self.session, self.who, self.place, ref)
         except NablaError as error:
-            fault = (
-                self.source.fault(path, error.detail, hint=error.hint)
-                if path is not None
-                else Fault(error.detail, pointer=pointer or "", hint=error.hint)
-            )
-            found.faults.append(fault)
+            found.faults.append(self._fault(error, path, pointer))
             return None
         return RunInput(kind="model" if kind == "model" else "dataset", ref=version, given=ref)
+
+    def _look_up_bucket(
+        self, found: Binding, given: With, path: Path | None, pointer: str | None
+    ) -> RunInput | None:
+        ref = given.reference or ""
+        try:
+            folder = self.work.resolve_bucket(
+                self.session, self.who, self.place, ref, read_only=given.read_only
+            )
+        except NablaError as error:
+            found.faults.append(self._fault(error, path, pointer))
+            return None
+        return RunInput(kind="bucket", ref=folder, given=ref, read_only=given.read_only)
+
+    def _fault(self, error: NablaError, path: Path | None, pointer: str | None) -> Fault:
+        if path is not None:
+            return self.source.fault(path, error.detail, hint=error.hint)
+        return Fault(error.detail, pointer=pointer or "", hint=error.hint)
 
     def _bind_outputs(self, found: Binding) -> None:
         for job_name, job in self.spec.jobs.items():

@@ -210,8 +210,10 @@ class _Checker:
                          "which is a string.", hint="Write `type: string`.")  # fmt: skip
 
     def check_output(self, path: Path, output: Output) -> None:
-        if output.type in ("model", "alias"):
+        if output.type in ("model", "bucket", "alias"):
             hint = "Use dataset, volume or string."
+            if output.type == "bucket":
+                hint = "Write into an input of that type, with `readOnly: false`."
             if output.type == "model":
                 hint = "Commit a dataset and make it a model by a job with create-model@v1."
             self.add((*path, "type"), f"An output can't be of type {output.type}.", hint=hint)
@@ -262,11 +264,12 @@ class _Checker:
                      hint="Take the volume of another job: `<job>.outputs.<name>`.")  # fmt: skip
         elif item.type == "string" and (item.given is None or item.given.value is None):
             self.add(path, "This string has no value.", hint="Add `with: {value: …}`.", key=True)
-        elif item.type in ("dataset", "model") and (
+        elif item.type in ("dataset", "model", "bucket") and (
             item.given is None or item.given.reference is None
         ):
+            what = "storage provider>/<folder" if item.type == "bucket" else "name or id"
             self.add(path, f"This input does not say which {item.type}.",
-                     hint="Add `with: {ref: <name or id>}`.", key=True)  # fmt: skip
+                     hint=f"Add `with: {{ref: <{what}>}}`.", key=True)  # fmt: skip
 
 
 def check(source: Document, spec: Spec, files: Collection[str] = ()) -> list[Fault]:

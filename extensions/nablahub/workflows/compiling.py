@@ -81,7 +81,8 @@ def value_of(bound: Bound, job: str, name: str, item: JobInput) -> InputMount | 
 
 
 def _mount(name: str, given: RunInput) -> InputMount:
-    return InputMount(name, given.kind, given.value if given.kind == "string" else given.ref or "")  # type: ignore[arg-type]  # a string's value is never None
+    ref = given.value if given.kind == "string" else given.ref
+    return InputMount(name, given.kind, ref or "", given.read_only)
 
 
 def _from_job(bound: Bound, name: str, target: JobOutput) -> InputMount:

@@ -20,6 +20,7 @@ from nablahub.jobs.service import JobService
 from nablahub.jobs.submission import why_not
 from nablahub.jobs.types import Input, JobSpec, Output, Owner
 from nablahub.models.service import ModelService
+from nablahub.storage.service import StorageService
 from nablahub.workflows.machine import Machine
 from nablahub.workflows.work import JobRequest, JobView, Place
 
@@ -64,6 +65,13 @@ class SliceWork:
         asking = _in_team(who, place)
         return models.resolve(session, asking, ref, project_id=place.project_id).id
 
+    def resolve_bucket(
+        self, session: Session, who: Principal, place: Place, ref: str, *, read_only: bool
+    ) -> str:
+        """Return the folder of a bucket, by its provider's id; NoSuchProvider or HoldsDatasets."""
+        storage = self._context.get(StorageService)
+        return str(storage.folder(session, _in_team(who, place), ref, read_only=read_only))
+
     def ensure_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
         """Return the id of the dataset called ``ref``, making it in the project when missing.
 
@@ -96,7 +104,10 @@ class SliceWork:
                 tools=list(request.tools),
                 instance_type=request.instance_type or self._default_instance(),
                 env=dict(request.env),
-                inputs=[Input(name=m.name, kind=m.kind, ref=m.ref) for m in request.inputs],  # type: ignore[arg-type]  # pydantic checks it
+                inputs=[
+                    Input(name=m.name, kind=m.kind, ref=m.ref, read_only=m.read_only)  # type: ignore[arg-type]  # pydantic checks it
+                    for m in request.inputs
+                ],
                 outputs=[Output(name=m.name, kind=m.kind, ref=m.ref) for m in request.outputs],  # type: ignore[arg-type]  # pydantic checks it
                 files=dict(request.files),
                 timeout_seconds=request.timeout,

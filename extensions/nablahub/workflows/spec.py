@@ -48,7 +48,7 @@ Name = Annotated[str, AfterValidator(_named)]
 JobName = Annotated[str, AfterValidator(_job_named)]
 type Map[K, V] = Annotated[dict[K, V], BeforeValidator(_or_empty_map)]
 Words = Annotated[list[Text], BeforeValidator(_or_list)]
-Kind = Literal["dataset", "model", "volume", "string", "alias"]
+Kind = Literal["dataset", "model", "volume", "string", "bucket", "alias"]
 Timeout = Annotated[int, Field(gt=0, le=30 * 86400)]
 
 
@@ -95,11 +95,12 @@ class Defaults(Part):
 
 
 class With(Part):
-    """Which dataset or model, or which text; ``id`` and ``ref`` mean the same."""
+    """Which dataset, model, bucket or text; ``id`` and ``ref`` mean the same."""
 
     id: Text | None = None
     ref: Text | None = None
     value: Text | None = None
+    read_only: bool = Field(default=True, alias="readOnly", description="Of a bucket")
 
     @property
     def reference(self) -> str | None:

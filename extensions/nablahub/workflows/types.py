@@ -157,9 +157,12 @@ class Output(Resource):
 class RunInput(Resource):
     """What an input was bound to when the run was started."""
 
-    kind: Literal["dataset", "model", "string"]
-    ref: str | None = Field(default=None, description="The version, for ever the same")
+    kind: Literal["dataset", "model", "string", "bucket"]
+    ref: str | None = Field(
+        default=None, description="The version, for ever the same; or the folder of a bucket"
+    )
     value: str | None = None
+    read_only: bool = Field(default=True, description="False: a job may write into the bucket")
     given: str | None = Field(default=None, description="What the user wrote")
 
 

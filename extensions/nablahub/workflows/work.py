@@ -17,11 +17,12 @@ from nablahub.core.permissions import Principal
 
 @dataclass(frozen=True)
 class InputMount:
-    """Something a job finds at ``/inputs/<name>``: which version, which volume, or the text."""
+    """Something a job finds at ``/inputs/<name>``: which version, volume or bucket, or the text."""
 
     name: str
     kind: str
     ref: str
+    read_only: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,11 @@ class Work(Protocol):
 
     def resolve_model(self, session: Session, who: Principal, place: Place, ref: str) -> str:
         """Return the model version that ``ref`` means now; NablaError when there is none."""
+
+    def resolve_bucket(
+        self, session: Session, who: Principal, place: Place, ref: str, *, read_only: bool
+    ) -> str:
+        """Return the folder of a bucket that ``ref`` means; NablaError when it cannot be had."""
 
     def ensure_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
         """Return the id of the dataset called ``ref``, making it in the project when missing."""

@@ -90,6 +90,23 @@ def test_a_life_by_hand() -> None:
     assert "cancelled" in run("list").stdout
 
 
+def test_mounts_are_read_as_they_are_written() -> None:
+    from nablahub.jobs.cli import _mounts
+
+    found = _mounts(("raw=ours/raw/2026", "/datasets/all=ours:rw", "/inputs/x=ours/a:b:ro"))
+    assert [(m.at, m.name, m.ref, m.read_only) for m in found] == [
+        ("inputs", "raw", "ours/raw/2026", True),
+        ("datasets", "all", "ours", False),
+        ("inputs", "x", "ours/a:b", True),
+    ]
+    bad = run("run", "--project", "work", "--mount", "/etc/x=ours", "--", "true")
+    assert bad.exit_code == 2
+    assert "is not NAME=STORAGE/FOLDER" in bad.output
+    gone = run("run", "--project", "work", "--mount", "raw=nonsuch/x", "--", "true")
+    assert gone.exit_code == 1
+    assert "There is no storage provider 'nonsuch'" in gone.output
+
+
 def test_an_unknown_job() -> None:
     done = run("show", "jnonsuch", "--json")
     assert done.exit_code == 1

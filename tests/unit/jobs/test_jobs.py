@@ -15,8 +15,10 @@ from nablahub.core.transport import Transport
 from nablahub.jobs.api import JobsAPI
 from nablahub.jobs.errors import InstanceTooBig, JobRuns, NoSuchJob, UnknownInstanceType
 from nablahub.jobs.types import JobSpec
+from nablahub.storage.service import StorageService
 from tests.support import databases
-from tests.unit.jobs.conftest import Jobs, Life, until
+from tests.support.service import RunningService
+from tests.unit.jobs.conftest import EXTENSIONS, Jobs, Life, until
 
 
 def test_a_job_from_submit_to_its_log(jobs: Jobs) -> None:
@@ -354,3 +356,25 @@ def test_deleting_a_job_that_has_ended(jobs: Jobs, shared: Life) -> None:
         jobs.api.get(running.id)
     with pytest.raises(NoSuchJob):
         jobs.api.log(running.id)
+
+
+def test_over_its_quota_storage_is_read_only_and_the_log_says_what_is_large(life: Life) -> None:
+    life.service.stop()
+    life.service = RunningService(
+        life.root, EXTENSIONS, environments_dir=life.service.settings.environments_dir,
+        storage_quota_bytes=100_000,
+    ).start()  # fmt: skip
+    assert life.jobs.shell("head -c 200000 /dev/zero > /storage/big").state == "Succeeded"
+    storage = life.service.service.context.get(StorageService)
+    storage.scanner.measure_again()
+    job = life.jobs.shell("cat /storage/big | wc -c; touch /storage/more")
+    assert job.state == "Failed"
+    said = life.jobs.api.log(job.id)
+    assert "/storage is over its quota: " in said
+    assert "Largest in /storage: big " in said
+    assert "This job sees it read-only." in said
+    assert "200000" in said
+    assert "Read-only file system" in said
+    (life.storage() / "big").unlink()
+    storage.scanner.measure_again()
+    assert life.jobs.shell("touch /storage/more").state == "Succeeded"

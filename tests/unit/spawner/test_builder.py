@@ -131,3 +131,36 @@ def test_nothing_is_mounted_in_the_home_when_the_hub_lies_in_a_home_of_that_name
         assert builder.variables(server)["HOME"] == "/homes/ada"
     finally:
         builder._at_own_path.cache_clear()
+
+
+@needs_bubblewrap
+def test_a_server_starts_when_the_disk_is_full(tmp_path: Path) -> None:
+    # A disk of its own, in namespaces of its own, which needs no right.
+    script = """
+import subprocess, sys
+from pathlib import Path
+from nablahub_spawner import builder
+disk = Path(sys.argv[1])
+server = builder.Server(user="ada", home=disk / "home", folder=disk / "run", env={"PATH": "/bin"})
+builder.prepare(server)
+try:
+    with (server.home / "big").open("wb") as file:
+        while True:
+            file.write(bytes(65536))
+except OSError as error:
+    assert error.errno == 28, error
+full = builder.Server(**{**server.__dict__, "own": builder.in_memory(server.folder)})
+builder.prepare(full)
+box = builder.sandbox(full)
+said = "echo note > /tmp/x && cat /tmp/x; ls; rm big; echo new > kept; cat kept"
+done = subprocess.run(box.argv(["sh", "-c", said]), env=box.environ())
+builder.leave_memory(server.folder)
+assert not full.made.exists()
+sys.exit(done.returncode)
+"""
+    command = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" -c "$3" "$1"'
+    done = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", command, "-", str(tmp_path), sys.executable, script],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.split()) == (0, ["note", "big", "new"]), done.stderr

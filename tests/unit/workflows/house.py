@@ -44,6 +44,11 @@ class Below:
 
     resolve_model = resolve_dataset
 
+    def resolve_bucket(
+        self, session: Session, who: Principal, place: Place, ref: str, *, read_only: bool
+    ) -> str:
+        return f"sp-{ref}"
+
     def ensure_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
         return f"ds-{ref}"
 

@@ -13,6 +13,7 @@ from nablahub.core.transport import Transport
 from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.workflows.types import Run
 from tests.support.environments import FOLDER, environment
+from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
 from tests.support.service import RunningService, running
 from tests.support.waiting import until
 
@@ -51,7 +52,8 @@ jobs:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     environment("default")
-    with running(tmp_path_factory.mktemp("hub"), environments_dir=FOLDER) as made:
+    root = tmp_path_factory.mktemp("hub")
+    with running(root, environments_dir=FOLDER, allow_private_addresses=True) as made:
         yield made
     end_all(made.state)
 
@@ -96,6 +98,46 @@ def test_a_chain_of_jobs_passes_everything_on(
     assert (again.number, again.state) == (2, "Succeeded")
     assert [r.number for r in hub.workflows.runs(again.workflow_id)] == [2, 1]
     assert [r.uuid for r in hub.workflows.runs(project=project)][:2] == [again.uuid, ended.uuid]
+
+
+BUCKET = """\
+name: bucket
+inputs:
+  raw: {type: bucket, with: {ref: ours/nowhere, readOnly: false}}
+jobs:
+  add:
+    uses: script@v1
+    inputs: {raw: workflow.inputs.raw}
+    with: {script: "cat /inputs/raw/a > /inputs/raw/b"}
+  look:
+    uses: script@v1
+    needs: [add]
+    inputs: {mine: {type: bucket, with: {ref: ours/raw}}}
+    outputs: {all: {type: string}}
+    with: {script: "cat /inputs/mine/b > /outputs/all; touch /inputs/mine/c && exit 9; true"}
+"""
+
+
+def test_jobs_read_and_write_a_bucket(
+    service: RunningService, hub: Hub, project: str, s3: SeaweedFS
+) -> None:
+    bucket = s3.bucket()
+    s3.client().put_object(Bucket=bucket, Key="raw/a", Body=b"one")
+    made = hub.workflows.apply(project, BUCKET)
+    with pytest.raises(NablaError) as refused:
+        hub.workflows.start(made.id, inputs={"raw": "ours/raw"})
+    assert [fault.message for fault in refused.value.errors] == [
+        "There is no storage provider 'ours'.", "There is no storage provider 'ours'."
+    ]  # fmt: skip
+    hub.storage.create(
+        "ours", bucket=bucket, access_key=KEY, secret_key=SECRET, endpoint=s3.endpoint,
+        region=REGION,
+    )  # fmt: skip
+    done = run(hub, project, BUCKET, raw="ours/raw")
+    assert done.state == "Succeeded", done.message
+    assert done.outputs["look.all"].value == "one"
+    assert s3.keys(bucket) == {"raw/a", "raw/b"}
+    assert done.inputs["raw"].given == "ours/raw"
 
 
 def test_a_failed_job_fails_the_run_and_skips_the_rest(hub: Hub, project: str) -> None:

@@ -26,6 +26,7 @@ not be started at all."""
 
 INPUTS = "/inputs"
 OUTPUTS = "/outputs"
+DATASETS = "/datasets"
 STORAGE = "/storage"
 ARTIFACTS = "/artifacts"
 CONTROL = "/run/nablahub"
@@ -49,20 +50,21 @@ class Mount(_Wire):
         Where the task sees it, such as `/inputs/data`.
     kind
         What it is: a dataset's version, a model's, a volume of a run, a small text, the team's
-        storage, the live folder of a deployment's key hashes, an output that is collected
-        afterwards (all of them when `ref` is empty), a folder of the task's own, or a workspace: a
-        folder that was packed for it, of which `/work` is a copy.
+        storage, a folder of a bucket, the live folder of a deployment's key hashes, an output that
+        is collected afterwards (all of them when `ref` is empty), a folder of the task's own, or a
+        workspace: a folder that was packed for it, of which `/work` is a copy.
     ref
-        Which one: a version's id, a volume's name, the text itself, a team's id, a workspace's id;
-        empty for `own`.
+        Which one: a version's id, a volume's name, the text itself, a team's id, a workspace's id,
+        a storage provider and a folder in it; empty for `own`.
     mode
         `ro` or `rw`.
     """
 
     path: str = Field(pattern=r"^/[^\x00]*$")
     kind: Literal[
-        "dataset", "model", "volume", "string", "storage", "keys", "output", "own", "workspace"
-    ]
+        "dataset", "model", "volume", "string", "storage", "bucket", "keys", "output", "own",
+        "workspace",
+    ]  # fmt: skip
     ref: str = ""
     mode: Literal["ro", "rw"] = "ro"
 

@@ -14,6 +14,7 @@ from nablahub.core.sandbox import HOME, Bind, Sandbox
 from nablahub.jobs.runners.contract import (
     ARTIFACTS,
     CONTROL,
+    DATASETS,
     ENVIRONMENT,
     INPUTS,
     LIBRARY,
@@ -219,7 +220,7 @@ def _bare(task: TaskSpec, folder: Path, binds: list[Bind]) -> dict[str, Any]:
     return {"argv": [program, *argv[1:]], "env": env, "cwd": str(folder / "work")}
 
 
-_SEEN = (INPUTS, OUTPUTS, STORAGE, ARTIFACTS, CONTROL, WORK, "/opt/nablahub")
+_SEEN = (DATASETS, INPUTS, OUTPUTS, STORAGE, ARTIFACTS, CONTROL, WORK, "/opt/nablahub")
 
 
 def _outside(text: str, root: Path) -> str:

@@ -13,6 +13,7 @@ from nablahub.core.state import StateDir
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.process import launcher, procfs
 from nablahub.jobs.runners.process.runner import ask_to_end
+from nablahub.storage.mounting.mounts import unmount_all
 
 SHUTDOWN = "NablaHub was shut down."
 _GRACE = 5.0
@@ -43,6 +44,7 @@ def end_all(state: StateDir, timeout: float = 15.0) -> list[str]:
     for folder in running:
         while files.alive(folder) and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
+    unmount_all(state.mounts)
     return [folder.name for folder in running]
 
 

@@ -1,0 +1,1 @@
+"""What teams and users take of the disk."""
