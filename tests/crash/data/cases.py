@@ -78,10 +78,11 @@ class Case:
     def ask(self, verb: str, *arguments: str) -> Done:
         """Let the service do something by itself."""
         try:
-            self.stand.service(self.kind).ask(verb, *arguments)
+            answer = self.stand.service(self.kind).ask(verb, *arguments)
         except EOFError:
             return Done(1, {})
-        return Done(0, {})
+        refused = isinstance(answer, dict) and "refused" in answer
+        return Done(int(refused), answer if refused else {})
 
     def prepare(self) -> None:
         """Make what is there before."""

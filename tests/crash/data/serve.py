@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
+from nablahub.core.errors import NablaError
 from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
 from nablahub.datasets import garbage, uploads
@@ -102,7 +103,11 @@ def main(state: str, settings: str) -> None:
     print("null", flush=True)
     for line in sys.stdin:
         verb, *arguments = json.loads(line)
-        print(json.dumps(getattr(commands, verb)(*arguments)), flush=True)
+        try:
+            answer = getattr(commands, verb)(*arguments)
+        except NablaError as error:  # A store that is away, mostly.
+            answer = {"refused": str(error)}
+        print(json.dumps(answer), flush=True)
     service.stop()
 
 
