@@ -52,7 +52,8 @@ class Bucket:
         """Return a range of an object."""
         headers = {"Range": f"bytes={start}-{start + size - 1}"}
         answer = self._send(lambda: self._http.get(url, headers=headers), url)
-        if answer.status_code in (404, 416):  # Another URL would not help.
+        if answer.status_code in (404, 416) or _ends(answer, start + size):
+            # Another URL would not help.
             raise BadObject(
                 f"The object store at {_host(url)} has lost bytes of the version.",
                 hint="`nablahub datasets verify` names the files and restores them if there is a "
@@ -75,6 +76,12 @@ class Bucket:
                 hint="Run the same command again: it goes on where it stopped. If it never "
                 "works, the store may not be reachable from here (see `nablahub storage show`).",
             ) from error
+
+
+def _ends(answer: httpx.Response, wanted: int) -> bool:
+    """Whether an object has fewer bytes than wanted, by its ``Content-Range`` (RFC 9110, 14.4)."""
+    total = answer.headers.get("content-range", "").rpartition("/")[2]
+    return total.isdigit() and int(total) < wanted
 
 
 def _checked(answer: httpx.Response, url: str) -> httpx.Response:

@@ -7,8 +7,11 @@ import re
 from nablahub.core.extension import discover
 from nablahub.service.app import operations_of
 
-#: Logs and files of jobs, which the leader takes in; files that the leader writes for others.
-HELD = re.compile(r"/jobs/\{job\}/(logs|artifacts.*|task/.*)|/deployment-routes")
+#: Logs and files of jobs, which the leader takes in; files that the leader writes for others; the
+#: cache of its machine, but for what pods ask about theirs.
+HELD = re.compile(
+    r"/jobs/\{job\}/(logs|artifacts.*|archive|task/.*)|/deployment-routes|/cache(?!/users).*"
+)
 
 
 def test_what_only_the_leader_holds_is_asked_of_it() -> None:

@@ -63,7 +63,7 @@ def test_the_showcase_trains_and_registers_a_model(hub: Hub, prefix: Path, tmp_p
     assert model.latest_version.ref == run.outputs[showcase.RUN_MODEL].ref
     assert model.latest_version.format == "ONNX"
     train = next(job for job in run.jobs if job.name == "train")
-    record = json.loads(hub.transport.get(train.notebook))
+    record = hub.transport.get(train.notebook)
     texts = "".join(
         "".join(output["text"])
         for cell in record["cells"]
@@ -90,6 +90,6 @@ def test_a_failing_notebook_names_its_cell(hub: Hub) -> None:
     run = hub.workflows.wait(hub.workflows.start(made.id))
     assert (run.state, run.reason) == ("Failed", "code")
     assert "Cell 2 of 3 failed: ValueError: too small" in run.message
-    record = json.loads(hub.transport.get(run.jobs[0].notebook))
+    record = hub.transport.get(run.jobs[0].notebook)
     ran = [c for c in record["cells"] if c["cell_type"] == "code"]
     assert [c["metadata"]["papermill"]["status"] for c in ran] == ["completed", "failed", "pending"]

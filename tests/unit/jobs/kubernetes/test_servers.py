@@ -275,6 +275,7 @@ def test_main_is_told_neither_the_token_nor_where_the_service_is() -> None:
         "path": "/api/v1/jobs/jone/task",
         "nodes": 1,
         "cached": False,
+        "room": 90 << 30,  # nine tenths of the claim
         "workspace": False,
         "fetch": [{"kind": "model", "ref": "mo1:abc", "to": "0"}],
         "outputs": False,
