@@ -86,6 +86,8 @@ docs: .build/venv.done ## Build the documentation into docs/_build
 bench: .build/lab.done ## Time the whole path; ARGS="--json" for programs
 	@$(PYTHON) tests/benchmarks/whole_path.py $(ARGS)
 
+# The same sources make the same wheel, so that an image's layers are built once.
+wheel: export SOURCE_DATE_EPOCH ?= 946684800
 wheel: .build/lab.done ## Build the wheel into dist/
 	@rm -rf build dist # what an earlier build left there would be packed as well
 	@$(PYTHON) -m build --wheel --no-isolation --outdir dist .
