@@ -23,8 +23,8 @@ from tests.crash.data.stand import Stand, standing
 from tests.unit.datasets.builders import read
 
 SLOW = range(136)
-#: The service during a commit, and the S3 while parts are put.
-ALWAYS = (13, 24)
+#: The service, during a commit.
+ALWAYS = (13,)
 
 
 @pytest.fixture(scope="module")

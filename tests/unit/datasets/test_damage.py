@@ -73,7 +73,9 @@ def test_a_changed_object_is_never_handed_out_whole(
     assert not (tmp_path / "back").exists()
 
 
-@pytest.mark.parametrize("how", ["cut", "cut in its table", "lost"])
+@pytest.mark.parametrize(
+    "how", ["cut", pytest.param("cut in its table", marks=pytest.mark.slow), "lost"]
+)
 def test_a_pack_that_is_cut_or_lost(
     service: RunningService,
     tmp_path: Path,
