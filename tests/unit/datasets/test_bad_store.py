@@ -87,7 +87,7 @@ def service(
         yield found
 
 
-@pytest.mark.parametrize("mood", ["busy", "reset", "still"])
+@pytest.mark.parametrize("mood", ["busy", "reset", pytest.param("still", marks=pytest.mark.slow)])
 def test_a_client_backs_off_and_goes_on(
     service: RunningService,
     proxy: Moody,

@@ -168,7 +168,7 @@ def test_readers_and_the_broom_never_meet(stand: Stand) -> None:
         sweeper.join()
 
 
-@pytest.mark.parametrize("verb", ["materialise", "prune"])
+@pytest.mark.parametrize("verb", ["materialise", pytest.param("prune", marks=pytest.mark.slow)])
 def test_killed_at_any_moment_leaves_whole_trees_only(stand: Stand, verb: str) -> None:
     (tree,) = stand.made(1)
     version = tree.name.replace("-", ":")

@@ -62,7 +62,13 @@ def fill(file: Path, size: int) -> None:
             opened.write(number.to_bytes(8, "little") * (MIB // 8))
 
 
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "through the hub"])
+@pytest.mark.parametrize(
+    "direct",
+    [
+        pytest.param(True, id="direct"),
+        pytest.param(False, id="through the hub", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize(
     "size", [256 * MIB, pytest.param(1024 * MIB, marks=pytest.mark.slow)], ids=["256M", "1G"]
 )
