@@ -25,6 +25,8 @@ else:
     import httpx
 
 from nablahub.core import errors
+from nablahub.core.bodies import sized
+from nablahub.core.problems import problem
 from nablahub.core.state import StateDir, default_state_dir
 
 API = "/api/v1"
@@ -33,9 +35,6 @@ TRIES = 14
 #: About three seconds, as long as nothing ever answered: then there may be no hub at all.
 TRIES_UNMET = 6
 FIRST_WAIT = 0.1
-#: Bytes of a body that are handed on at once: what a connection's buffer does not take of them is
-#: copied for the next try, so a body of 16 MiB in one piece is copied some 30 times.
-PIECE = 256 * 1024
 #: A proxy answers these while the service behind it comes back.
 AWAY = (502, 503, 504)
 
@@ -310,29 +309,6 @@ class Transport:
             time.sleep(min(FIRST_WAIT * 2**failures, 3))
 
 
-class Pieces:
-    """A long body in pieces, which may be sent more than once."""
-
-    def __init__(self, parts: Sequence[bytes]) -> None:
-        self._parts = parts
-
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self._parts:
-            view = memoryview(part)
-            for start in range(0, len(view), PIECE):
-                yield bytes(view[start : start + PIECE])
-
-
-def sized(
-    content: bytes | Sequence[bytes] | None, headers: Mapping[str, str] | None
-) -> tuple[bytes | Pieces | None, Mapping[str, str] | None]:
-    """Return a body as it is best sent, and the headers that go with it."""
-    if content is None or (isinstance(content, bytes) and len(content) <= PIECE):
-        return content, headers
-    parts = [content] if isinstance(content, bytes) else content
-    return Pieces(parts), {**(headers or {}), "Content-Length": str(sum(map(len, parts)))}
-
-
 def parse_sse(lines: Iterator[str]) -> Iterator[ServerEvent]:
     """Parse a ``text/event-stream`` (WHATWG HTML, 9.2); yields events that carry data or a name."""
     identifier, name, data = "", "message", list[str]()
@@ -361,44 +337,6 @@ def _is_away(response: httpx.Response) -> bool:
     # to their servers, before the service's. The service itself redirects nobody.
     unread = response.status_code == 404 and response.text.strip() == "404 page not found"
     return unread or response.is_redirect or response.status_code in AWAY
-
-
-def problem(response: httpx.Response) -> errors.NablaError:
-    """Turn a problem document (RFC 9457) into the error it stands for."""
-    try:
-        document = response.json()
-        if not isinstance(document, dict) or "code" not in document:
-            raise ValueError(document)
-    except ValueError:
-        return errors.Unavailable(
-            f"The hub answered {response.status_code} {response.reason_phrase} without a reason.",
-            hint="Look at its log, or try again.",
-        )
-    cls = errors.tree().get(document["code"]) or _by_status(response.status_code)
-    faults = [
-        errors.Fault(
-            message=fault.get("message", ""), pointer=fault.get("pointer", ""),
-            line=fault.get("line"), column=fault.get("column"), hint=fault.get("hint", ""),
-        )
-        for fault in document.get("errors", [])
-    ]  # fmt: skip
-    found = cls.__new__(cls)
-    errors.NablaError.__init__(
-        found, document.get("detail", ""), hint=document.get("hint", ""), errors=faults
-    )
-    if cls.code != document["code"]:
-        found.code = document["code"]  # type: ignore[misc]  # an extension's code, unknown here
-    return found
-
-
-def _by_status(status: int) -> type[errors.NablaError]:
-    table: dict[int, type[errors.NablaError]] = {
-        400: errors.Malformed, 401: errors.Unauthenticated, 403: errors.Forbidden,
-        404: errors.NotFound, 409: errors.Conflict, 412: errors.PreconditionFailed,
-        413: errors.TooLarge, 422: errors.Invalid, 428: errors.PreconditionRequired,
-        503: errors.Unavailable, 507: errors.StorageFull,
-    }  # fmt: skip
-    return table.get(status, errors.NablaError)
 
 
 def connect(

@@ -12,6 +12,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final, Literal
 
+from nablahub.core.quantities import human
+
 #: Part of a quota from which on there is a warning.
 WARN_AT: Final = 0.8
 
@@ -59,13 +61,13 @@ class FolderUsage:
         """
         if self.level == "ok":
             return ""
-        used = f"{show_bytes(self.bytes)} of {show_bytes(self.quota)}"
+        used = f"{human(self.bytes)} of {human(self.quota)}"
         said = f"{name} is over its quota" if self.level == "over" else f"{name} is nearly full"
         return f"{said}: {used} are used. {self.large(name)}".rstrip()
 
     def large(self, name: str) -> str:
         """Return a sentence about what in it is large; empty when there is nothing."""
-        listed = ", ".join(f"{path} {show_bytes(size)}" for path, size in self.largest)
+        listed = ", ".join(f"{path} {human(size)}" for path, size in self.largest)
         return f"Largest in {name}: {listed}." if listed else ""
 
 
@@ -89,13 +91,3 @@ def save(file: Path, found: dict[str, FolderUsage]) -> None:
         new.replace(file)
     finally:
         new.unlink(missing_ok=True)
-
-
-def show_bytes(count: int) -> str:
-    """Return a number of bytes for people."""
-    size = float(count)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.1f} {unit}" if unit != "bytes" else f"{count} bytes"
-        size /= 1024
-    return f"{size:.1f} TiB"

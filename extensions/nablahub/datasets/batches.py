@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from nablahub.core.errors import Fault, Invalid, Malformed, NotFound, TooLarge
 from nablahub.core.objects import CHUNK
+from nablahub.core.quantities import human
 from nablahub.datasets.contents import Contents
-from nablahub.datasets.errors import human
 from nablahub.datasets.layout import pack_key
 from nablahub.datasets.packs import Packed, build_head
 from nablahub.datasets.transfer_types import BatchRequest

@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
+from nablahub.core.bodies import sized
 from nablahub.core.store_errors import StoreAway
-from nablahub.core.transport import Transport, sized
+from nablahub.core.transport import Transport
 from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
 from nablahub.datasets.patience import patiently
 from nablahub.datasets.pools import wait_all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nablahub.core.errors import Conflict, Fault, Invalid, NotFound, QuotaExceeded
-from nablahub.core.quantities import human as human
+from nablahub.core.quantities import human
 
 MIB = 1024 * 1024
 

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple, Self
 
 from nablahub.core.errors import StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, ObjectStore, full_storage
-from nablahub.datasets.errors import BadObject, ObjectBusy, UploadLost, UploadOffset, human
+from nablahub.core.quantities import human
+from nablahub.datasets.errors import BadObject, ObjectBusy, UploadLost, UploadOffset
 from nablahub.datasets.layout import pack_key
 from nablahub.datasets.packs import HEAD, PACK_COUNT, PACK_LIMIT, ROW, PackChecker
 from nablahub.datasets.proving import provers

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from nablahub.core.errors import Fault, Invalid, Malformed, StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, full_storage
 from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.quantities import human
 from nablahub.datasets import uploads
-from nablahub.datasets.errors import BadObject, human
+from nablahub.datasets.errors import BadObject
 from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter
 from nablahub.datasets.layout import pack_key
 from nablahub.datasets.service import DatasetService

@@ -32,16 +32,14 @@ def store(
     session.add(row)
     session.flush()
     if at_once:
-        given = tokens.new(delivered=machinery.ground.receiving is not None)
+        given = new_tokens(machinery)
         tokens.issue(session, row, given)
         after_commit(session, lambda: machinery.tasks.give(row, given))
 
 
-def new_tokens(machinery: Machinery, job: JobRow) -> Tokens:
-    """Make the tokens of a job; whoever has them issues them before the job is started."""
-    given = tokens.new(delivered=machinery.ground.receiving is not None)
-    machinery.tasks.give(job, given)
-    return given
+def new_tokens(machinery: Machinery) -> Tokens:
+    """Make the tokens of a job, those that the machinery's ground needs."""
+    return tokens.new(delivered=machinery.ground.receiving is not None)
 
 
 def missing(machinery: Machinery, spec: JobSpec) -> Iterator[str]:

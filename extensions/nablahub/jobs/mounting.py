@@ -175,12 +175,12 @@ class JobMounts:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.shutdown()
 
-    def note_room(self, job: JobRow) -> None:
+    async def note_room(self, job: JobRow) -> None:
         """Tell in a job's log when its team's storage is full, or nearly."""
         used = self._usage_of(job.team_id)
         if told := used.sentence(STORAGE):
             told += " This job sees it read-only." if used.level == "over" else ""
-            self.note(job.id, told)
+            await asyncio.to_thread(self.note, job.id, told)
 
     def note(self, job_id: str, words: str) -> None:
         """Write a line into the job's log, before its command has written anything or after."""

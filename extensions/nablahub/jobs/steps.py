@@ -112,7 +112,8 @@ class Steps:
             self._read_again(job)
             return None
 
-        given = new_tokens(self._m, job)
+        given = new_tokens(self._m)
+        self._m.tasks.give(job, given)
 
         def store(session: Session) -> JobRow | None:
             row = advance(session, job, change, message="")
@@ -160,9 +161,10 @@ class Steps:
             await self._finish(job, Ending("Canceled", "cancelled", job.wanted_message))
             return False
         if not self._m.tasks.has_tokens(job):
-            given = new_tokens(self._m, job)
+            given = new_tokens(self._m)
             await self._m.context.database.write(lambda s: tokens.issue(s, job, given))
-        await asyncio.to_thread(self._m.mounts.note_room, job)
+            self._m.tasks.give(job, given)
+        await self._m.mounts.note_room(job)
         try:
             await self._m.runner.start(self._m.tasks.of(job))
         except TaskRefused as error:

@@ -14,8 +14,8 @@ from nablahub.core.console import (
     hub_command,
     yes_option,
 )
+from nablahub.core.quantities import human
 from nablahub.core.transport import Transport
-from nablahub.core.usage import show_bytes
 from nablahub.storage.api import StorageAPI
 from nablahub.storage.types import StorageProvider
 
@@ -171,8 +171,8 @@ def show_usage(hub: Transport, *, as_json: bool) -> None:
         {
             "what": lambda u: "/storage" if u.kind == "storage" else "home",
             "of": lambda u: u.name,
-            "used": lambda u: show_bytes(u.bytes) if u.measured_at else "not measured yet",
-            "quota": lambda u: show_bytes(u.quota_bytes) if u.quota_bytes else "none",
+            "used": lambda u: human(u.bytes) if u.measured_at else "not measured yet",
+            "quota": lambda u: human(u.quota_bytes) if u.quota_bytes else "none",
             "state": lambda u: u.level,
         },
         found,
@@ -182,7 +182,7 @@ def show_usage(hub: Transport, *, as_json: bool) -> None:
             click.echo(f"\nLargest in {'/storage' if each.kind == 'storage' else 'home'} of "
                        f"{each.name}:")  # fmt: skip
             for large in each.largest:
-                click.echo(f"  {show_bytes(large.bytes):>12}  {large.path}")
+                click.echo(f"  {human(large.bytes):>12}  {large.path}")
 
 
 @storage.command("rotate-keys")

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nablahub.core.adminfile import Stamp, stamp_of
 from nablahub.core.instances.reading import CATALOGUE, BadInstanceTypes, parse, read_text
 from nablahub.core.instances.types import InstanceType
 
 log = logging.getLogger(__name__)
-
-#: What a file looks like from outside: it is read again when this changes.
-Stamp = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class LiveCatalogue:
 
     def now(self) -> Offer:
         """Return what is offered now. It costs a ``stat`` while the file stays as it is."""
-        stamp = self._look()
+        stamp = stamp_of(self.path)
         offer = self._offer
         if offer is not None and stamp == self._stamp:
             return offer
@@ -73,15 +71,6 @@ class LiveCatalogue:
     def types(self) -> Mapping[str, InstanceType]:
         """The instance types that are offered now, by name."""
         return self.now().types
-
-    def _look(self) -> Stamp:
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError:  # such as a folder that we may not enter; reading it will say so
-            return (0, 0, 0)
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
 
     def _read(self, stamp: Stamp) -> Offer:
         if stamp is None:

@@ -9,34 +9,25 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from nablahub.core.errors import Fault, Invalid
+from nablahub.core import adminfile
+from nablahub.core.adminfile import BadFile, document
+from nablahub.core.errors import Fault
 from nablahub.core.instances.form import TypeEntry, TypesFile
 from nablahub.core.instances.types import InstanceType, Toleration
 from nablahub.core.specmodel import did_you_mean, read
-from nablahub.core.yamlspec import Document, MalformedSpec, load
+from nablahub.core.yamlspec import Document
 
 SHIPPED: Final = "shipped.yaml"
 #: What `null` means for each field: the value of a type that does not name it.
 _PLAIN: Final = InstanceType("", 1, 1)
 
 
-class BadInstanceTypes(Invalid):
+class BadInstanceTypes(BadFile):
     """An instance types file cannot be used."""
 
     code = "bad_instance_types"
     title = "The instance types cannot be used"
-
-    def __init__(self, place: str, faults: list[Fault], hint: str = "") -> None:
-        count = f"{len(faults)} things in it are wrong" if len(faults) > 1 else "it has a fault"
-        hint = hint or f"Mend it; `nablahub instances check {place}` tells whether it is sound."
-        super().__init__(f"{place} cannot be used: {count}.", hint=hint, errors=faults)
-        self.place = place
-
-    @property
-    def story(self) -> str:
-        """All of it on one line, for a log, and for answers that have room for one."""
-        faults = "; ".join(str(fault).rstrip(".") for fault in self.errors)
-        return f"{self.detail.rstrip('.')}: {faults}."
+    check = "nablahub instances check"
 
 
 def parse(
@@ -59,16 +50,9 @@ def parse(
         With every fault, each with its line.
     """
     known = CATALOGUE if base is None else base
-    if not _says_anything(text):
+    source = document(text, place, BadInstanceTypes, first="types")
+    if source is None:
         return dict(known)
-    try:
-        source = load(text)
-    except MalformedSpec as error:
-        faults = list(error.errors) or [Fault(error.detail, hint=error.hint)]
-        raise BadInstanceTypes(place, faults) from error
-    if not isinstance(source.data, dict):
-        fault = source.fault((), "The file must be a mapping.", hint="Begin with `types:`.")
-        raise BadInstanceTypes(place, [fault])
     form, faults = read(source, TypesFile)
     found = dict(known)
     for name, given in (form.types if form is not None else {}).items():
@@ -86,23 +70,13 @@ def parse(
                 source.fault(("offered",), "No instance type is offered.", hint="Name some.")
             )
     if faults:
-        raise BadInstanceTypes(place, sorted(faults, key=lambda f: (f.line or 0, f.column or 0)))
+        raise BadInstanceTypes(place, faults)
     return found
 
 
 def read_text(path: Path) -> str:
     """Return what a file holds; BadInstanceTypes when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        hint = "Let the hub's own user read it, as UTF-8."
-        raise BadInstanceTypes(str(path), [Fault(f"It cannot be read: {reason}.")], hint) from error
-
-
-def _says_anything(text: str) -> bool:
-    """Whether a text is more than comments: a file where all is commented out changes nothing."""
-    return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
+    return adminfile.read_text(path, BadInstanceTypes)
 
 
 def _contradictions(

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nablahub.core.errors import Fault, Invalid, NotFound, Unavailable
+from nablahub.core.adminfile import BadFile
+from nablahub.core.errors import NotFound, Unavailable
 from nablahub.core.specmodel import did_you_mean
 
 
-class BadCatalog(Invalid):
+class BadCatalog(BadFile):
     """A catalog file cannot be used."""
 
     code = "bad_dataset_catalog"
     title = "The catalog of datasets cannot be used"
-
-    def __init__(self, place: str, faults: list[Fault], hint: str = "") -> None:
-        count = f"{len(faults)} things in it are wrong" if len(faults) > 1 else "it has a fault"
-        hint = hint or f"Mend it; `nablahub datasets catalog check {place}` tells if it is sound."
-        super().__init__(f"{place} cannot be used: {count}.", hint=hint, errors=faults)
-
-    @property
-    def story(self) -> str:
-        """All of it on one line."""
-        faults = "; ".join(str(fault).rstrip(".") for fault in self.errors)
-        return f"{self.detail.rstrip('.')}: {faults}."
+    check = "nablahub datasets catalog check"
 
 
 class NoSuchEntry(NotFound):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from nablahub.core.errors import Fault
+from nablahub.core import adminfile
+from nablahub.core.adminfile import Stamp, document, stamp_of
 from nablahub.core.specmodel import read
-from nablahub.core.yamlspec import MalformedSpec, load
 from nablahub.datasets.catalog.errors import BadCatalog, NoSuchEntry
 from nablahub.datasets.catalog.form import CatalogFile, Entry
 
@@ -27,16 +27,9 @@ def parse(text: str, place: str, base: Mapping[str, Entry]) -> dict[str, Entry]:
     BadCatalog
         With every fault, each with its line.
     """
-    if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
+    source = document(text, place, BadCatalog, first="datasets")
+    if source is None:
         return dict(base)
-    try:
-        source = load(text)
-    except MalformedSpec as error:
-        faults = list(error.errors) or [Fault(error.detail, hint=error.hint)]
-        raise BadCatalog(place, faults) from error
-    if not isinstance(source.data, dict):
-        fault = source.fault((), "The file must be a mapping.", hint="Begin with `datasets:`.")
-        raise BadCatalog(place, [fault])
     form, faults = read(source, CatalogFile)
     found = dict(base)
     for name, entry in (form.datasets if form is not None else {}).items():
@@ -52,18 +45,13 @@ def parse(text: str, place: str, base: Mapping[str, Entry]) -> dict[str, Entry]:
                     hint="Give one of them another `path`.",
                 ))  # fmt: skip
     if faults:
-        raise BadCatalog(place, sorted(faults, key=lambda f: (f.line or 0, f.column or 0)))
+        raise BadCatalog(place, faults)
     return found
 
 
 def read_text(path: Path) -> str:
     """Return what a file holds; BadCatalog when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        hint = "Let the hub's own user read it, as UTF-8."
-        raise BadCatalog(str(path), [Fault(f"It cannot be read: {reason}.")], hint) from error
+    return adminfile.read_text(path, BadCatalog)
 
 
 def shipped() -> dict[str, Entry]:
@@ -105,27 +93,18 @@ class LiveCatalog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._stamp: tuple[int, ...] | None = None
+        self._stamp: Stamp = None
         self._offer: Offer | None = None
 
     def now(self) -> Offer:
         """Return what there is now."""
         with self._lock:
-            stamp = self._look()
+            stamp = stamp_of(self.path)
             if self._offer is None or stamp != self._stamp:
                 self._offer, self._stamp = self._read(stamp), stamp
             return self._offer
 
-    def _look(self) -> tuple[int, ...] | None:
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError:  # Reading it will say so.
-            return (0,)
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
-
-    def _read(self, stamp: tuple[int, ...] | None) -> Offer:
+    def _read(self, stamp: Stamp) -> Offer:
         base = shipped()
         if stamp is None:
             return Offer(base)

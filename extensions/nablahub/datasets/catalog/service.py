@@ -19,11 +19,12 @@ from nablahub.core.guard import Guard
 from nablahub.core.objects import full_storage
 from nablahub.core.outbound import check_address
 from nablahub.core.permissions import Principal
+from nablahub.core.quantities import human
 from nablahub.datasets.catalog.errors import SourceAway, WrongChecksum
 from nablahub.datasets.catalog.form import Entry, FileEntry
 from nablahub.datasets.catalog.reading import bundled
 from nablahub.datasets.catalog.types import CatalogAdd, CatalogEntry, CatalogSource
-from nablahub.datasets.errors import NameTaken, human
+from nablahub.datasets.errors import NameTaken
 from nablahub.datasets.intake import check_room
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import DatasetRow, by_name, versions_of

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from nablahub.core.objects import full_storage
+from nablahub.core.quantities import human
 from nablahub.core.s3 import PART, S3Store
-from nablahub.core.usage import show_bytes
 from nablahub.storage.mounting.errors import MountFailed, MountStopped, MountTooBig
 from nablahub.storage.mounting.listing import Listing, Remote, list_folder
 from nablahub.storage.mounting.record import data, write_lines
@@ -70,7 +70,7 @@ def copy(store: S3Store, folder: Path, wanted: Wanted) -> None:
     check_room(folder, found, place, wanted.free_bytes)
     for path in sorted(found.folders):
         (target / path).mkdir(exist_ok=True)
-    count = f"{len(found.files)} files, {show_bytes(found.size)}"
+    count = f"{len(found.files)} files, {human(found.size)}"
     wanted.tell(f"Copying {place} to this machine, which cannot mount it: {count}.")
     with full_storage(folder):
         _Fetching(store, target, found, wanted).run()
@@ -92,8 +92,8 @@ def check_room(folder: Path, found: Listing, place: str, free_bytes: int) -> Non
     need = found.size + 4096 * (len(found.files) + len(found.folders))
     if need > free:
         raise MountTooBig(
-            f"{place} holds {show_bytes(found.size)}, and this machine has room for "
-            f"{show_bytes(max(free, 0))}.",
+            f"{place} holds {human(found.size)}, and this machine has room for "
+            f"{human(max(free, 0))}.",
             hint="Mount a smaller folder of it, or ask an administrator for room, or for FUSE, "
             "which copies nothing.",
         )
@@ -173,4 +173,4 @@ class _Fetching:
         if due:
             total = self._found.size
             percent = f" ({done * 100 // total} %)" if total else ""
-            self._wanted.tell(f"Copied {show_bytes(done)} of {show_bytes(total)}{percent}.")
+            self._wanted.tell(f"Copied {human(done)} of {human(total)}{percent}.")

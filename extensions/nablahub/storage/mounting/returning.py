@@ -20,9 +20,9 @@ from typing import Any, Final
 import botocore.exceptions as boto
 
 from nablahub.core.errors import NablaError
+from nablahub.core.quantities import human
 from nablahub.core.s3 import PART, S3Store
 from nablahub.core.s3_errors import told
-from nablahub.core.usage import show_bytes
 from nablahub.storage.mounting.copying import state
 from nablahub.storage.mounting.record import data, read_lines
 
@@ -56,7 +56,7 @@ class Returned:
     @property
     def words(self) -> str:
         """A sentence."""
-        return f"{self.written} files ({show_bytes(self.bytes)}) written, {self.deleted} deleted."
+        return f"{self.written} files ({human(self.bytes)}) written, {self.deleted} deleted."
 
     @property
     def complaint(self) -> str:
