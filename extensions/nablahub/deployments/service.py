@@ -111,12 +111,14 @@ class DeploymentService:
         """Look at every deployment, those being deleted too.
 
         Nobody knows what became of the servers meanwhile, so each address has to prove itself
-        again before it's called running; its traffic goes on.
+        again before it's called running; its traffic goes on. A new version that is being tried
+        has its whole time again: the way to it is only known to who leads.
         """
         for row in session.scalars(select(DeploymentRow)):
+            spec(session, row.id, row.spec_version).probing_since = None
             if row.state == "Running" and row.serving_version is not None:
                 serving = spec(session, row.id, row.serving_version)
-                serving.verdict, serving.probing_since = "proved", None
+                serving.verdict = "proved"
                 row.state, row.message = "Provisioned", "Its address is being tried."
                 self.tell(session, row, "changed")
             self._context.reconciler.wake(session, KIND, row.id)

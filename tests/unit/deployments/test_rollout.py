@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -17,11 +18,13 @@ import onnxruntime
 import pytest
 
 from nablahub.core import errors
-from nablahub.deployments import probe, rollout
+from nablahub.core.times import now
+from nablahub.deployments import controller, probe, rollout
 from nablahub.deployments.errors import BadSpec, DeploymentNameTaken
 from tests.support import databases
+from tests.support.service import RunningService
 from tests.unit.deployments.conftest import Stage
-from tests.unit.deployments.local import World, serving
+from tests.unit.deployments.local import World, free_port, serving
 
 
 def until(holds: Callable[[], bool], seconds: float = 30) -> None:
@@ -318,6 +321,27 @@ def test_a_restarted_service_finds_its_servers_again(world: World, public_url: s
         assert world.started == before
         assert json.loads(routes.read_text())["http"]["routers"] == content
         until(lambda: httpx.get(f"{made.endpoint}/v2", headers={"X-API-Key": key}).is_success)
+
+
+def test_a_restarted_service_tries_a_new_version_anew(
+    world: World, public_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(service: RunningService) -> str:
+        return str(next(service.hub().deployments.specs(made.id)).message)
+
+    first, second = (f"http://127.0.0.1:{free_port()}" for _ in range(2))  # Nobody is there.
+    with serving(world, first) as service:
+        hub = service.hub()
+        project = hub.projects.create("p").id
+        made = hub.deployments.create(project, {"name": "iris", "model": "mo1:one"})
+        until(lambda: first in told(service))
+    monkeypatch.setattr(controller, "now", lambda: now() + timedelta(hours=1))
+    with serving(world, second) as service:
+        until(lambda: second in told(service))
+        (version,) = service.hub().deployments.specs(made.id)
+        assert version.verdict == "pending"
+    with serving(world, public_url) as service:
+        assert service.hub().deployments.wait(made.id, seconds=60).state == "Running"
 
 
 def test_events_tell_of_the_state(stage: Stage) -> None:
