@@ -17,7 +17,8 @@ UV := .build/bootstrap/bin/uv
 ARGS ?=
 # Tests run side by side, a file at a time; most of them wait for processes and not for a CPU.
 WORKERS ?= auto
-SIDE_BY_SIDE := -n $(WORKERS) --maxprocesses=4 --dist loadfile
+# In their own order those files come first that take long: the last to end would be waited for alone.
+SIDE_BY_SIDE := -n $(WORKERS) --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo up test test-slow test-cluster images lint format docs bench lab wheel clean
 

@@ -25,13 +25,20 @@ __all__ = ["marker"]  # a fixture
 
 HERE = Path(__file__).parent
 NO_CLUSTER = "no cluster: KUBECONFIG names none"
+#: Files that take minutes come first, so that none of them is waited for alone at the end.
+LONG = (
+    "test_deployments", "test_up", "test_crashes", "test_outages", "test_postgresql",
+    "test_spawner", "test_chart", "test_faults", "test_storage",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies here."""
+    """Mark what lies here, and begin with what takes long."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 
 
 @pytest.hookimpl(wrapper=True)
