@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, Protocol
 
 from nablahub.datasets.manifest import Entry, Root, Rows
@@ -20,6 +21,9 @@ class Manifest(Protocol):
     def rows(self, number: int) -> Rows:
         """Return the rows of a page."""
 
+    def texts(self, numbers: Iterable[int]) -> dict[int, bytes]:
+        """Return the texts of some pages; those that lie close together are read at once."""
+
 
 class Empty:
     """The manifest of a version that has no files."""
@@ -33,6 +37,10 @@ class Empty:
     def rows(self, number: int) -> Rows:
         """Return nothing, too."""
         raise IndexError(number)
+
+    def texts(self, numbers: Iterable[int]) -> dict[int, bytes]:
+        """Return nothing: there are no such numbers."""
+        return {}
 
 
 class Difference(NamedTuple):

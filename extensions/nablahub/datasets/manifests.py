@@ -22,9 +22,17 @@ from nablahub.datasets.dvc import DirHasher, DirObject, rows_of
 from nablahub.datasets.errors import DamagedManifest
 from nablahub.datasets.layout import manifest_key
 from nablahub.datasets.manifest import Entry, Page, Root, Rows, Stored, decode, order, paginate
+from nablahub.datasets.roots import Roots
 
 MAGIC: Final = b"NABLMF1\n"
 FOOTER: Final = 24
+#: Bytes between two pages that are read as well, rather than ask for each page by itself.
+GAP: Final = 512 * 1024
+#: Bytes that are read at once for several pages.
+RUN: Final = 8 * CHUNK
+
+#: Of a page: in whose object it lies, from which byte on, how many, and its number.
+type Place = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -115,12 +123,20 @@ class ManifestReader:
         Whose manifest; ``version`` is the 7 characters.
     digest : str or None
         What the list of pages must have; None: it is not compared.
+    roots : Roots or None
+        Lists that were read before; None: it is read from the store.
     """
 
     def __init__(
-        self, store: ObjectStore, dataset: str, version: str, digest: str | None = None
+        self,
+        store: ObjectStore,
+        dataset: str,
+        version: str,
+        digest: str | None = None,
+        roots: Roots | None = None,
     ) -> None:
         self._digest = digest
+        self._roots = roots
         self._store = store
         self._dataset = dataset
         self._version = version
@@ -136,6 +152,12 @@ class ManifestReader:
         DamagedManifest
             When the manifest is gone, or is not the one that was stored.
         """
+        if self._roots is None:
+            return self._read_root()
+        key = (self._dataset, self._version, self._digest or "")
+        return self._roots.get(key, self._read_root)
+
+    def _read_root(self) -> Root:
         key = manifest_key(self._dataset, self._version)
         size = self._store.size(key)
         if size is None or size < FOOTER:
@@ -157,6 +179,21 @@ class ManifestReader:
         page = self.root.pages[number]
         holder, start, length = page.place.split(" ")
         return self._proved([page], self._read(holder, int(start), int(length)))
+
+    def texts(self, numbers: Iterable[int]) -> dict[int, bytes]:
+        """Return the texts of some pages; those that lie close together are read at once."""
+        places: list[Place] = []
+        for number in numbers:
+            holder, offset, size = self.root.pages[number].place.split(" ")
+            places.append((holder, int(offset), int(size), number))
+        found: dict[int, bytes] = {}
+        for run in _runs(sorted(places)):
+            holder, first, _, _ = run[0]
+            data = self._read(holder, first, run[-1][1] + run[-1][2] - first)
+            for _, start, length, number in run:
+                part = data[start - first : start - first + length]
+                found[number] = self._proved([self.root.pages[number]], part)
+        return found
 
     def _read(self, holder: str, start: int, length: int) -> bytes:
         try:
@@ -259,6 +296,22 @@ class ManifestReader:
                         return
                 elif not path or order(entry) > path.encode():
                     yield entry
+
+
+def _runs(places: list[Place]) -> Iterator[list[Place]]:
+    """Yield places in groups, each of which lies close together in one object."""
+    run: list[Place] = []
+    for place in places:
+        holder, start, length, _ = place
+        if run:
+            end = run[-1][1] + run[-1][2]
+            whole = start + length - run[0][1]
+            if holder != run[0][0] or start > end + GAP or whole > RUN:
+                yield run
+                run = []
+        run.append(place)
+    if run:
+        yield run
 
 
 def _first(page: bytes, key: bytes) -> Entry | None:

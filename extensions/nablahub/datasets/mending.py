@@ -65,7 +65,7 @@ def _copies(
     others = service.building.read(lambda s: list(s.scalars(versions_of(dataset.id))))
     for other in others:
         with suppress(DamagedManifest):
-            there = service.manifest(dataset, other)
+            there = service.manifest(dataset, other, anew=True)
             for place, found in enumerate(there.root.pages):
                 if found.digest == page.digest and found.place != page.place:
                     yield there.page_bytes(place)

@@ -12,6 +12,7 @@ from nablahub.datasets.contents import Contents, PackTables
 from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
 from nablahub.datasets.intake import Parts
 from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.roots import Roots
 from nablahub.datasets.store import DatasetRow, VersionRow, pack_names
 from nablahub.datasets.uploads import NOT_YET
 from nablahub.storage.service import PROVIDER, StorageService, Store
@@ -25,6 +26,7 @@ class Places:
         self.settings = context.settings
         self.tables = PackTables()
         self.dir_rows = DirRows()
+        self._roots = Roots()
         self._parts: dict[str, Parts] = {}
 
     def quota(self, space: str) -> int:
@@ -52,11 +54,13 @@ class Places:
         names = pack_names(session, dataset.id)
         return Contents(self.store(dataset.space), dataset.id, names, self.tables)
 
-    def manifest(self, dataset: DatasetRow, version: VersionRow) -> ManifestReader:
-        """Return the manifest of a version."""
-        return ManifestReader(
-            self.store(dataset.space), dataset.id, version.version, version.digest
-        )
+    def manifest(
+        self, dataset: DatasetRow, version: VersionRow, *, anew: bool = False
+    ) -> ManifestReader:
+        """Return the manifest of a version; ``anew``: nothing of it is taken from memory."""
+        store = self.store(dataset.space)
+        roots = None if anew else self._roots
+        return ManifestReader(store, dataset.id, version.version, version.digest, roots)
 
     def dvc_tree(self, dataset: DatasetRow, version: VersionRow) -> DirObject:
         """Return what DVC calls a version's tree; reads all of the manifest if nobody has yet."""

@@ -74,7 +74,7 @@ class Verifier:
     def run(self) -> Iterator[Verification]:
         """Yield what was found so far, at least after each page of the manifest."""
         self._look_into_packs()
-        manifest = self.service.manifest(self.dataset, self.version)
+        manifest = self.service.manifest(self.dataset, self.version, anew=True)
         try:
             pages = manifest.root.pages
         except DamagedManifest as error:

@@ -25,8 +25,10 @@ from nablahub.datasets.manifest import (
     order,
     paginate,
 )
-from nablahub.datasets.manifests import ManifestReader, write_manifest
+from nablahub.datasets.manifests import ManifestReader, write_manifest, write_pages
+from nablahub.datasets.patching import Patch
 from nablahub.datasets.paths import check_path
+from nablahub.datasets.roots import Roots
 
 DIGEST = hashlib.md5(b"").hexdigest(), hashlib.sha256(b"").hexdigest()
 
@@ -94,6 +96,16 @@ def test_the_dir_object_is_the_one_that_dvc_makes(entries: list[Entry]) -> None:
     found = hasher.finish()
     assert f"{found.md5}.dir" == tree.oid
     assert found.size == len(data)
+
+
+class Counting(DirectoryStore):
+    """A store that counts its reads."""
+
+    reads = 0
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        self.reads += 1
+        return super().read(key, start, length)
 
 
 def many(count: int) -> list[Entry]:
@@ -167,6 +179,45 @@ def test_the_first_path_from_another_on_is_found(names: set[str], other: str) ->
             later = [entry for entry in entries if order(entry) >= path.encode()]
             assert reader.from_path(path) == (later[0] if later else None)
             assert reader.find(path) == (later[0] if path in names else None)
+
+
+def test_many_pages_are_patched_with_few_reads(tmp_path: Path) -> None:
+    store = Counting(tmp_path)
+    before = many(60 * PAGE_FILES)
+    old = write_manifest(store, "ds1", "v1", [Rows.of(before)]).root
+    # Every other page lies with the second version, the others where they were.
+    changed = {row.path: row._replace(md5="0" * 32) for row in before[:: 2 * PAGE_FILES]}
+    pages = Patch(ManifestReader(store, "ds1", "v1"), changed, ()).pages()
+    write_pages(store, "ds1", "v2", pages)
+    again = {row.path: row._replace(md5="1" * 32) for row in before[:: PAGE_FILES // 2]}
+    reader, store.reads = ManifestReader(store, "ds1", "v2"), 0
+    touched = len({reader.root.find(path) for path in again})
+    patched = write_pages(store, "ds1", "v3", Patch(reader, again, ()).pages())
+    assert touched > len(old.pages) // 2 > 20
+    assert store.reads < touched // 5
+    wanted = [again.get(row.path, changed.get(row.path, row)) for row in before]
+    assert list(ManifestReader(store, "ds1", "v3").entries()) == wanted
+    assert patched.digest == write_manifest(store, "ds1", "v4", [Rows.of(wanted)]).root.digest
+
+
+def test_pages_that_were_read_before_are_found_without_the_store(tmp_path: Path) -> None:
+    store, roots = Counting(tmp_path), Roots(most=25)
+    for number in range(3):
+        tree = [Rows.of(many((number + 1) * 4 * PAGE_FILES))]
+        write_manifest(store, "ds1", f"v{number}", tree)
+
+    def pages(number: int) -> int:
+        return len(ManifestReader(store, "ds1", f"v{number}", roots=roots).root.pages)
+
+    store.reads = 0
+    counts = [pages(number) for number in (0, 1, 0, 1)]
+    assert counts[:2] == counts[2:]
+    assert store.reads == 4
+    assert sum(counts[:2]) + pages(2) > 25  # so the first one goes
+    store.reads = 0
+    assert (pages(2), store.reads) == (pages(2), 0)
+    pages(0)
+    assert store.reads == 2
 
 
 def test_an_empty_version_is_a_version(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nablahub.datasets import manifest
 from nablahub.datasets.comparing import differences
 from nablahub.datasets.errors import BadManifest, BadPath
-from nablahub.datasets.manifest import Entry, Root, Rows, paginate
+from nablahub.datasets.manifest import Entry, Root, Rows, encode, paginate
 from nablahub.datasets.patching import Patch, split_drops
 from tests.unit.datasets.builders import entry
 
@@ -35,6 +35,11 @@ class Held:
     def rows(self, number: int) -> Rows:
         self.read.append(number)
         return self._pages[number]
+
+    def texts(self, numbers: Iterable[int]) -> dict[int, bytes]:
+        wanted = list(numbers)
+        self.read += wanted
+        return {number: encode(self._pages[number].entries()) for number in wanted}
 
 
 def tree_of(names: set[str], data: bytes = b"1") -> dict[str, Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 
+@functools.cache
 def boot_id() -> str:
     """The identifier of this boot of the machine; process ids mean nothing across boots."""
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
