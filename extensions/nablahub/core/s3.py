@@ -21,13 +21,11 @@ import obstore.exceptions as obs
 from botocore.config import Config
 from obstore.store import S3Store as Remote
 
-from nablahub.core.objects import CHUNK, ObjectWriter
+from nablahub.core.objects import CHUNK, PART, ObjectWriter
 from nablahub.core.s3_errors import told
 from nablahub.core.s3_transfers import Transfers
 from nablahub.core.storesettings import StoreConfig
 
-#: Bytes of one request that reads, or of one part that is written.
-PART: Final = 8 * CHUNK
 CONNECT_SECONDS: Final = 5
 READ_SECONDS: Final = 60
 

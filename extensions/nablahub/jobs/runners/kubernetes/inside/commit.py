@@ -16,11 +16,14 @@ import os
 import select
 import signal
 import stat
+import subprocess
 import sys
 import tarfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
@@ -36,6 +39,14 @@ _LOOK = 3.0
 _SMALL = 64 << 20
 _TIMEOUT = 60.0
 _REFUSALS = (400, 401, 403, 404, 409, 413, 422)
+#: Seconds after which the service hears of us though there is nothing to send.
+_PULSE = 10.0
+API = "/api/v1"
+#: Of our image: what the folders of buckets are brought back by wants more than Python has.
+PYTHON = "/opt/nablahub/environment/bin/python"
+_BRING = "nablahub.jobs.runners.kubernetes.inside.buckets"
+#: Below a job's artifacts; see :mod:`nablahub.storage.mounting.returning`.
+_UNSAVED = "not-written-back"
 
 
 class Refused(Exception):
@@ -65,6 +76,13 @@ class Service:
         self._whose += f"&source={source}" if source else ""
         self._connection: http.client.HTTPConnection | None = None
 
+    @classmethod
+    def of(cls, task: dict[str, Any], node: int) -> Service:
+        """The service as `delivery.json` names it, for one of the task's nodes."""
+        service = task["service"]
+        several = node if task["nodes"] > 1 else None
+        return cls(service["url"] + task["path"], service["token"], node=several)
+
     def log(self, offset: int, part: bytes) -> int:
         """Send a part of the log and return how many bytes of it the service has now."""
         path = f"{self._url.path}/log?offset={offset}{self._whose}"
@@ -74,11 +92,30 @@ class Service:
 
         return int(json.loads(self._patiently(ask))["size"])
 
-    def tree(self, part: str, root: Path, *, once: bool = False) -> None:
+    def unsaved(self, words: str) -> None:
+        """Tell that everything of writable buckets is where it shall be, or what is not."""
+        body = json.dumps({"stage": "over", "words": words}).encode()
+
+        def ask(connection: http.client.HTTPConnection) -> None:
+            headers = {**self._headers(), "Content-Type": "application/json"}
+            connection.request("PUT", f"{self._url.path}/buckets", body=body, headers=headers)
+
+        self._patiently(ask)
+
+    def tree(
+        self,
+        part: str,
+        root: Path,
+        *,
+        once: bool = False,
+        beside: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Send a folder as a tar archive, made while it is sent.
 
         Parameters
         ----------
+        beside
+            Files that lie elsewhere: the names that they get, with where they are.
         once
             Whether it is not tried again when that fails: it is sent later anyway.
         """
@@ -90,7 +127,7 @@ class Service:
             connection.endheaders()
             body = _Chunked(connection)
             with tarfile.open(mode="w|", fileobj=cast("IO[bytes]", body)) as archive:
-                _add(archive, root)
+                _add(archive, root, beside)
             connection.send(b"0\r\n\r\n")
 
         self._patiently(ask, once=once)
@@ -117,7 +154,7 @@ class Service:
                     raise Refused(f"{answer.status}: {body[:500].decode(errors='replace')}")
             except (OSError, http.client.HTTPException):
                 pass  # Tried again below, on a new connection.
-            self._close()
+            self.close()
             if once:
                 return b""
             time.sleep(wait)
@@ -128,7 +165,8 @@ class Service:
         made = kind or http.client.HTTPConnection
         return made(self._url.hostname or "", self._url.port, timeout=_TIMEOUT)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the connection; the next request makes another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -147,22 +185,32 @@ class _Chunked:
         return len(data)
 
 
-def _add(archive: tarfile.TarFile, root: Path) -> None:
+def _add(archive: tarfile.TarFile, root: Path, beside: Mapping[str, str]) -> None:
     """Put the folders and regular files of a tree into an archive; links stay where they are."""
+    taken = {name.partition("/")[0] for name in beside}
     for folder, folders, files in os.walk(root):
+        if Path(folder) == root and taken:  # What comes beside has its name for itself.
+            folders[:] = [name for name in folders if name not in taken]
+            files = [name for name in files if name not in taken]
         for name in (*sorted(folders), *sorted(files)):
             path = Path(folder, name)
-            try:
-                entry = archive.gettarinfo(path, str(path.relative_to(root)))
-                if entry.isdir():
-                    archive.addfile(entry)
-                elif stat.S_ISREG(path.lstat().st_mode):
-                    entry.type, entry.linkname = tarfile.REGTYPE, ""  # Not as a second link.
-                    entry.size = path.lstat().st_size
-                    with path.open("rb") as file:
-                        archive.addfile(entry, file)
-            except FileNotFoundError:
-                continue  # Gone meanwhile.
+            _add_file(archive, path, str(path.relative_to(root)))
+    for name, where in beside.items():
+        _add_file(archive, Path(where), name)
+
+
+def _add_file(archive: tarfile.TarFile, path: Path, name: str) -> None:
+    try:
+        entry = archive.gettarinfo(path, name)
+        if entry.isdir():
+            archive.addfile(entry)
+        elif stat.S_ISREG(path.lstat().st_mode):
+            entry.type, entry.linkname = tarfile.REGTYPE, ""  # Not as a second link.
+            entry.size = path.lstat().st_size
+            with path.open("rb") as file:
+                archive.addfile(entry, file)
+    except FileNotFoundError:
+        return  # Gone meanwhile.
 
 
 class Artifacts:
@@ -208,14 +256,33 @@ class Artifacts:
         return sorted(found)
 
 
-def send_log(service: Service, ended: int, artifacts: Artifacts | None = None) -> None:
+def send_log(
+    service: Service,
+    ended: int,
+    artifacts: Artifacts | None = None,
+    *,
+    offset: int = 0,
+    pulse: float | None = None,
+) -> int:
     """Send the log as it grows, until `ended` is readable and all of it is sent.
 
     What the service has is given back to the disk, so that a long log never fills it.
+
+    Parameters
+    ----------
+    offset
+        Where to begin.
+    pulse
+        Seconds after which the service is told that there is nothing new; None: never.
+
+    Returns
+    -------
+    int
+        How many bytes the service has.
     """
     grown = places.watch(places.SHARED)
     log = os.open(places.LOG, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    offset = freed = 0
+    freed = offset
     while True:
         last = bool(select.select([ended], [], [], 0)[0])
         while part := _next_part(log, offset, lines=service.node is not None and not last):
@@ -224,11 +291,14 @@ def send_log(service: Service, ended: int, artifacts: Artifacts | None = None) -
                 places.free(log, offset)
                 freed = offset
         if last:
-            return
+            os.close(log)
+            os.close(grown)
+            return offset
         if artifacts is not None:
             artifacts.look()
-        patience = max(artifacts.due - time.monotonic(), 0) if artifacts is not None else None
-        select.select([grown, ended], [], [], patience)
+        patience = max(artifacts.due - time.monotonic(), 0) if artifacts is not None else pulse
+        if not any(select.select([grown, ended], [], [], patience)) and pulse is not None:
+            service.log(offset, b"")
         places.drain(grown)
 
 
@@ -247,6 +317,44 @@ def wait_for_end(tell: int) -> None:
     os.close(tell)
 
 
+def bring_buckets(service: Service, offset: int) -> tuple[str, dict[str, str]]:
+    """Bring back what the command changed in folders of buckets, and tell in the log.
+
+    Parameters
+    ----------
+    offset
+        How much of the log the service has.
+
+    Returns
+    -------
+    str
+        What could not be brought back and why; empty when everything is where it shall be.
+    dict of str to str
+        The files that could not, by the names that they get among the artifacts.
+    """
+    ended, end = os.pipe()
+    environment = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    process = subprocess.Popen(
+        [PYTHON, "-P", "-s", "-m", _BRING],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    said: list[bytes] = []
+
+    def wait() -> None:
+        said.append(process.communicate()[1])
+        os.close(end)
+
+    threading.Thread(target=wait, daemon=True).start()
+    send_log(service, ended, offset=offset, pulse=_PULSE)
+    if process.returncode != 0:
+        last = said[0].decode(errors="replace").strip().rpartition("\n")[2]
+        why = last or f"what brings it back ended with {process.returncode}."
+        return f"Not everything was written back: {why}", {}
+    found = json.loads(places.UNSAVED.read_text(encoding="utf-8"))
+    names = {f"{_UNSAVED}/{name}": where for name, where in found["files"].items()}
+    return found["words"], names
+
+
 def main() -> int:
     """Bring everything out and return 0; 1 when the service does not take it."""
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -260,14 +368,17 @@ def main() -> int:
         places.drain(begun)
     ended, tell = os.pipe()
     threading.Thread(target=wait_for_end, args=(tell,), daemon=True).start()
-    url = task["service"]["url"] + task["path"]
-    service = Service(url, task["service"]["token"], node=node if task["nodes"] > 1 else None)
+    service = Service.of(task, node)
+    writable = not all(given["read_only"] for given in task.get("buckets", ()))
     try:
         artifacts = Artifacts(service, Path("/artifacts")) if node == 0 else None
-        send_log(service, ended, artifacts)
+        sent = send_log(service, ended, artifacts)
         if node > 0:
             return 0  # What the first node leaves is kept.
-        service.tree("artifacts", Path("/artifacts"))
+        lost, beside = bring_buckets(service, sent) if writable else ("", {})
+        service.tree("artifacts", Path("/artifacts"), beside=beside)
+        if writable:
+            service.unsaved(lost)
         if task["outputs"] and _succeeded():
             service.tree("outputs", Path("/outputs"))
     except Refused as error:
