@@ -7,13 +7,14 @@ stay with the service, as do the rules: which folder, whether it may be written 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
-from nablahub.core.errors import Conflict, Forbidden, Invalid
+from nablahub.core.errors import Conflict, Forbidden, Invalid, NablaError
 from nablahub.core.settings import Settings
 from nablahub.jobs.bucket_types import Report
 from nablahub.jobs.errors import NoSuchJob
@@ -28,12 +29,16 @@ from nablahub.jobs.tasks import spec_of
 from nablahub.jobs.types import Input
 from nablahub.storage.mounting.listing import is_file_name
 from nablahub.storage.mounting.mounts import Opens
+from nablahub.storage.mounting.record import add_line, read_lines
 from nablahub.storage.mounting.refs import BucketFolder
 from nablahub.storage.mounting.s3_folder import S3Folder
 from nablahub.storage.service import StorageService
 
 #: How far the writable mounts of a job are, in the job's folder.
 RECORD: Final = "buckets.json"
+#: The uploads in parts that were begun for it, a JSON line each.
+UPLOADS: Final = "bucket-uploads"
+log = logging.getLogger(__name__)
 #: So long a folder stays open: keys that were changed are used after that.
 _OPEN_SECONDS: Final = 300.0
 #: Parts of objects that are handed on at once.
@@ -95,7 +100,13 @@ class PodMounts:
             opened, found = self._open.get(key, (0.0, None))
         if found is None or time.monotonic() > opened + _OPEN_SECONDS:
             wanted = BucketFolder.parse(given.ref)
-            found = S3Folder(self._opens.folder_store(wanted.storage, wanted.prefix))
+            journal = self._jobs / job.id / UPLOADS
+            found = S3Folder(
+                self._opens.folder_store(wanted.storage, wanted.prefix),
+                begun=lambda path, upload: add_line(
+                    journal, {"folder": given.ref, "path": path, "upload": upload}
+                ),
+            )
             with self._lock:
                 self._open[key] = (time.monotonic(), found)
         return found
@@ -118,6 +129,7 @@ class PodMounts:
         return await asyncio.to_thread(self._lost, job_id)
 
     def _lost(self, job_id: str) -> str | None:
+        self._abandon(self._jobs / job_id / UPLOADS)
         known = files.read(self._jobs / job_id, RECORD)
         if known is None:  # Nothing is writable, or nothing began.
             return None
@@ -128,6 +140,17 @@ class PodMounts:
                 "before that. Whole files only are in the bucket."
             )
         return str(known["words"]) or None
+
+    def _abandon(self, journal: Path) -> None:
+        """Give up the uploads that a kill left behind; the bucket is not asked for long."""
+        for row in read_lines(journal):
+            wanted = BucketFolder.parse(row["folder"])
+            try:
+                store = self._opens.folder_store(wanted.storage, wanted.prefix)
+                S3Folder(store).abandon(row["path"], row["upload"])
+            except NablaError as error:
+                log.warning("Uploads in parts stay in %s: %s", row["folder"], error)
+                return
 
     async def release(self, job_id: str) -> None:
         """Close the folders of a job."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -265,7 +266,10 @@ def test_a_write_back_that_was_cut_off_goes_on(copied: Place) -> None:
     (shown / "gone").unlink()
     (shown / "b").write_bytes(b"x" * (9 << 20))
     assert mounts.save("jone") == []
-    # As after a kill between what was done in the bucket and the note of it.
+    # As after a kill between what was done in the bucket and the note of it, and in the midst.
+    upload = copied.s3.client().create_multipart_upload(Bucket=copied.bucket, Key="raw/b")
+    row = {"path": "b", "upload": upload["UploadId"]}
+    (shown.parent / "uploads").write_text(f"{json.dumps(row)}\n")
     record = Record.load(shown.parent)
     assert record is not None
     record.at(shown.parent, "ready")
@@ -273,6 +277,7 @@ def test_a_write_back_that_was_cut_off_goes_on(copied: Place) -> None:
     assert mounts.save("jone") == []
     assert (copied.get("raw/a"), copied.get("raw/b")) == (b"2", b"x" * (9 << 20))
     assert copied.s3.keys(copied.bucket) == {"raw/a", "raw/b"}
+    assert copied.s3.multiparts(copied.bucket) == set()
     mounts.release("jone")
     copied.is_tidy()
 

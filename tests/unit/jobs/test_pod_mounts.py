@@ -20,7 +20,7 @@ from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
 from nablahub.core.transport import Transport
 from nablahub.jobs import tokens
-from nablahub.jobs.pod_mounts import PodMounts
+from nablahub.jobs.pod_mounts import UPLOADS, PodMounts
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.inside import places
@@ -32,6 +32,7 @@ from nablahub.jobs.types import JobSpec
 from nablahub.projects.api import ProjectsAPI
 from nablahub.storage.api import StorageAPI
 from nablahub.storage.mounting.errors import MountTooBig
+from nablahub.storage.mounting.record import add_line
 from nablahub.storage.service import StorageService
 from tests.support.relay import relayed
 from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
@@ -266,6 +267,18 @@ def test_a_file_that_comes_in_half_is_not_written(pod: Pod) -> None:
 
     with pytest.raises(OSError, match="killed"):
         httpx.put(place, params=params, headers=headers, content=broken())
+    assert pod.get("raw/a") == b"1"
+    # Of a large one that the service was killed with, nothing is left when the job has ended.
+    params["size"] = 20 << 20
+    answer = httpx.put(place, params=params, headers=headers, content=bytes(9 << 20))
+    assert answer.is_error
+    assert (pod.service.state.jobs / JOB / UPLOADS).exists()
+    key = {"Bucket": pod.bucket, "Key": "raw/a"}
+    upload = pod.s3.client().create_multipart_upload(**key)["UploadId"]
+    row = {"path": "a", "folder": f"{pod.storage.get('ours').id}/raw", "upload": upload}
+    add_line(pod.service.state.jobs / JOB / UPLOADS, row)
+    assert "was not written back" in str(pod.lost())
+    assert pod.s3.multiparts(pod.bucket) == set()
     assert pod.get("raw/a") == b"1"
 
 

@@ -14,7 +14,7 @@ from nablahub.core.s3 import S3Store
 from nablahub.storage.mounting import copying, fuse
 from nablahub.storage.mounting.copying import Wanted, free_but
 from nablahub.storage.mounting.errors import MountFailed
-from nablahub.storage.mounting.record import How, Record, data, locked
+from nablahub.storage.mounting.record import How, Record, add_line, data, locked, read_lines
 from nablahub.storage.mounting.refs import BucketFolder
 from nablahub.storage.mounting.returning import give_back, unsaved
 from nablahub.storage.mounting.s3_folder import S3Folder
@@ -176,14 +176,21 @@ class Mounts:
 
     def _save(self, folder: Path, record: Record, tell: Callable[[str], None]) -> Record:
         if record.how == "copy":
-
-            def reopened() -> S3Folder:
-                return S3Folder(self._opens.folder_store(record.provider, record.prefix))
-
-            words = give_back(reopened, folder, folder.name, tell)
+            words = give_back(lambda: self._reopened(folder, record), folder, folder.name, tell)
         else:
             words = self._drained(folder, record)
         return record.at(folder, "failed" if words else "saved", words)
+
+    def _reopened(self, folder: Path, record: Record) -> S3Folder:
+        """Return where a copy goes back to; what a kill left of an earlier attempt is given up."""
+        journal = folder / "uploads"
+        found = S3Folder(
+            self._opens.folder_store(record.provider, record.prefix),
+            begun=lambda path, upload: add_line(journal, {"path": path, "upload": upload}),
+        )
+        for row in read_lines(journal):
+            found.abandon(row["path"], row["upload"])
+        return found
 
     def _drained(self, folder: Path, record: Record) -> str:
         try:

@@ -7,7 +7,6 @@ What cannot be written back is told, and stays where it is.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 import threading
@@ -21,7 +20,7 @@ from nablahub.core.errors import NablaError
 from nablahub.core.objects import PART
 from nablahub.core.quantities import human
 from nablahub.storage.mounting.copying import Tell, state
-from nablahub.storage.mounting.record import data, read_lines
+from nablahub.storage.mounting.record import add_line, data, read_lines
 from nablahub.storage.mounting.remote import Content, Readable, RemoteFolder
 
 AT_ONCE: Final = 8
@@ -186,8 +185,8 @@ class _Returning:
         self._count("deleted")
 
     def _note(self, row: dict[str, Any]) -> None:
-        with self._lock, self._journal.open("a", encoding="utf-8") as journal:
-            journal.write(f"{json.dumps(row)}\n")
+        with self._lock:
+            add_line(self._journal, row)
 
     def _count(self, what: str, size: int = 0) -> None:
         with self._lock:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import botocore.exceptions as boto
@@ -24,10 +25,14 @@ class S3Folder:
     ----------
     store : S3Store
         Of that folder.
+    begun : callable
+        Told the path and the id of each upload in parts, which a kill would leave behind.
     """
 
-    def __init__(self, store: S3Store) -> None:
-        self._store = store
+    def __init__(
+        self, store: S3Store, begun: Callable[[str, str], None] = lambda _path, _upload: None
+    ) -> None:
+        self._store, self._begun = store, begun
 
     @property
     def place(self) -> str:
@@ -89,7 +94,7 @@ class S3Folder:
         if there is None and known is not None:
             raise ChangedMeanwhile("it was deleted in the bucket since then")
         size, source = 0, content.open()
-        with self._store.create(path) as writer:
+        with self._store.create(path, begun=partial(self._begun, path)) as writer:
             while part := source.read(CHUNK):
                 size += len(part)
                 writer.write(part)
@@ -97,6 +102,10 @@ class S3Folder:
                 raise MountFailed("it was changed while it was being written back")
             writer.commit()
         return self._etag(path) or content.etag
+
+    def abandon(self, path: str, upload: str) -> None:
+        """Give up an upload that was begun; one that was completed is none any more."""
+        self._store.transfers.abort(path, upload)
 
     def remove(self, path: str, known: str) -> None:
         """See `RemoteFolder.remove`."""
