@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from nablahub.storage.api import StorageAPI
 from nablahub.storage.service import StorageService
 from nablahub.storage.store import StorageProviderRow
 from nablahub.workflows.api import WorkflowsAPI
+from tests.cluster import stores
 from tests.cluster.lives import BELOW, Life
 from tests.cluster.target import Cluster
 from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
@@ -243,3 +245,22 @@ def test_a_service_that_comes_back_finds_mounts_as_they_were(place: Place) -> No
     done = place.jobs.wait(job.id)
     assert (done.state, done.message) == ("Succeeded", ""), place.jobs.log(job.id)
     assert {place.get(f"raw/{n}") for n in range(32)} == {b"2"}
+
+
+@pytest.mark.slow
+def test_a_bucket_that_is_slow_is_waited_for(tmp_path: Path, cluster: Cluster) -> None:
+    with stores.reachable(cluster) as own:
+        made = Place(tmp_path / "slow", cluster, own, stuck_seconds=15)
+        try:
+            made.put(raw__a=b"1")
+            job = made.writing("echo ready; until [ -e /storage/go ]; do sleep 0.1; done; "
+                               "printf 2 > /inputs/raw/a")  # fmt: skip
+            made.said(job, "ready")
+            with own.frozen():
+                made.shell("touch /storage/go")
+                time.sleep(40)  # Longer than what does not end is left alone.
+                assert made.jobs.get(job.id).state == "Running"
+            assert made.jobs.wait(job.id).state == "Succeeded"
+            assert made.get("raw/a") == b"2"
+        finally:
+            made.service.stop()

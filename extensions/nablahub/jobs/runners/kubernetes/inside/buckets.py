@@ -21,8 +21,9 @@ from typing import Any, Final
 from nablahub.core.errors import NablaError
 from nablahub.core.transport import Transport
 from nablahub.jobs.runners.kubernetes.inside import places
-from nablahub.jobs.runners.kubernetes.inside.commit import API, Refused, Service, send_log
+from nablahub.jobs.runners.kubernetes.inside.commit import send_log
 from nablahub.jobs.runners.kubernetes.inside.hub_folder import HubFolder, patiently
+from nablahub.jobs.runners.kubernetes.inside.sending import API, Refused, Service
 from nablahub.jobs.runners.notes import line
 from nablahub.storage.mounting.copying import Tell, Wanted, copy
 from nablahub.storage.mounting.record import Record

@@ -24,8 +24,8 @@ from nablahub.core.transport import Transport
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.jobs.runners.kubernetes.inside import places
 from nablahub.jobs.runners.kubernetes.inside.buckets import stage, telling
-from nablahub.jobs.runners.kubernetes.inside.commit import API
 from nablahub.jobs.runners.kubernetes.inside.filling import fill, name, remove
+from nablahub.jobs.runners.kubernetes.inside.sending import API
 from nablahub.jobs.runners.kubernetes.inside.shrinking import shrink, taken
 from nablahub.jobs.workspaces.laying import RULES, Pieces
 from nablahub.models.api import ModelsAPI
