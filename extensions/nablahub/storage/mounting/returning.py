@@ -60,9 +60,10 @@ class Returned:
     @property
     def complaint(self) -> str:
         """Sentences about what failed."""
-        shown = [f"{path}: {why}" for path, why in list(self.failed.items())[:SHOWN]]
+        first = list(self.failed.items())[:SHOWN]
+        shown = [f"{path}: {why.rstrip('.')}" for path, why in first]
         more = len(self.failed) - len(shown)
-        return " ".join([*shown, *([f"And {more} more."] if more else [])])
+        return "; ".join([*shown, *([f"and {more} more"] if more else [])]) + "."
 
 
 def bring_back(target: RemoteFolder, folder: Path) -> Returned:
