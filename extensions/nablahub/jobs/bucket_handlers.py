@@ -50,7 +50,7 @@ async def list_bucket(call: StreamCall) -> BucketPage:
 async def find_bucket_links(call: StreamCall) -> Links:
     """Get signed URLs of objects, to the job's own pod; the body is `{"paths": [...]}`."""
     asked = _body(LinksQuery, await call.read())
-    folder = await _folder(call)
+    folder = await _folder(call, *asked.paths)
     return Links(urls=await blocking(folder.links, asked.paths))
 
 
@@ -108,10 +108,10 @@ async def report_buckets(call: StreamCall) -> None:
     await blocking(pods.note, row, report)
 
 
-async def _folder(call: StreamCall, path: str = "", *, write: bool = False) -> S3Folder:
+async def _folder(call: StreamCall, *paths: str, write: bool = False) -> S3Folder:
     pods, row = _pods(call), await _row(call)
     mount = call.path["mount"]
-    return await blocking(lambda: pods.folder(row, mount, path, write=write))
+    return await blocking(lambda: pods.folder(row, mount, *paths, write=write))
 
 
 async def _row(call: StreamCall) -> JobRow:

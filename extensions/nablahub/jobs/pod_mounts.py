@@ -68,15 +68,15 @@ class PodMounts:
         #: Held while a part of an object is in memory that is handed on.
         self.parts = asyncio.Semaphore(_HELD)
 
-    def folder(self, job: JobRow, mount: str, path: str = "", *, write: bool = False) -> S3Folder:
+    def folder(self, job: JobRow, mount: str, *paths: str, write: bool = False) -> S3Folder:
         """Return the folder of a mount, for a pod that wants something of it; blocks.
 
         Parameters
         ----------
         mount : str
             The mount's name.
-        path : str
-            The file in it that is meant; empty: none.
+        paths : str
+            The files in it that are meant.
         write : bool
             Whether it shall be changed.
 
@@ -87,8 +87,9 @@ class PodMounts:
         given = next((g for g in _mounted(job) if g.mount_name == mount), None)
         if given is None:
             raise NoSuchJob(job.id)
-        if path and not is_file_name(path):
-            raise Invalid(f"'{path[:80]}' cannot be a file.")
+        odd = next((path for path in paths if not is_file_name(path)), None)
+        if odd is not None:  # Some stores would let it lead out of the folder.
+            raise Invalid(f"'{odd[:80]}' cannot be a file.")
         if write:
             if given.read_only:
                 raise Forbidden(f"/{given.at}/{given.name} is mounted read-only.")

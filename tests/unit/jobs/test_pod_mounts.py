@@ -18,8 +18,9 @@ from nablahub.core.transport import Transport
 from nablahub.jobs.pod_mounts import UPLOADS
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskName
-from nablahub.jobs.runners.kubernetes.inside import places
+from nablahub.jobs.runners.kubernetes.inside import hub_folder, places
 from nablahub.jobs.runners.kubernetes.inside.buckets import telling
+from nablahub.storage.mounting import s3_folder
 from nablahub.storage.mounting.errors import MountTooBig
 from nablahub.storage.mounting.record import add_line
 from tests.support.relay import relayed
@@ -39,8 +40,11 @@ def test_what_is_there_is_copied_and_what_changed_is_brought_back(
         return read(store, key, *what)
 
     monkeypatch.setattr(S3Store, "read_as", counted)
+    monkeypatch.setattr(s3_folder, "PAGE", 2)  # So that there are several of each.
+    monkeypatch.setattr(hub_folder, "_LINKS", 2)
     big = os.urandom(9 << 20)
     pod.put(raw__kept=b"kept", raw__changed=b"old", raw__gone=b"gone", raw__deep__big=big)
+    pod.s3.client().put_object(Bucket=pod.bucket, Key="raw/made by hand/", Body=b"")
     pod.put(raw__empty=b"", other=b"not seen")
     pod.storage.change(pod.storage.get("ours"), direct=direct)
     pod.mount(("raw", "raw", False))
@@ -61,7 +65,8 @@ def test_what_is_there_is_copied_and_what_changed_is_brought_back(
     (data / "a").mkdir()
     (data / "a" / "b c").write_bytes(b"made")
     assert pod.bring() == {"words": "", "files": {}}
-    assert pod.s3.keys(pod.bucket) == {
+    assert (data / "made by hand").is_dir()
+    assert pod.s3.keys(pod.bucket) - {"raw/made by hand/"} == {
         "raw/kept", "raw/changed", "raw/deep/big", "raw/a/b c", "raw/empty", "other"
     }  # fmt: skip
     assert (pod.get("raw/changed"), pod.get("raw/deep/big")) == (b"new", big * 2)
@@ -115,6 +120,8 @@ def test_a_pod_may_do_no_more_than_its_job_says(pod: Pod) -> None:
     read = {"path": "../other", "start": 0, "length": 1, "etag": "x"}
     with pytest.raises(NablaError, match="cannot be a file"):
         pod.hub.request("GET", f"{place}/content", params=read)
+    with pytest.raises(NablaError, match="cannot be a file"):
+        pod.hub.post(f"{place}/links", {"paths": ["a", "../other"]})
     with pytest.raises(NotFound):
         pod.hub.get(f"/jobs/{JOB}/task/buckets/inputs.nonsuch")
     with pytest.raises(Forbidden):  # Nor may the one who submitted it.

@@ -52,14 +52,14 @@ class S3Folder:
             yield from found
 
     def page(
-        self, cursor: str | None = None, *, limit: int = PAGE
+        self, cursor: str | None = None, *, limit: int | None = None
     ) -> tuple[list[Remote], str | None]:
         """Return a part of what is below it, and what to ask with for the next part, if any."""
         prefix = f"{self._store.root}/" if self._store.root else ""
         following = {} if cursor is None else {"ContinuationToken": cursor}
         with told(self._store.config):
             answer = self._store.client.list_objects_v2(
-                Bucket=self._store.config.bucket, Prefix=prefix, MaxKeys=limit, **following
+                Bucket=self._store.config.bucket, Prefix=prefix, MaxKeys=limit or PAGE, **following
             )
         found = [
             Remote(

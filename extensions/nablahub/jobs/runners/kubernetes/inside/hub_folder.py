@@ -19,6 +19,7 @@ from nablahub.core.objects import CHUNK
 from nablahub.core.transport import Transport
 from nablahub.storage.mounting.copying import AT_ONCE
 from nablahub.storage.mounting.errors import MountFailed
+from nablahub.storage.mounting.listing import is_file_name
 from nablahub.storage.mounting.remote import Content, Remote
 
 #: Objects for which signed URLs are asked for at once.
@@ -135,7 +136,7 @@ class _Links:
 
     def know(self, paths: Iterator[str]) -> None:
         """Remember in which order objects will be wanted."""
-        for path in paths:
+        for path in filter(is_file_name, paths):  # Of others there are no links.
             self._at[path] = len(self._order)
             self._order.append(path)
 
