@@ -5,6 +5,7 @@ Nobody else may use them; the job's command has no token that may.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from pydantic import BaseModel, ValidationError
@@ -34,6 +35,8 @@ from nablahub.jobs.task_handlers import own_task
 from nablahub.storage.mounting.remote import Content
 from nablahub.storage.mounting.s3_folder import S3Folder
 
+#: Seconds in which a pod has taken a part.
+_SLOWEST: Final = 60.0
 _BUCKET: Final = "/jobs/{job}/task/buckets/{mount}"
 
 
@@ -65,7 +68,9 @@ async def read_bucket(call: StreamCall) -> None:
     length = min(asked.length, PART)
     async with _pods(call).parts:
         data = await blocking(folder.read, asked.path, asked.start, length, asked.etag)
-        await call.write(data)
+        # Whoever is gone without a word shall not keep others from their turn.
+        async with asyncio.timeout(_SLOWEST):
+            await call.write(data)
 
 
 @at_leader

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 API = "/api/v1"
 _LONGEST_WAIT = 5.0
 _TIMEOUT = 60.0
+#: As many characters does the service take.
+_LONGEST_WORDS = 16_000
 _REFUSALS = (400, 401, 403, 404, 409, 413, 422)
 
 
@@ -69,7 +71,7 @@ class Service:
 
     def unsaved(self, words: str) -> None:
         """Tell that everything of writable buckets is where it shall be, or what is not."""
-        body = json.dumps({"stage": "over", "words": words}).encode()
+        body = json.dumps({"stage": "over", "words": words[:_LONGEST_WORDS]}).encode()
 
         def ask(connection: http.client.HTTPConnection) -> None:
             headers = {**self._headers(), "Content-Type": "application/json"}
