@@ -256,6 +256,7 @@ def test_a_bucket_that_is_slow_is_waited_for(tmp_path: Path, cluster: Cluster) -
             job = made.writing("echo ready; until [ -e /storage/go ]; do sleep 0.1; done; "
                                "printf 2 > /inputs/raw/a")  # fmt: skip
             made.said(job, "ready")
+            until(lambda: made.jobs.get(job.id).state == "Running", "it is known to run")
             with own.frozen():
                 made.shell("touch /storage/go")
                 time.sleep(40)  # Longer than what does not end is left alone.
