@@ -79,7 +79,8 @@ def copy(store: S3Store, folder: Path, wanted: Wanted) -> None:
     if len(found.odd) > 5:
         wanted.tell(f"Left out for the same reason: {len(found.odd) - 5} more.")
     rows = (
-        {**state(target / f.path), "path": f.path, "etag": f.etag} for f in found.files.values()
+        {**state((target / f.path).lstat()), "path": f.path, "etag": f.etag}
+        for f in found.files.values()
     )
     write_lines(folder / "listing", rows)
     wanted.tell(f"Copied {place}: {count}.")
@@ -99,9 +100,8 @@ def check_room(folder: Path, found: Listing, place: str, free_bytes: int) -> Non
         )
 
 
-def state(path: Path) -> dict[str, Any]:
+def state(found: os.stat_result) -> dict[str, Any]:
     """Return by what a file is known as unchanged; nobody can set the last of it."""
-    found = path.lstat()
     return {
         "size": found.st_size, "mtime": found.st_mtime_ns, "ino": found.st_ino,
         "ctime": found.st_ctime_ns,

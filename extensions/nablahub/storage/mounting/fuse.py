@@ -97,13 +97,13 @@ def mount(
     MountFailed
         With rclone's own words.
     """
-    if locked(folder) and _answers(folder):
+    if locked(folder) and answers(folder):
         return
     unmount(folder)
     data(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     keeper = _start(folder, config, path, read_only=read_only, guarded=guarded)
     deadline = time.monotonic() + MOUNT_SECONDS
-    while not _answers(folder):
+    while not answers(folder):
         if stopped():
             unmount(folder)
             raise MountStopped("It is not wanted any more.")
@@ -161,7 +161,8 @@ def _passed_on(name: str) -> bool:
     return proxy or name in ("SSL_CERT_FILE", "SSL_CERT_DIR", _SESSION)
 
 
-def _answers(folder: Path) -> bool:
+def answers(folder: Path) -> bool:
+    """Whether something is mounted, and who serves it is alive."""
     try:
         data(folder).stat()
     except OSError:

@@ -1,0 +1,100 @@
+"""Whether a mount that is made now is seen in a server that runs already (mount_namespaces(7)).
+
+A sandbox sees what is mounted later below a folder it was shown, where that folder lies on a
+shared mount: systemd makes all of them shared, a container's are private.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from nablahub.core.identity import BUCKETS
+from nablahub.mounts.view import READ
+
+NOT_SHARED: Final = (
+    "What is mounted by FUSE now would not be seen in a server that runs already, since its folder "
+    "is on no shared mount (an administrator makes it one: `mount --make-rshared /`)."
+)
+_BELOW: Final = f"{BUCKETS}/{READ}"
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class _Mount:
+    at: str
+    peers: dict[str, str]
+
+
+def unseen(folder: Path, keeper: int) -> str:
+    """Return why a server would not see what is mounted below a folder; empty when it would.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        What it is shown.
+    keeper : int
+        The process above the server.
+    """
+    inside = _sandbox(keeper)
+    if inside is None:
+        return ""  # It has no sandbox, and sees what we see.
+    shown = next((mount for mount in _table(inside) if mount.at == _BELOW), None)
+    ours = _holding(folder)
+    if shown is None or ours is None:
+        return "The server was started by an earlier release: restart it to see mounts by FUSE."
+    peers = ours.peers.get("shared")
+    return "" if peers is not None and shown.peers.get("master") == peers else NOT_SHARED
+
+
+def seen(name: str, keeper: int) -> bool:
+    """Whether a server sees a mount of that name."""
+    inside = _sandbox(keeper)
+    return inside is None or any(mount.at == f"{_BELOW}/{name}" for mount in _table(inside))
+
+
+def _sandbox(keeper: int) -> int | None:
+    """Return a process of the server that has mounts of its own; None when none has."""
+    own = _namespace(os.getpid())
+    try:
+        below = psutil.Process(keeper).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return None
+    # The innermost last: what still sets the sandbox up is above it.
+    others = [p.pid for p in reversed(below) if _namespace(p.pid) not in (None, own)]
+    return others[0] if others else None
+
+
+def _namespace(pid: int) -> str | None:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")  # noqa: PTH115 (it is no path)
+    except OSError:
+        return None
+
+
+def _holding(folder: Path) -> _Mount | None:
+    """Return the mount on which a folder lies."""
+    path = Path(os.path.realpath(folder))
+    found = [mount for mount in _table("self") if path.is_relative_to(mount.at)]
+    # Of several at one place the last one covers the others.
+    return max(reversed(found), key=lambda mount: len(mount.at), default=None)
+
+
+def _table(pid: int | str) -> list[_Mount]:
+    """Read the mounts that a process sees (proc_pid_mountinfo(5))."""
+    found = []
+    try:
+        table = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape")
+    except OSError:
+        return []
+    for line in table.splitlines():
+        words = line.split(" ")
+        tags = [word.partition(":") for word in words[6 : words.index("-")]]
+        at = _ESCAPED.sub(lambda code: chr(int(code[1], 8)), words[4])
+        found.append(_Mount(at, {name: number for name, _, number in tags}))
+    return found
