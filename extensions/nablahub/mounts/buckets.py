@@ -210,7 +210,8 @@ class BucketMounts:
             if row.todo == "discard":
                 self._machine.discard(row.id)
             else:
-                unsent = self._machine.put_away(row.id, tell)
+                runs = self._machine.runs(row.user_name, row.server)
+                unsent = self._machine.put_away(row.id, tell, runs=runs)
         except NablaError as error:
             unsent = str(error)
         return partial(_kept, unsent) if unsent else _gone
@@ -218,10 +219,10 @@ class BucketMounts:
     def _put_away(self, row: MountRow, work: _Work, tell: Tell) -> Outcome:
         """Bring back what a server that has ended wrote."""
         try:
-            unsent = self._machine.put_away(row.id, tell)
+            unsent = self._machine.put_away(row.id, tell, runs=False)
         except NablaError as error:
             unsent = str(error)
-        if unsent:
+        if unsent and not row.unsent:
             log.warning("What %s wrote to %s is kept: %s", row.whose, row.source, unsent)
         return partial(_stopped, unsent)
 

@@ -63,7 +63,7 @@ class ServerBuckets:
         self._by_fuse = settings.bucket_mounts == "fuse"
         self._mounts = Mounts(
             settings.state.server_mounts, storage, by=settings.bucket_mounts,
-            free_bytes=settings.min_free_bytes, remove=remove_tree,
+            free_bytes=settings.min_free_bytes, remove=remove_tree, lasting=True,
         )  # fmt: skip
 
     def runs(self, user: str, server: str) -> bool:
@@ -114,8 +114,13 @@ class ServerBuckets:
         """Write what was changed to the bucket; return what could not be, in sentences."""
         return self._mounts.send(mount_id, tell)
 
-    def put_away(self, mount_id: str, tell: Tell) -> str:
+    def put_away(self, mount_id: str, tell: Tell, *, runs: bool) -> str:
         """Send what was changed and take the mount away, if all of it was sent.
+
+        Parameters
+        ----------
+        runs : bool
+            Whether its server runs, and should see it for as long as anything is to be sent.
 
         Returns
         -------
@@ -127,9 +132,10 @@ class ServerBuckets:
         MountFailed
             It cannot be taken away.
         """
-        if words := self._mounts.send(mount_id, tell):
+        if runs and (words := self._mounts.send(mount_id, tell)):
             return words
-        # What was written since is seen only when nobody writes any more.
+        # What was written last is seen when nobody writes any more; and FUSE begins anew with what
+        # it had put off.
         self._mounts.withdraw(mount_id)
         if words := self._mounts.send(mount_id, tell):
             return words

@@ -79,6 +79,8 @@ class Mounts:
         What a copy leaves free on the disk.
     remove : callable
         Deletes a tree, whatever a user's code made of it.
+    lasting : bool
+        Whether mounts are there for long: then FUSE tries again by itself what could not be sent.
     """
 
     def __init__(
@@ -89,9 +91,10 @@ class Mounts:
         by: Literal["auto", "fuse", "copy"],
         free_bytes: int,
         remove: Callable[[Path], None],
+        lasting: bool = False,
     ) -> None:
         self._root, self._opens, self._by, self._free = root, opens, by, free_bytes
-        self._remove = remove
+        self._remove, self._lasting = remove, lasting
 
     def path(self, owner: str, name: str) -> Path:
         """Return what is shown of a mount that is ready; MountFailed when it is not."""
@@ -178,7 +181,8 @@ class Mounts:
         check_folder(store)
         fuse.mount(
             folder, store.config, store.root,
-            read_only=record.read_only, guarded=self._opens.is_guarded(), stopped=stopped,
+            read_only=record.read_only, guarded=self._opens.is_guarded(), lasting=self._lasting,
+            stopped=stopped,
         )  # fmt: skip
 
     def save(self, owner: str, tell: Callable[[str], None] = lambda _words: None) -> list[Lost]:
@@ -218,17 +222,19 @@ class Mounts:
         return " ".join(words for words in said if words)
 
     def withdraw(self, owner: str) -> None:
-        """Show copies no more; what was changed in them is still to be sent.
+        """Let nobody write any more; what was changed is still to be sent, by :meth:`send`.
 
         Raises
         ------
         MountFailed
-            One is not where it was shown.
+            A copy is not where it was shown, or a mount by FUSE is still there.
         """
         for folder in self._folders(owner):
             record = Record.load(folder)
             if record is not None and record.how == "copy":
                 showing.take_back(folder, record.number)
+            elif fuse.mounted(folder) or locked(folder):
+                fuse.unmount(folder)
 
     def _save(self, folder: Path, record: Record, tell: Callable[[str], None]) -> Record:
         words = self._send(folder, record, tell)
