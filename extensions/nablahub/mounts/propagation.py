@@ -45,11 +45,15 @@ def unseen(folder: Path, keeper: int) -> str:
     if inside is None:
         return ""  # It has no sandbox, and sees what we see.
     shown = next((mount for mount in _table(inside) if mount.at == _BELOW), None)
-    ours = _holding(folder)
-    if shown is None or ours is None:
+    if shown is None:
         return "The server was started by an earlier release: restart it to see mounts by FUSE."
-    peers = ours.peers.get("shared")
+    peers = _peers(folder)
     return "" if peers is not None and shown.peers.get("master") == peers else NOT_SHARED
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether what is mounted below a folder is seen by who is shown the folder from now on."""
+    return _peers(folder) is not None
 
 
 def seen(name: str, keeper: int) -> bool:
@@ -77,12 +81,13 @@ def _namespace(pid: int) -> str | None:
         return None
 
 
-def _holding(folder: Path) -> _Mount | None:
-    """Return the mount on which a folder lies."""
+def _peers(folder: Path) -> str | None:
+    """Return which mounts share what is mounted below a folder; None when none do."""
     path = Path(os.path.realpath(folder))
     found = [mount for mount in _table("self") if path.is_relative_to(mount.at)]
     # Of several at one place the last one covers the others.
-    return max(reversed(found), key=lambda mount: len(mount.at), default=None)
+    holding = max(reversed(found), key=lambda mount: len(mount.at), default=None)
+    return None if holding is None else holding.peers.get("shared")
 
 
 def _table(pid: int | str) -> list[_Mount]:
