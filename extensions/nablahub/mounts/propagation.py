@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +24,8 @@ _BELOW: Final = f"{BUCKETS}/{READ}"
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
-@dataclass(frozen=True)
-class _Mount:
-    at: str
-    peers: dict[str, str]
+#: Where something is mounted → with which other mounts it shares what is mounted below.
+Table = dict[str, dict[str, str]]
 
 
 def unseen(folder: Path, keeper: int) -> str:
@@ -44,11 +41,11 @@ def unseen(folder: Path, keeper: int) -> str:
     inside = _sandbox(keeper)
     if inside is None:
         return ""  # It has no sandbox, and sees what we see.
-    shown = next((mount for mount in _table(inside) if mount.at == _BELOW), None)
+    shown = inside.get(_BELOW)
     if shown is None:
         return "The server was started by an earlier release: restart it to see mounts by FUSE."
     peers = _peers(folder)
-    return "" if peers is not None and shown.peers.get("master") == peers else NOT_SHARED
+    return "" if peers is not None and shown.get("master") == peers else NOT_SHARED
 
 
 def is_shared(folder: Path) -> bool:
@@ -59,19 +56,21 @@ def is_shared(folder: Path) -> bool:
 def seen(name: str, keeper: int) -> bool:
     """Whether a server sees a mount of that name."""
     inside = _sandbox(keeper)
-    return inside is None or any(mount.at == f"{_BELOW}/{name}" for mount in _table(inside))
+    return inside is None or f"{_BELOW}/{name}" in inside
 
 
-def _sandbox(keeper: int) -> int | None:
-    """Return a process of the server that has mounts of its own; None when none has."""
+def _sandbox(keeper: int) -> Table | None:
+    """Return the mounts that are seen in a server's sandbox; None when it has none."""
     own = _namespace(os.getpid())
     try:
         below = psutil.Process(keeper).children(recursive=True)
     except psutil.NoSuchProcess:
+        return {}
+    tables = [_table(p.pid) for p in below if _namespace(p.pid) not in (None, own)]
+    if not tables:
         return None
-    # The innermost last: what still sets the sandbox up is above it.
-    others = [p.pid for p in reversed(below) if _namespace(p.pid) not in (None, own)]
-    return others[0] if others else None
+    # The outermost, since code may make namespaces of its own; any may have ended just now.
+    return next((table for table in tables if _BELOW in table), {})
 
 
 def _namespace(pid: int) -> str | None:
@@ -84,22 +83,21 @@ def _namespace(pid: int) -> str | None:
 def _peers(folder: Path) -> str | None:
     """Return which mounts share what is mounted below a folder; None when none do."""
     path = Path(os.path.realpath(folder))
-    found = [mount for mount in _table("self") if path.is_relative_to(mount.at)]
-    # Of several at one place the last one covers the others.
-    holding = max(reversed(found), key=lambda mount: len(mount.at), default=None)
-    return None if holding is None else holding.peers.get("shared")
+    holding = {at: tags for at, tags in _table("self").items() if path.is_relative_to(at)}
+    return holding[max(holding, key=len)].get("shared")
 
 
-def _table(pid: int | str) -> list[_Mount]:
-    """Read the mounts that a process sees (proc_pid_mountinfo(5))."""
-    found = []
+def _table(pid: int | str) -> Table:
+    """Read the mounts that a process sees (proc_pid_mountinfo(5)); empty when it has ended."""
+    found: Table = {}
     try:
         table = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape")
     except OSError:
-        return []
+        return found
     for line in table.splitlines():
         words = line.split(" ")
         tags = [word.partition(":") for word in words[6 : words.index("-")]]
         at = _ESCAPED.sub(lambda code: chr(int(code[1], 8)), words[4])
-        found.append(_Mount(at, {name: number for name, _, number in tags}))
+        # Of several at one place the last one covers the others.
+        found[at] = {name: number for name, _, number in tags}
     return found
