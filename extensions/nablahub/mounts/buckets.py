@@ -143,7 +143,7 @@ class BucketMounts:
             if await asyncio.to_thread(self._machine.there, mount_id):
                 self._begin(row, self._put_away)
             elif row.state != "Stopped" or row.todo:
-                await self._write(mount_id, partial(_stopped, ""))
+                await self._write(mount_id, partial(self._stopped, ""))
         elif row.todo == "send":
             self._begin(row, self._send)
         elif row.state != "Failed" and not await self._is_there(row):
@@ -224,7 +224,13 @@ class BucketMounts:
             unsent = str(error)
         if unsent and not row.unsent:
             log.warning("What %s wrote to %s is kept: %s", row.whose, row.source, unsent)
-        return partial(_stopped, unsent)
+        return partial(self._stopped, unsent)
+
+    def _stopped(self, unsent: str, _session: Session, row: MountRow) -> None:
+        # It may have been started again, and wait for what it had.
+        runs = self._machine.runs(row.user_name, row.server)
+        row.state, row.place, row.unsent = "Pending" if runs else "Stopped", "", unsent
+        row.todo = "" if row.todo == "send" else row.todo
 
     # -- when servers end ------------------------------------------------------------------------
 
@@ -288,8 +294,3 @@ def _kept(unsent: str, _session: Session, row: MountRow) -> None:
     # Shown again, if it was not any more.
     row.state, row.unsent = "Pending", unsent
     row.todo = "" if row.todo == "unmount" else row.todo
-
-
-def _stopped(unsent: str, _session: Session, row: MountRow) -> None:
-    row.state, row.place, row.unsent = "Stopped", "", unsent
-    row.todo = "" if row.todo == "send" else row.todo

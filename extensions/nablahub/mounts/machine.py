@@ -17,6 +17,7 @@ from nablahub.mounts import propagation, running
 from nablahub.mounts.errors import NoBucketsHere
 from nablahub.mounts.store import MountRow
 from nablahub.mounts.view import READ, WRITE
+from nablahub.storage.mounting.errors import MountFailed
 from nablahub.storage.mounting.mounts import Mounts, Shown
 from nablahub.storage.mounting.record import How
 from nablahub.storage.mounting.refs import BucketFolder
@@ -98,7 +99,8 @@ class ServerBuckets:
         without = propagation.unseen(place / READ, keeper)
         how = self._make(wanted, tell, stopped, without)
         if how == "fuse" and not propagation.seen(wanted.id, keeper):
-            self._mounts.release(wanted.id)
+            if words := self.put_away(wanted.id, tell, runs=False):
+                raise MountFailed(words)
             how = self._make(wanted, tell, stopped, _LATER)
         return f"{_below(how, wanted)}/{wanted.id}"
 

@@ -237,6 +237,12 @@ def test_it_outlives_the_service(place: Place) -> None:
             list(shown.iterdir())
         assert place.api.restore() == []
         assert (shown / "b").read_bytes() == b"two"
+    # A server that is there again at once finds it as it was.
+    place.kill_server()
+    place.start_server()
+    assert place.api.restore() == []
+    assert place.mounted("raw").state == "Ready"
+    assert (shown / "b").read_bytes() == b"two"
 
 
 def _serves(process: Path, shown: str) -> bool:
