@@ -80,10 +80,14 @@ def test_what_a_notebook_writes_comes_into_the_bucket(hub: RunningHub, s3: Seawe
     shown = "for _ in $(seq 600); do [ -e /datasets/out/others ] && break; sleep 0.1; done; "
     script = f"{shown} cat /datasets/out/late /datasets/out/others; echo more > /datasets/out/more"
     assert execute(server, script) == "lateothers"
-    assert "is unmounted" in execute(server, "nablahub datasets unmount out 2>&1")
+    said = execute(server, "nablahub datasets sync out && nablahub datasets mounts")
+    assert "What was written in /datasets/out is in s3:hers/results." in said
     assert _get(s3, bucket, "results/more") == b"more\n"
-    assert "No such file" in execute(server, "ls /datasets/out 2>&1")
-    assert "is unmounted" in execute(server, "nablahub datasets unmount raw 2>&1")
+    leave = "for name in out raw; do nablahub datasets unmount $name; done; ls /datasets/* 2>&1"
+    said = execute(server, f"echo last > /datasets/out/last; {leave}")
+    assert "/datasets/raw is unmounted." in said
+    assert "No such file" in said
+    assert _get(s3, bucket, "results/last") == b"last\n"
     server.stop()
 
 

@@ -24,6 +24,8 @@ from nablahub.mounts.view import BUCKETS_VARIABLE, CACHE_VARIABLE, SERVER_VARIAB
 from nablahub.storage.api import StorageAPI
 from nablahub.storage.mounting import fuse
 from nablahub.storage.mounting.errors import NotWrittenBack
+from nablahub.storage.service import StorageService
+from nablahub.storage.store import StorageProviderRow
 from tests.support import waiting
 from tests.support.relay import relayed
 from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
@@ -369,17 +371,20 @@ def test_what_is_refused_is_said(copied: Place) -> None:
         copied.api.mount("s3:ours/raw", "set")
     with pytest.raises(NablaError, match="read-only"):
         copied.api.send("data")
+    # What could not be mounted is told, and unmounted like everything else.
+    context = copied.service.service.context
+    vault = context.get(StorageService).vault
 
+    def spoil(session: Session) -> None:
+        session.query(StorageProviderRow).one().secret = vault.encrypt("wrong")
 
-def test_what_does_not_fit_is_said(copied: Place) -> None:
-    copied.put(raw__a=b"x" * 5000)
-    copied.service.stop()
-    copied.begin(min_free_bytes=1 << 60)
-    with pytest.raises(NablaError, match="room for 0 bytes"):
-        copied.api.mount("s3:ours/raw")
-    assert copied.mounted("raw").state == "Failed"
-    assert not (copied.view / "raw").exists()
-    copied.api.unmount("raw")
+    context.database.write_sync(spoil)
+    with pytest.raises(NablaError, match="secret key"):
+        copied.api.mount("s3:ours/deep")
+    assert copied.mounted("deep").state == "Failed"
+    for name in ("deep", "data", "set"):
+        copied.api.unmount(name)
+    assert list(copied.view.iterdir()) == []
     assert copied.on_machine() == []
 
 
