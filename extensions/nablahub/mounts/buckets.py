@@ -212,7 +212,7 @@ class BucketMounts:
             else:
                 runs = self._machine.runs(row.user_name, row.server)
                 unsent = self._machine.put_away(row.id, tell, runs=runs)
-        except NablaError as error:
+        except (NablaError, OSError) as error:
             unsent = str(error)
         return partial(_kept, unsent) if unsent else _gone
 
@@ -220,7 +220,7 @@ class BucketMounts:
         """Bring back what a server that has ended wrote."""
         try:
             unsent = self._machine.put_away(row.id, tell, runs=False)
-        except NablaError as error:
+        except (NablaError, OSError) as error:
             unsent = str(error)
         if unsent and not row.unsent:
             log.warning("What %s wrote to %s is kept: %s", row.whose, row.source, unsent)

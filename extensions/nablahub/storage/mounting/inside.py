@@ -13,6 +13,7 @@ from typing import BinaryIO, Final, Self
 from nablahub.storage.mounting.errors import MountFailed
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -64,11 +65,10 @@ class Inside:
         while waiting:
             folder = waiting.pop()
             try:
-                handle = self._open(folder)
-                with contextlib.closing(_Handle(handle)), os.scandir(handle) as entries:
-                    found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
-            except OSError:
-                if strict:
+                found = self._entries(folder)
+            except OSError as error:
+                # What was moved or deleted just now is seen where it is at the next look.
+                if strict and not (folder and error.errno in _GONE):
                     raise
                 continue
             for name, status in found:
@@ -79,6 +79,17 @@ class Inside:
                     yield path, status
                 else:
                     odd.append(path)
+
+    def _entries(self, folder: str) -> list[tuple[str, os.stat_result]]:
+        handle = self._open(folder)
+        try:
+            found = []
+            for name in os.listdir(handle):  # noqa: PTH208 (of a descriptor)
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((name, os.stat(name, dir_fd=handle, follow_symlinks=False)))
+        finally:
+            os.close(handle)
+        return found
 
     def open(self, path: str) -> BinaryIO:
         """Open a file to be read; OSError when it is none."""
@@ -102,14 +113,6 @@ class Inside:
             finally:
                 os.close(above)
         return handle
-
-
-class _Handle:
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def close(self) -> None:
-        os.close(self._number)
 
 
 def _enter(name: str, above: int) -> int:

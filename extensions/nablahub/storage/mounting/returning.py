@@ -141,9 +141,13 @@ class _Returning:
             self._failed[path] = why_not
 
     def _write(self, path: str) -> None:
-        remote = self._remote(path)
+        try:
+            file = self._inside.open(path)
+        except FileNotFoundError:
+            return  # It was deleted or moved just now: the next look sees it.
         known = self._before.get(path)
-        with self._inside.open(path) as content:
+        with file as content:
+            remote = self._remote(path)
             now = state(os.fstat(content.fileno()))
             own = etag_of(content)
             if remote != own:  # Else it is there already, by whomever.
