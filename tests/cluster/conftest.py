@@ -17,9 +17,11 @@ import pytest
 from kubernetes_asyncio import client
 
 pytest.register_assert_rewrite("tests.contract.suite", "tests.contract.suite_leavings")
+from tests.cluster import stores  # noqa: E402
 from tests.cluster.places import KubernetesPlace  # noqa: E402
 from tests.cluster.target import Cluster  # noqa: E402
 from tests.contract.suite import marker  # noqa: E402
+from tests.support.s3 import SeaweedFS  # noqa: E402
 
 __all__ = ["marker"]  # a fixture
 
@@ -82,6 +84,19 @@ async def _make(cluster: Cluster) -> None:
 async def _remove(cluster: Cluster) -> None:
     async with cluster.api() as api:
         await client.CoreV1Api(api).delete_namespace(cluster.namespace, grace_period_seconds=0)
+
+
+@pytest.fixture(scope="session")
+def s3(cluster: Cluster) -> Iterator[SeaweedFS]:
+    """An S3 on this machine, where pods reach it."""
+    with stores.reachable(cluster) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bucket(s3: SeaweedFS) -> str:
+    """A bucket of it."""
+    return s3.bucket()
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -28,9 +30,14 @@ class Life:
     """One state folder over several lives of a service whose jobs are pods."""
 
     def __init__(
-        self, root: Path, cluster: Cluster, extensions: list[Any] = EXTENSIONS, **changes: Any
+        self,
+        root: Path,
+        cluster: Cluster,
+        extensions: list[Any] = EXTENSIONS,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+        **changes: Any,
     ) -> None:
-        self.root = root
+        self.root, self._settings = root, settings
         self._extensions, self._changes = extensions, changes
         self.cluster = cluster
         given = YAML(typ="safe").load(cluster.kubeconfig)
@@ -53,6 +60,7 @@ class Life:
                 "images": {"nowhere": "localhost/nonsuch:1", "broken": "localhost/NOT valid"},
                 **self._changes,
             },
+            **self._settings,
         ).start()  # fmt: skip
         self.port = self.service.port
 

@@ -19,18 +19,6 @@ SERVICE = ("-l", "app.kubernetes.io/component=service")
 
 
 @pytest.fixture(scope="module")
-def s3(cluster: Cluster) -> Iterator[SeaweedFS]:
-    """An S3 on this machine, where pods reach it."""
-    with stores.reachable(cluster) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def bucket(s3: SeaweedFS) -> str:
-    return s3.bucket()
-
-
-@pytest.fixture(scope="module")
 def release(
     cluster: Cluster, s3: SeaweedFS, bucket: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Release]:

@@ -32,7 +32,7 @@ class Request:
 Maker = Callable[[World], Request]
 
 
-def of(path: str, body: Any = None, **query: str) -> Maker:
+def of(path: str, body: Any = None, /, **query: str) -> Maker:
     """Return a maker whose path names fields of the world, like ``/jobs/{job}``."""
     return lambda w: Request(path.format(**vars(w)), body, query=query)
 
@@ -360,11 +360,22 @@ PROXYS: dict[tuple[str, str], Maker] = {
     ("GET", "/deployment-routes"): of("/deployment-routes"),
 }
 
+BUCKETS = "/jobs/{job}/task/buckets"
+BUCKET = f"{BUCKETS}/{{mount}}"
+
 #: What only the pod of a job may use, with the job's own token: for people it does not exist.
 PODS: dict[tuple[str, str], Maker] = {
     ("PUT", "/jobs/{job}/task/log"): of("/jobs/{job}/task/log", offset="0"),
     ("PUT", "/jobs/{job}/task/files/{part}"): of("/jobs/{job}/task/files/artifacts"),
     ("GET", "/jobs/{job}/task/keys"): of("/jobs/{job}/task/keys"),
+    ("GET", BUCKET): of(f"{BUCKETS}/inputs.raw"),
+    ("POST", f"{BUCKET}/links"): of(f"{BUCKETS}/inputs.raw/links", {"paths": ["a"]}),
+    ("GET", f"{BUCKET}/content"): of(
+        f"{BUCKETS}/inputs.raw/content", path="a", start="0", length="1", etag="x"
+    ),
+    ("PUT", f"{BUCKET}/content"): of(f"{BUCKETS}/inputs.raw/content", path="a", size="0", etag="x"),
+    ("DELETE", f"{BUCKET}/content"): of(f"{BUCKETS}/inputs.raw/content", path="a", known="x"),
+    ("PUT", BUCKETS): of(BUCKETS, {"stage": "over"}),
     ("POST", "/cache/users"): of("/cache/users", {"places": []}),
     ("GET", "/jobs/{job}/task/workspace"): of("/jobs/{job}/task/workspace"),
 }

@@ -130,6 +130,16 @@ class SeaweedFS:
         found = self.client().list_multipart_uploads(Bucket=bucket)
         return {item["Key"] for item in found.get("Uploads", [])}
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """While the block runs, it hears and says nothing, and forgets nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """End it with no time to say goodbye."""
         if self._process is not None:

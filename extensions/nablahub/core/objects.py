@@ -20,6 +20,8 @@ from typing import Protocol, Self
 from nablahub.core.errors import StorageFull
 
 CHUNK = 1024 * 1024
+#: Bytes of one request that reads of an S3, or of one part that is written to it.
+PART = 8 * CHUNK
 #: Folder of a directory store for what is being written, or was when a process died.
 WRITING = ".writing"
 

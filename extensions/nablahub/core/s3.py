@@ -6,7 +6,7 @@ An S3 shows no object before all of it has arrived, so whatever has its final ke
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -21,13 +21,11 @@ import obstore.exceptions as obs
 from botocore.config import Config
 from obstore.store import S3Store as Remote
 
-from nablahub.core.objects import CHUNK, ObjectWriter
+from nablahub.core.objects import CHUNK, PART, ObjectWriter
 from nablahub.core.s3_errors import told
 from nablahub.core.s3_transfers import Transfers
 from nablahub.core.storesettings import StoreConfig
 
-#: Bytes of one request that reads, or of one part that is written.
-PART: Final = 8 * CHUNK
 CONNECT_SECONDS: Final = 5
 READ_SECONDS: Final = 60
 
@@ -88,9 +86,15 @@ class S3Store:
             signer = make_client(self.config, public)  # It signs, and connects to nothing.
             return Transfers(self.client, signer, self.config, self.root)
 
-    def create(self, key: str) -> ObjectWriter:
-        """Begin an object; nothing is seen of it before its ``commit``."""
-        return _Writer(self, key)
+    def create(self, key: str, *, begun: Callable[[str], None] | None = None) -> ObjectWriter:
+        """Begin an object; nothing is seen of it before its ``commit``.
+
+        Parameters
+        ----------
+        begun : callable or None
+            Told the id of a multipart upload, which a kill would leave behind.
+        """
+        return _Writer(self, key, begun)
 
     def put(self, key: str, data: bytes) -> None:
         """Store a small object at once."""
@@ -181,8 +185,8 @@ class S3Store:
 class _Writer:
     """Collects a part; what needs more than one becomes a multipart upload."""
 
-    def __init__(self, store: S3Store, key: str) -> None:
-        self._store, self._key = store, key
+    def __init__(self, store: S3Store, key: str, begun: Callable[[str], None] | None) -> None:
+        self._store, self._key, self._begun = store, key, begun
         self._buffer = bytearray()
         self._upload: str | None = None
         self._parts: list[str] = []
@@ -198,6 +202,8 @@ class _Writer:
         transfers = self._store.transfers
         if self._upload is None:
             self._upload = transfers.begin(self._key)
+            if self._begun is not None:
+                self._begun(self._upload)
         self._parts.append(transfers.put(self._key, self._upload, len(self._parts) + 1, part))
 
     def local(self) -> Path | None:

@@ -57,7 +57,8 @@ def _take(
     """Take the room a job needs, until its transaction is undone; False when it must wait."""
     reconciler, capacity = machinery.context.reconciler, machinery.capacity
     # Those of several nodes begin one after the other.
-    later = spec.nodes > 1 or mounts(row) or not reconciler.leads
+    mounting = machinery.mounts.ahead and mounts(row)
+    later = spec.nodes > 1 or mounting or not reconciler.leads
     if later or any(missing(machinery, spec)):
         return False
     if not capacity.take_now(row.id, row.kind, instance):

@@ -9,6 +9,7 @@ extension = Extension(
     operations=(
         "nablahub.jobs.handlers",
         "nablahub.jobs.task_handlers",
+        "nablahub.jobs.bucket_handlers",
         "nablahub.jobs.workspaces.handlers",
     ),
     migrations="nablahub.jobs.migrations",

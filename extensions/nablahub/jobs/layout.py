@@ -42,7 +42,7 @@ class LocalLayout:
             if self.mounts is None:
                 raise TaskRefused("Buckets are not mounted here.")
             try:
-                return self.mounts.path(task.name, mount.path.strip("/").replace("/", "."))
+                return self.mounts.path(task.name, mount.own_name)
             except NablaError as error:
                 raise TaskRefused(str(error)) from error
         if mount.kind in self._sources:

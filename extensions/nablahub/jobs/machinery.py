@@ -12,6 +12,7 @@ from nablahub.jobs.gathering import Gathering
 from nablahub.jobs.grounds import Ground
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.mounting import JobMounts
+from nablahub.jobs.pod_mounts import PodMounts
 from nablahub.jobs.runners.contract import Runner
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.tasks import Tasks
@@ -30,7 +31,7 @@ class Machinery:
     changed: Changed
     tasks: Tasks
     gathering: Gathering
-    mounts: JobMounts
+    mounts: JobMounts | PodMounts
     #: Rows as this life wrote them last; whoever else writes one drops it from here.
     recent: dict[str, JobRow] = field(default_factory=dict)
     #: Jobs that this life started and has not yet stored as running.

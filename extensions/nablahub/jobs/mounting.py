@@ -18,19 +18,18 @@ from typing import Final
 
 from nablahub.core.errors import NablaError
 from nablahub.core.settings import Settings
-from nablahub.core.times import now
 from nablahub.core.usage import FolderUsage
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import STORAGE
+from nablahub.jobs.runners.notes import line
 from nablahub.jobs.runners.remove import remove_tree
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.types import Input
 from nablahub.storage.mounting.mounts import Mounts
 from nablahub.storage.mounting.refs import BucketFolder
+from nablahub.storage.mounting.returning import UNSAVED, kept
 from nablahub.storage.service import StorageService
 
-#: Where what could not be written back is found, among a job's artifacts.
-UNSAVED: Final = "not-written-back"
 log = logging.getLogger(__name__)
 
 
@@ -58,6 +57,9 @@ class JobMounts:
     usage_of : callable
         Tells what a team's storage takes.
     """
+
+    #: Whether a job waits for its mounts before it is started.
+    ahead: Final = True
 
     def __init__(
         self,
@@ -136,15 +138,14 @@ class JobMounts:
         lost = self._mounts.save(job_id, lambda words: self.note(job_id, words))
         if not lost:
             return None
-        kept = self._jobs / job_id / "artifacts" / UNSAVED
+        artifacts = self._jobs / job_id / "artifacts" / UNSAVED
         for number, mount in enumerate(lost):
             for path, source in mount.files.items():
-                target = kept / str(number) / path
+                target = artifacts / str(number) / path
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 if source.is_file() and not source.is_symlink():
                     _keep(source, target)
-        words = " ".join(mount.words for mount in lost)
-        told = f"{words} They are kept among the job's artifacts, in {UNSAVED}/."
+        told = kept(mount.words for mount in lost)
         self.note(job_id, told)
         return told
 
@@ -188,7 +189,7 @@ class JobMounts:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         with open(os.open(folder / files.LOG, flags, 0o600), "a", encoding="utf-8") as file:  # noqa: PTH123
-            file.write(f"nablahub: {now():%H:%M:%S} {words}\n")
+            file.write(line(words))
 
 
 def _keep(source: Path, target: Path) -> None:
@@ -204,7 +205,7 @@ def mounts(job: JobRow) -> bool:
     return any(given["kind"] == "bucket" for given in job.spec["inputs"])
 
 
-def mounts_of_jobs(
+def mounts_of_machine(
     settings: Settings, storage: StorageService, wake: Callable[[str], None]
 ) -> JobMounts:
     """Return what mounts the buckets of this machine's jobs, and wakes a job's steps."""

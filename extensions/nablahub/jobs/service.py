@@ -33,7 +33,7 @@ from nablahub.jobs.grounds import choose
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.live_keys import LiveKeys
 from nablahub.jobs.machinery import Machinery
-from nablahub.jobs.mounting import mounts_of_jobs
+from nablahub.jobs.pod_mounts import mounts_of_jobs
 from nablahub.jobs.readers import of_jobs
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.steps import Steps
@@ -100,7 +100,7 @@ class JobService:
         storage = context.get(StorageService)
         self._submission = Submission(self.ground, context.instances, sources, datasets, storage)
         wake = functools.partial(context.reconciler.wake_now, "job")
-        self.mounts = self.layout.mounts = mounts_of_jobs(settings, storage, wake)
+        self.mounts = mounts_of_jobs(settings, storage, self.ground, self.layout, wake)
         self._waiters = Waiters({})
         self._beside: set[asyncio.Task[None]] = set()
         self._tasks = Tasks(settings, lambda team: storage.usage_of(team).level == "over")

@@ -198,7 +198,8 @@ class Steps:
             await self._finish(job, Ending("Error", "lost", words))
             return
         end = ending(job, status)
-        if mounts(job) and (lost := await self._m.mounts.save(job.id)) is not None:
+        ran = status.verdict not in ("start", "mount")
+        if ran and mounts(job) and (lost := await self._m.mounts.save(job.id)) is not None:
             if end.state == "Succeeded":
                 end = Ending("Failed", "mount", lost)
             else:

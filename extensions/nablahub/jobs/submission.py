@@ -151,6 +151,13 @@ class Submission:
     def _check_nodes(self, spec: JobSpec) -> None:
         if spec.nodes == 1:
             return
+        for index, given in enumerate(spec.inputs):
+            if not given.read_only:
+                raise Invalid(
+                    "A job of several nodes mounts buckets read-only.",
+                    errors=[Fault("Each node has a copy of its own.", f"/inputs/{index}/read_only",
+                                  hint="Leave what it makes in /outputs.")],
+                )  # fmt: skip
         if spec.kind == "serve":
             raise Invalid(
                 "A server runs on one node.",
@@ -178,12 +185,6 @@ class Submission:
         return given.model_copy(update={"ref": found.id})
 
     def _bucket(self, session: Session, who: Principal, index: int, given: Input) -> Input:
-        if self._ground.endless:
-            raise Invalid(
-                "Jobs on a cluster cannot mount buckets yet.",
-                errors=[Fault("Only on one machine.", f"/inputs/{index}/kind",
-                              hint="Make a dataset of it, or read it by a library of yours.")],
-            )  # fmt: skip
         try:
             found = self._storage.folder(session, who, given.ref, read_only=given.read_only)
         except NablaError as error:

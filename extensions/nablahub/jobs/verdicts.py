@@ -59,6 +59,8 @@ def _ending(job: JobRow, status: TaskStatus) -> Ending:
             return Ending("Canceled", "cancelled", status.message)
         case "cancelled":
             return Ending("Stopped", "shutdown", status.message)
+        case "mount":
+            return Ending("Error", "mount", status.message)
         case "start":
             return Ending("Error", "start", status.message)
         case _:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from nablahub.core.errors import StorageFull
-from nablahub.core.objects import CHUNK, DirectoryStore, ObjectStore, full_storage
-from nablahub.core.s3 import PART, S3Store
+from nablahub.core.objects import CHUNK, PART, DirectoryStore, ObjectStore, full_storage
+from nablahub.core.s3 import S3Store
 from tests.support.s3 import SeaweedFS
 
 

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy.orm import Session
 
 from nablahub.core.environments import Environments
-from nablahub.core.extension import discover
 from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
 from nablahub.jobs.api import JobsAPI
@@ -20,10 +19,11 @@ from nablahub.jobs.runners.remove import remove_tree
 from nablahub.jobs.types import Job, JobSpec
 from nablahub.projects.api import ProjectsAPI
 from nablahub.service.app import database_of
+from tests.support.s3 import SeaweedFS
 from tests.support.service import RunningService
+from tests.unit.jobs.pods import EXTENSIONS, Pod
 
-BELOW = ("teams", "projects", "storage", "datasets", "models", "jobs")
-EXTENSIONS = [extension for extension in discover() if extension.name in BELOW]
+__all__ = ["EXTENSIONS"]
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +33,15 @@ def environments() -> Path:
     folder = Path(os.environ.get("NABLAHUB_ENVIRONMENTS_DIR", built))
     Environments(folder).ensure("default")
     return folder
+
+
+@pytest.fixture
+def pod(tmp_path: Path, s3: SeaweedFS) -> Iterator[Pod]:
+    """A job that is a pod's, and the pod's part of it."""
+    made = Pod(tmp_path, s3)
+    yield made
+    made.hub.close()
+    made.service.stop()
 
 
 class Jobs:

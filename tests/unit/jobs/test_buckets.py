@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ import pytest
 from nablahub.core.errors import Invalid, NablaError
 from nablahub.core.s3 import S3Store
 from nablahub.jobs.api import JobsAPI
+from nablahub.jobs.mounting import JobMounts
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.jobs.runners.remove import remove_tree
@@ -24,7 +26,7 @@ from nablahub.jobs.types import Job, JobSpec
 from nablahub.projects.api import ProjectsAPI
 from nablahub.storage.api import StorageAPI
 from nablahub.storage.mounting import fuse
-from nablahub.storage.mounting.mounts import unmount_all
+from nablahub.storage.mounting.mounts import Mounts, unmount_all
 from nablahub.storage.mounting.record import Record
 from nablahub.storage.mounting.refs import BucketFolder
 from nablahub.storage.service import StorageService
@@ -92,6 +94,12 @@ class Place:
 
 def bucket(name: str, ref: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "kind": "bucket", "ref": ref, **fields}
+
+
+def mounts_of(place: Place) -> Mounts:
+    made = place.service.service.context.get(JobService).mounts
+    assert isinstance(made, JobMounts)
+    return made._mounts
 
 
 @pytest.fixture(params=WAYS)
@@ -175,7 +183,7 @@ def test_a_mount_outlives_the_service_and_is_taken_away_in_its_next_life(place: 
 
 def test_mounts_of_jobs_that_are_gone_are_swept_up(place: Place) -> None:
     place.put(raw__a=b"one")
-    mounts = place.service.service.context.get(JobService).mounts._mounts
+    mounts = mounts_of(place)
     provider = place.storage.get("ours").id
     mounts.make("jgone", "inputs.raw", BucketFolder(provider, "raw"), read_only=False, tell=print)
     shown = mounts.path("jgone", "inputs.raw")
@@ -250,7 +258,7 @@ def test_what_does_not_reach_the_bucket_fails_the_job_and_is_kept(
 
 def test_a_write_back_that_was_cut_off_goes_on(copied: Place) -> None:
     copied.put(raw__a=b"1", raw__gone=b"1")
-    mounts = copied.service.service.context.get(JobService).mounts._mounts
+    mounts = mounts_of(copied)
     wanted = BucketFolder(copied.storage.get("ours").id, "raw")
     mounts.make("jone", "inputs.raw", wanted, read_only=False, tell=print)
     shown = mounts.path("jone", "inputs.raw")
@@ -258,7 +266,10 @@ def test_a_write_back_that_was_cut_off_goes_on(copied: Place) -> None:
     (shown / "gone").unlink()
     (shown / "b").write_bytes(b"x" * (9 << 20))
     assert mounts.save("jone") == []
-    # As after a kill between what was done in the bucket and the note of it.
+    # As after a kill between what was done in the bucket and the note of it, and in the midst.
+    upload = copied.s3.client().create_multipart_upload(Bucket=copied.bucket, Key="raw/b")
+    row = {"path": "b", "upload": upload["UploadId"]}
+    (shown.parent / "uploads").write_text(f"{json.dumps(row)}\n")
     record = Record.load(shown.parent)
     assert record is not None
     record.at(shown.parent, "ready")
@@ -266,6 +277,7 @@ def test_a_write_back_that_was_cut_off_goes_on(copied: Place) -> None:
     assert mounts.save("jone") == []
     assert (copied.get("raw/a"), copied.get("raw/b")) == (b"2", b"x" * (9 << 20))
     assert copied.s3.keys(copied.bucket) == {"raw/a", "raw/b"}
+    assert copied.s3.multiparts(copied.bucket) == set()
     mounts.release("jone")
     copied.is_tidy()
 

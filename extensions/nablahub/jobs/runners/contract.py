@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 TaskName = NewType("TaskName", str)
 
 Phase = Literal["absent", "running", "ended"]
-Verdict = Literal["code", "oom", "disk", "timeout", "cancelled", "lost", "start"]
+Verdict = Literal["code", "oom", "disk", "timeout", "cancelled", "lost", "mount", "start"]
 """Why a task ended: its command's own exit; more memory than it may; more on its machine's disk
-than it may; longer than it may; somebody wished it; its parent vanished without a word; it could
-not be started at all."""
+than it may; longer than it may; somebody wished it; its parent vanished without a word; a folder of
+a bucket could not be shown to it; it could not be started at all."""
 
 INPUTS = "/inputs"
 OUTPUTS = "/outputs"
@@ -67,6 +67,11 @@ class Mount(_Wire):
     ]  # fmt: skip
     ref: str = ""
     mode: Literal["ro", "rw"] = "ro"
+
+    @property
+    def own_name(self) -> str:
+        """By what it is known among a task's mounts."""
+        return self.path.strip("/").replace("/", ".")
 
 
 class Resources(_Wire):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nablahub.jobs.runners import folder as files
+from nablahub.jobs.runners.notes import is_ours
 
 _TAIL = 2048
 
@@ -40,7 +41,7 @@ def last_words(folder: Path, said: str, exit_code: int | None) -> str:
     if said or exit_code in (0, None):
         return said
     end = log_end(folder)
-    lines = [line.strip() for line in end.splitlines() if line.strip()]
+    lines = [each.strip() for each in end.splitlines() if each.strip() and not is_ours(each)]
     return lines[-1] if lines else ""
 
 

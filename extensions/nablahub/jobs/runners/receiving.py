@@ -6,8 +6,8 @@ All of it may be repeated, and interrupted by a kill anywhere.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import queue
+import math
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final, Literal
@@ -16,6 +16,7 @@ from nablahub.core.archives import Rules, unpack_tar
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners import joining
 from nablahub.jobs.runners.contract import TaskName
+from nablahub.jobs.runners.feeding import Fed, feed
 from nablahub.jobs.runners.reading import log_size
 from nablahub.jobs.runners.remove import remove_tree
 
@@ -24,7 +25,6 @@ Part = Literal["artifacts", "outputs"]
 _TAKEN = "log.json"
 #: How much came of each pod's log, of a task with several of them.
 _SOURCES = "sources.json"
-_AHEAD = 16
 #: What a command leaves is as large as its disk lets it be, and has the names it likes.
 _LEFT: Final = Rules(size=1 << 50, count=100_000_000, portable=False)
 
@@ -41,6 +41,7 @@ class Receiving:
     def __init__(self, jobs: Path) -> None:
         self._jobs = jobs
         self._locks: dict[TaskName, asyncio.Lock] = {}
+        self._last: dict[TaskName, float] = {}
 
     async def log(
         self,
@@ -71,6 +72,7 @@ class Receiving:
             Which of a task's several nodes wrote it; None when there is one.
         """
         folder = self._jobs / name
+        self.hear(name)
         async with self._lock(name):
             if files.read(folder, files.STATUS) is not None:
                 return offset + sum([len(part) async for part in chunks])
@@ -102,20 +104,23 @@ class Receiving:
         nablahub.core.archives.BadArchive
             It is no archive of files and folders, or it names a place outside of the folder.
         """
+        folder = self._jobs / name
         async with self._lock(name):
-            waiting: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
-            work = asyncio.create_task(
-                asyncio.to_thread(_unpack, self._jobs / name, part, _Reader(waiting))
-            )
-            last: bytes | None = None  # Whoever sends it went away in the midst of it.
-            try:
-                async for data in chunks:
-                    if data:
-                        await _put(waiting, data, work)
-                last = b""
-            finally:
-                await _put(waiting, last, work)
-                await work
+            await feed(self.hearing(name, chunks), lambda source: _unpack(folder, part, source))
+
+    def hear(self, name: TaskName) -> None:
+        """Note that something came of a task just now."""
+        self._last[name] = time.monotonic()
+
+    def heard(self, name: TaskName) -> float:
+        """Return when something came of a task last, by the monotonic clock."""
+        return self._last.get(name, -math.inf)
+
+    async def hearing(self, name: TaskName, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield what comes of a task, and note each time that it does."""
+        async for data in chunks:
+            self.hear(name)
+            yield data
 
     def _lock(self, name: TaskName) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
@@ -123,6 +128,7 @@ class Receiving:
     def forget(self, name: TaskName) -> None:
         """Nothing more will come of a task."""
         self._locks.pop(name, None)
+        self._last.pop(name, None)
 
 
 async def _of_node(folder: Path, node: int, offset: int, chunks: AsyncIterator[bytes]) -> int:
@@ -133,16 +139,6 @@ async def _of_node(folder: Path, node: int, offset: int, chunks: AsyncIterator[b
     if new:
         await asyncio.to_thread(joining.append, folder, node, new)
     return have + len(new)
-
-
-async def _put(
-    waiting: queue.Queue[bytes | None], data: bytes | None, work: asyncio.Task[None]
-) -> None:
-    """Hand bytes on to the thread that unpacks; dropped when that has ended."""
-    while not work.done():
-        with contextlib.suppress(queue.Full):
-            await asyncio.to_thread(waiting.put, data, timeout=1)
-            return
 
 
 def taken(folder: Path, source: str = "") -> int:
@@ -185,26 +181,7 @@ def _append(folder: Path, data: bytes, have: int, source: str = "") -> None:
         files.trim_log(folder)
 
 
-class _Reader:
-    """The other end of the queue, as a file."""
-
-    def __init__(self, waiting: queue.Queue[bytes | None]) -> None:
-        self._waiting = waiting
-        self._rest = b""
-        self._over = False
-
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes; empty at the end."""
-        while not self._rest and not self._over:
-            data = self._waiting.get()
-            if data is None:
-                raise ConnectionError("the sender went away")
-            self._rest, self._over = data, not data
-        found, self._rest = self._rest[:size], self._rest[size:]
-        return found
-
-
-def _unpack(folder: Path, part: Part, source: _Reader) -> None:
+def _unpack(folder: Path, part: Part, source: Fed) -> None:
     """Unpack an archive beside the folder that it shall become."""
     new = folder / f".{part}.new"
     remove_tree(new)

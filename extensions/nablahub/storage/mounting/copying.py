@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nablahub.core.objects import full_storage
+from nablahub.core.objects import PART, full_storage
 from nablahub.core.quantities import human
-from nablahub.core.s3 import PART, S3Store
-from nablahub.storage.mounting.errors import MountFailed, MountStopped, MountTooBig
-from nablahub.storage.mounting.listing import Listing, Remote, list_folder
+from nablahub.storage.mounting.errors import MountStopped, MountTooBig
+from nablahub.storage.mounting.listing import Listing, list_folder
 from nablahub.storage.mounting.record import data, write_lines
+from nablahub.storage.mounting.remote import Remote, RemoteFolder
 
 AT_ONCE: Final = 16
 #: Seconds between two words about how far it is.
@@ -36,20 +36,32 @@ class Wanted:
 
     Parameters
     ----------
-    free_bytes : int
-        To be left free on the disk.
+    room : callable
+        Tells how many bytes may be put into a folder.
     tell : callable
         Is told how far it is, in sentences.
     stopped : callable
         Whether nobody wants it any more.
+    here : str
+        What it is copied to, for people.
+    why : str
+        Why it is copied.
+    hint : str
+        What to do when there is no room for it.
     """
 
-    free_bytes: int
+    room: Callable[[Path], int]
     tell: Tell
-    stopped: Callable[[], bool]
+    stopped: Callable[[], bool] = bool
+    here: str = "this machine"
+    why: str = ", which cannot mount it"
+    hint: str = (
+        "Mount a smaller folder of it, or ask an administrator for room, or for FUSE, which copies "
+        "nothing."
+    )
 
 
-def copy(store: S3Store, folder: Path, wanted: Wanted) -> None:
+def copy(source: RemoteFolder, folder: Path, wanted: Wanted) -> None:
     """Fetch a folder of a bucket to ``data``; what a kill left of it begins anew.
 
     Raises
@@ -60,20 +72,20 @@ def copy(store: S3Store, folder: Path, wanted: Wanted) -> None:
         Soon after it is not wanted any more.
     StoreAway, StoreRefused, MountFailed
     """
-    place = _where(store)
+    place = source.place
     wanted.tell(f"Looking what is in {place}.")
-    found = list_folder(store)
+    found = list_folder(source)
     target = data(folder)
     if target.exists():
         shutil.rmtree(target)
     target.mkdir(mode=0o700, parents=True)
-    check_room(folder, found, place, wanted.free_bytes)
+    _check_room(folder, found, place, wanted)
     for path in sorted(found.folders):
         (target / path).mkdir(exist_ok=True)
     count = f"{len(found.files)} files, {human(found.size)}"
-    wanted.tell(f"Copying {place} to this machine, which cannot mount it: {count}.")
+    wanted.tell(f"Copying {place} to {wanted.here}{wanted.why}: {count}.")
     with full_storage(folder):
-        _Fetching(store, target, found, wanted).run()
+        _Fetching(source, target, found, wanted).run()
     for odd in found.odd[:5]:
         wanted.tell(f"Left out, since no file can be called so: {odd!r}.")
     if len(found.odd) > 5:
@@ -86,18 +98,22 @@ def copy(store: S3Store, folder: Path, wanted: Wanted) -> None:
     wanted.tell(f"Copied {place}: {count}.")
 
 
-def check_room(folder: Path, found: Listing, place: str, free_bytes: int) -> None:
+def _check_room(folder: Path, found: Listing, place: str, wanted: Wanted) -> None:
     """Refuse what the disk has no room for."""
-    free = shutil.disk_usage(folder).free - free_bytes
+    room = wanted.room(folder)
     # A file takes whole blocks.
     need = found.size + 4096 * (len(found.files) + len(found.folders))
-    if need > free:
+    if need > room:
         raise MountTooBig(
-            f"{place} holds {human(found.size)}, and this machine has room for "
-            f"{human(max(free, 0))}.",
-            hint="Mount a smaller folder of it, or ask an administrator for room, or for FUSE, "
-            "which copies nothing.",
+            f"{place} holds {human(found.size)}, and {wanted.here} has room for "
+            f"{human(max(room, 0))}.",
+            hint=wanted.hint,
         )
+
+
+def free_but(keep: int) -> Callable[[Path], int]:
+    """Return what tells how much room a folder's disk has when so many bytes shall stay free."""
+    return lambda folder: shutil.disk_usage(folder).free - keep
 
 
 def state(found: os.stat_result) -> dict[str, Any]:
@@ -108,15 +124,11 @@ def state(found: os.stat_result) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _where(store: S3Store) -> str:
-    return f"s3://{store.config.bucket}/{store.root}".rstrip("/")
-
-
 class _Fetching:
     """Fetches files, large ones in parts, all of them by the same threads."""
 
-    def __init__(self, store: S3Store, target: Path, found: Listing, wanted: Wanted) -> None:
-        self._store, self._target, self._found, self._wanted = store, target, found, wanted
+    def __init__(self, source: RemoteFolder, target: Path, found: Listing, wanted: Wanted) -> None:
+        self._source, self._target, self._found, self._wanted = source, target, found, wanted
         self._done = 0
         self._told = time.monotonic()
         self._lock = threading.Lock()
@@ -145,13 +157,7 @@ class _Fetching:
         if self._over.is_set():
             return
         length = min(PART, file.size - start)
-        try:
-            content = self._store.read_as(file.path, start, length, file.etag)
-        except FileNotFoundError as error:
-            raise MountFailed(
-                f"'{file.path}' was changed in {_where(self._store)} while it was being copied.",
-                hint="Try again.",
-            ) from error
+        content = self._source.read(file.path, start, length, file.etag)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._target / file.path, flags, 0o644)
         try:

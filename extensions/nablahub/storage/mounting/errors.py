@@ -35,3 +35,9 @@ class HoldsDatasets(Conflict):
     """Datasets lie in the folder, which only the hub may change."""
 
     code = "bucket_holds_datasets"
+
+
+class ChangedMeanwhile(Conflict):
+    """Somebody else changed an object since it was copied; it stays as they made it."""
+
+    code = "bucket_changed_meanwhile"

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from nablahub.core.s3 import S3Store
-from nablahub.core.s3_errors import told
+from nablahub.storage.mounting.remote import Remote, RemoteFolder
 
 _LONGEST_NAME: Final = 255  # Bytes, NAME_MAX of Linux's file systems.
-
-
-@dataclass(frozen=True)
-class Remote:
-    """An object: its path below the folder, size in bytes, and ETag without quotes."""
-
-    path: str
-    size: int
-    etag: str
 
 
 @dataclass
@@ -35,20 +24,20 @@ class Listing:
         return sum(file.size for file in self.files.values())
 
 
-def list_folder(store: S3Store) -> Listing:
-    """Return what is in a store's folder.
+def list_folder(folder: RemoteFolder) -> Listing:
+    """Return what is in a folder.
 
     Raises
     ------
     StoreAway, StoreRefused
     """
     found = Listing()
-    for item in _objects(store):
-        path = str(item["Key"]).removeprefix(f"{store.root}/" if store.root else "")
-        if path.endswith("/") and _is_file_name(path.rstrip("/")):
+    for each in folder.objects():
+        path = each.path
+        if path.endswith("/") and is_file_name(path.rstrip("/")):
             found.folders.add(path.rstrip("/"))  # As consoles make "folders".
-        elif _is_file_name(path):
-            found.files[path] = Remote(path, int(item["Size"]), str(item["ETag"]).strip('"'))
+        elif is_file_name(path):
+            found.files[path] = each
         elif path:
             found.odd.append(path)
     for path in list(found.files):
@@ -61,23 +50,8 @@ def list_folder(store: S3Store) -> Listing:
     return found
 
 
-def check_folder(store: S3Store) -> None:
-    """Find out whether a folder may be listed; StoreAway or StoreRefused when not."""
-    with told(store.config):
-        store.client.list_objects_v2(
-            Bucket=store.config.bucket, Prefix=f"{store.root}/".lstrip("/"), MaxKeys=1
-        )
-
-
-def _objects(store: S3Store) -> Iterator[dict[str, Any]]:
-    pages = store.client.get_paginator("list_objects_v2")
-    prefix = f"{store.root}/" if store.root else ""
-    with told(store.config):
-        for page in pages.paginate(Bucket=store.config.bucket, Prefix=prefix):
-            yield from page.get("Contents", [])
-
-
-def _is_file_name(path: str) -> bool:
+def is_file_name(path: str) -> bool:
+    """Whether a file below a folder can be called so."""
     return bool(path) and all(
         part not in ("", ".", "..") and "\0" not in part and len(part.encode()) <= _LONGEST_NAME
         for part in path.split("/")

@@ -12,12 +12,12 @@ from typing import Literal, Protocol
 from nablahub.core.errors import NablaError
 from nablahub.core.s3 import S3Store
 from nablahub.storage.mounting import copying, fuse, showing
-from nablahub.storage.mounting.copying import Wanted
+from nablahub.storage.mounting.copying import Wanted, free_but
 from nablahub.storage.mounting.errors import MountFailed
-from nablahub.storage.mounting.listing import check_folder
-from nablahub.storage.mounting.record import How, Record, data, locked
+from nablahub.storage.mounting.record import How, Record, add_line, data, locked, read_lines
 from nablahub.storage.mounting.refs import BucketFolder
-from nablahub.storage.mounting.returning import bring_back, unsaved
+from nablahub.storage.mounting.returning import give_back, unsaved
+from nablahub.storage.mounting.s3_folder import S3Folder
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class Mounts:
             self._mount(folder, record, store, stopped)
             tell(f"Mounted s3://{inside}.")
         else:
-            copying.copy(store, folder, Wanted(self._free, tell, stopped))
+            copying.copy(S3Folder(store), folder, Wanted(free_but(self._free), tell, stopped))
         if how == "copy" and shown is not None:
             record = replace(record, number=data(folder).stat().st_ino)
         record.at(folder, "ready")
@@ -178,7 +178,7 @@ class Mounts:
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         # A wrong key shows here, in better words than rclone has, and not as an empty folder.
-        check_folder(store)
+        S3Folder(store).check()
         fuse.mount(
             folder, store.config, store.root,
             read_only=record.read_only, guarded=self._opens.is_guarded(), lasting=self._lasting,
@@ -242,22 +242,28 @@ class Mounts:
 
     def _send(self, folder: Path, record: Record, tell: Callable[[str], None]) -> str:
         """Return what could not be sent, in sentences."""
-        where = f"{folder.name} to s3://{record.inside}"
+        if record.how == "fuse":
+            return self._drained(folder, record)
+        return give_back(lambda: self._reopened(folder, record), folder, folder.name, tell)
+
+    def _reopened(self, folder: Path, record: Record) -> S3Folder:
+        """Return where a copy goes back to; what a kill left of an earlier attempt is given up."""
+        journal = folder / "uploads"
+        found = S3Folder(
+            self._opens.folder_store(record.provider, record.prefix),
+            begun=lambda path, upload: add_line(journal, {"path": path, "upload": upload}),
+        )
+        for row in read_lines(journal):
+            found.abandon(row["path"], row["upload"])
+        return found
+
+    def _drained(self, folder: Path, record: Record) -> str:
         try:
-            if record.how == "fuse":
-                self._drain(folder, record)
-                return ""
-            done = bring_back(self._opens.folder_store(record.provider, record.prefix), folder)
+            self._drain(folder, record)
         except (NablaError, OSError) as error:
             said = str(error) if isinstance(error, NablaError) else f"{error.strerror}."
             return f"Not everything was written back: {said}"
-        for odd in done.odd[:5]:
-            tell(f"Not written back, since a bucket has only files: {odd!r}.")
-        if not done.failed:
-            tell(f"Wrote {where} back: {done.words}")
-            return ""
-        words = f"{len(done.failed)} files were not written back to s3://{record.inside}: "
-        return words + done.complaint
+        return ""
 
     def _drain(self, folder: Path, record: Record) -> None:
         if fuse.unwritten(folder, record.inside) and not locked(folder):

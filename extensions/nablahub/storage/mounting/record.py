@@ -6,6 +6,7 @@ data/        the mount point, or the copy
 shown        where that is instead while a server sees it, which began before the mount
 listing      of a copy: what was in the bucket, a JSON line for each file; there when it is complete
 written      of a copy: the files that have been written back, a JSON line each
+uploads      of a copy: the uploads in parts that were begun, a JSON line each
 lock         held (flock) by the keeper of a FUSE mount for as long as it lives
 cache/       of a FUSE mount: what was read, and what has not yet reached the bucket
 ===========  ======================================================================================
@@ -101,6 +102,12 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     with new.open("w", encoding="utf-8") as file:
         file.writelines(f"{json.dumps(row)}\n" for row in rows)
     new.replace(path)
+
+
+def add_line(path: Path, row: dict[str, Any]) -> None:
+    """Add a row to a file of JSON lines."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{json.dumps(row)}\n")
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -7,28 +7,27 @@ What cannot be written back is told, and stays where it is.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import botocore.exceptions as boto
-
 from nablahub.core.errors import NablaError
+from nablahub.core.objects import PART
 from nablahub.core.quantities import human
-from nablahub.core.s3 import PART, S3Store
-from nablahub.core.s3_errors import told
-from nablahub.storage.mounting.copying import state
+from nablahub.storage.mounting.copying import Tell, state
 from nablahub.storage.mounting.inside import Inside
-from nablahub.storage.mounting.record import Record, data, read_lines
+from nablahub.storage.mounting.record import Record, add_line, data, read_lines
+from nablahub.storage.mounting.remote import Content, Readable, RemoteFolder
 
 AT_ONCE: Final = 8
 #: For the files of a write-back that fails.
 SHOWN: Final = 5
+#: Where what could not be written back is found, among a job's artifacts.
+UNSAVED: Final = "not-written-back"
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,50 @@ class Returned:
     @property
     def complaint(self) -> str:
         """Sentences about what failed."""
-        shown = [f"{path}: {why}" for path, why in list(self.failed.items())[:SHOWN]]
+        first = list(self.failed.items())[:SHOWN]
+        shown = [f"{path}: {why.rstrip('.')}" for path, why in first]
         more = len(self.failed) - len(shown)
-        return " ".join([*shown, *([f"And {more} more."] if more else [])])
+        return "; ".join([*shown, *([f"and {more} more"] if more else [])]) + "."
 
 
-def bring_back(store: S3Store, folder: Path) -> Returned:
+def bring_back(target: RemoteFolder, folder: Path) -> Returned:
     """Write what was changed in a copy back, and return what came of it; may be repeated."""
     with _inside(folder) as inside:
-        return _Returning(store, folder, inside).run()
+        return _Returning(target, folder, inside).run()
+
+
+def give_back(open_: Callable[[], RemoteFolder], folder: Path, name: str, tell: Tell) -> str:
+    """Write what was changed in a copy back, and return in sentences what was not; else nothing.
+
+    Parameters
+    ----------
+    open_ : callable
+        Opens the folder of the bucket.
+    folder : pathlib.Path
+        The mount's own folder.
+    name : str
+        The mount's name, for people.
+    tell : callable
+        Is told what was done.
+    """
+    try:
+        target = open_()
+        done = bring_back(target, folder)
+    except (NablaError, OSError) as error:
+        said = str(error) if isinstance(error, NablaError) else f"{error.strerror}."
+        return f"Not everything was written back: {said}"
+    for odd in done.odd[:5]:
+        tell(f"Not written back, since a bucket has only files: {odd!r}.")
+    if not done.failed:
+        tell(f"Wrote {name} to {target.place} back: {done.words}")
+        return ""
+    failed = f"{len(done.failed)} files were not written back to {target.place}:"
+    return f"{failed} {done.complaint}"
+
+
+def kept(lost: Iterable[str]) -> str:
+    """Return the sentences about what was not written back, and where it is now."""
+    return f"{' '.join(lost)} They are kept among the job's artifacts, in {UNSAVED}/."
 
 
 def unsaved(folder: Path) -> dict[str, Path]:
@@ -100,13 +134,9 @@ def _same(known: dict[str, Any] | None, now: os.stat_result) -> bool:
     return known is not None and state(now).items() <= known.items()
 
 
-class _Conflict(Exception):
-    pass
-
-
 class _Returning:
-    def __init__(self, store: S3Store, folder: Path, inside: Inside) -> None:
-        self._store, self._inside = store, inside
+    def __init__(self, remote: RemoteFolder, folder: Path, inside: Inside) -> None:
+        self._remote, self._inside = remote, inside
         self._before = _known(folder)
         self._journal = folder / "written"
         self._lock = threading.Lock()
@@ -129,8 +159,6 @@ class _Returning:
     def _try(self, do: Callable[[str], None], path: str) -> None:
         try:
             do(path)
-        except _Conflict as why:
-            why_not = str(why)
         except NablaError as error:
             why_not = error.detail
         except OSError as error:
@@ -145,50 +173,34 @@ class _Returning:
             file = self._inside.open(path)
         except FileNotFoundError:
             return  # It was deleted or moved just now: the next look sees it.
-        known = self._before.get(path)
+        known = self._before.get(path, {}).get("etag")
         with file as content:
-            remote = self._remote(path)
             now = state(os.fstat(content.fileno()))
-            own = etag_of(content)
-            if remote != own:  # Else it is there already, by whomever.
-                if remote is not None and (known is None or remote != known["etag"]):
-                    raise _Conflict("the bucket has another one since then")
-                if remote is None and known is not None:
-                    raise _Conflict("it was deleted in the bucket since then")
+
+            def from_start() -> Readable:
                 content.seek(0)
-                with self._store.create(path) as writer:
-                    while part := content.read(1 << 20):
-                        writer.write(part)
-                    writer.commit()
-                own = self._remote(path) or own
-        self._note({**now, "path": path, "etag": own}, "written", now["size"])
+                return content
+
+            own = etag_of(content)
+            etag = own
+            if own != known:  # Else it was only touched.
+                etag = self._remote.write(path, Content(from_start, now["size"], own), known)
+                self._count("written", now["size"])
+        self._note({**now, "path": path, "etag": etag})
 
     def _delete(self, path: str) -> None:
-        remote = self._remote(path)
-        if remote is not None:
-            if remote != self._before[path]["etag"]:
-                raise _Conflict("it was to be deleted, and the bucket has another one since then")
-            self._store.remove(path)
-        self._note({"path": path, "etag": None}, "deleted", 0)
+        self._remote.remove(path, self._before[path]["etag"])
+        self._note({"path": path, "etag": None})
+        self._count("deleted")
 
-    def _note(self, row: dict[str, Any], what: str, size: int) -> None:
+    def _note(self, row: dict[str, Any]) -> None:
         with self._lock:
-            with self._journal.open("a", encoding="utf-8") as journal:
-                journal.write(f"{json.dumps(row)}\n")
+            add_line(self._journal, row)
+
+    def _count(self, what: str, size: int = 0) -> None:
+        with self._lock:
             self._counts[what] += 1
             self._counts["bytes"] += size
-
-    def _remote(self, path: str) -> str | None:
-        """Return the ETag of an object now, None when there is none."""
-        key = f"{self._store.root}/{path}".lstrip("/")
-        with told(self._store.config):
-            try:
-                found = self._store.client.head_object(Bucket=self._store.config.bucket, Key=key)
-            except boto.ClientError as error:
-                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
-                    return None
-                raise
-        return str(found["ETag"]).strip('"')
 
 
 def etag_of(content: Any) -> str:

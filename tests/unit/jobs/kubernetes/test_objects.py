@@ -195,6 +195,63 @@ def test_a_workspace_is_laid_out_by_the_first_container() -> None:
     kubernetes_validate.validate(made, "1.31", strict=True)
 
 
+MOUNTED = task(
+    delivery_token="of the machinery",
+    mounts=[
+        {"path": "/storage", "kind": "storage", "ref": "team", "mode": "rw"},
+        {"path": "/datasets/raw", "kind": "bucket", "ref": "sp1/raw/2026"},
+        {"path": "/inputs/out", "kind": "bucket", "ref": "sp1/out", "mode": "rw"},
+    ],
+)  # fmt: skip
+
+
+def test_folders_of_buckets_are_copied_first_and_brought_back() -> None:
+    limited = Cluster(SETTINGS.model_copy(update={"scratch_size": "1Gi"}), "http://hub")
+    pod = job(MOUNTED, limited)["spec"]["template"]["spec"]
+    (fetch,), (main, commit) = pod["initContainers"], pod["containers"]
+    assert {"name": "buckets", "emptyDir": {}} in pod["volumes"]
+    seen = [
+        {c["name"]: [m for m in c["volumeMounts"] if m["name"] == "buckets"]}
+        for c in (main, fetch, commit)
+    ]
+    whole = [{"name": "buckets", "mountPath": "/buckets"}]
+    assert seen == [
+        {
+            "main": [
+                {"name": "buckets", "mountPath": "/datasets/raw", "subPath": "1/data",
+                 "readOnly": True},
+                {"name": "buckets", "mountPath": "/inputs/out", "subPath": "2/data",
+                 "readOnly": False},
+            ]
+        },
+        {"fetch": whole},
+        {"commit": whole},
+    ]  # fmt: skip
+    # Its lines come into the log before the command's.
+    assert {"name": "shared", "mountPath": "/run/nablahub"} in fetch["volumeMounts"]
+    assert commit["resources"]["limits"] == {"memory": "512Mi"}
+    # When the pod is evicted there is time to bring back what changed.
+    assert pod["terminationGracePeriodSeconds"] == 325
+    texts = secret(MOUNTED, limited)["stringData"]
+    content = json.loads(texts["delivery.json"])
+    assert content["buckets"] == [
+        {"mount": "datasets.raw", "at": "1", "read_only": True},
+        {"mount": "inputs.out", "at": "2", "read_only": False},
+    ]
+    assert content["scratch"] == 1 << 30
+    assert "sp1" not in json.dumps(texts)
+    kubernetes_validate.validate(job(MOUNTED, limited), "1.31", strict=True)
+
+
+def test_what_only_reads_buckets_has_nothing_to_bring_back() -> None:
+    given = MOUNTED.model_copy(update={"mounts": MOUNTED.mounts[:2]})
+    pod = job(given, CLUSTER)["spec"]["template"]["spec"]
+    _, commit = pod["containers"]
+    assert not [m for m in commit["volumeMounts"] if m["name"] == "buckets"]
+    assert commit["resources"]["limits"] == {"memory": "128Mi"}
+    assert pod["terminationGracePeriodSeconds"] == 25
+
+
 SEVERAL = task(nodes=3, delivery_token="of the machinery", env={"NABLAHUB_TOKEN": "of the command"})
 
 

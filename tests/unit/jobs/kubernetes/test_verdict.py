@@ -131,3 +131,10 @@ def test_a_silent_node_is_told_while_its_pod_seems_to_run() -> None:
     # A server whose own probe fails is not ready for a reason of its own.
     made["status"]["containerStatuses"][0]["ready"] = False
     assert see(made).message == ""
+
+
+def test_a_bucket_that_cannot_be_mounted_is_told_in_its_own_words() -> None:
+    words = "s3://b/raw holds 2 TiB, and its pod has room for 1 GiB."
+    first = {"name": "fetch", "state": {"terminated": {"exitCode": 3, "message": words}}}
+    found = see(pod(phase="Failed", initContainerStatuses=[first]))
+    assert (found.phase, found.verdict, found.message) == ("hopeless", "mount", words)

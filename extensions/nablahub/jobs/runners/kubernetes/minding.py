@@ -85,17 +85,18 @@ class Minder(Attendant):
             if count > 1 and seen.phase == "waiting":
                 await self._remove(_SOON)
                 return await self._end(verdict(None, wish))
-            await self._enforce(nodes, wish)
+            await self._enforce(nodes, wish, brings=seen.phase == "leaving")
         elif seen.phase == "leaving" or seen.deleted:
             # Deleted, but still there: its node does not do it, and may never answer again.
-            await self._hurry(_grace(nodes, count) + self._settings.stuck_seconds)
+            seconds = _grace(nodes, count) + self._settings.stuck_seconds
+            await self._hurry(seconds, brings=not seen.deleted)
         return False
 
     async def _give_up(self, seen: Seen, wish: Object | None) -> bool:
         await self._remove(_SOON)
         found = verdict(None, wish)
         if wish is None:
-            found |= {"verdict": "start", "message": seen.message}
+            found |= {"verdict": seen.verdict, "message": seen.message}
         return await self._end(found)
 
     def _count(self) -> int:
@@ -136,8 +137,14 @@ class Minder(Attendant):
         self._announce(seen)
         return False
 
-    async def _enforce(self, nodes: dict[int, Node], wish: Object) -> None:
-        """See that a task that shall end does."""
+    async def _enforce(self, nodes: dict[int, Node], wish: Object, *, brings: bool) -> None:
+        """See that a task that shall end does.
+
+        Parameters
+        ----------
+        brings
+            Whether its command has ended.
+        """
         text = json.dumps({"grace": wish["grace"], "message": wish["message"]})
         hurry = False
         for node in nodes.values():
@@ -152,17 +159,32 @@ class Minder(Attendant):
                 await self._api.patch("Pod", meta["name"], change)
             hurry = True
         if hurry:
-            await self._hurry(wish["grace"] + self._settings.stuck_seconds / 4)
+            seconds = wish["grace"] + self._settings.stuck_seconds / 4
+            await self._hurry(seconds, brings=brings)
 
-    async def _hurry(self, seconds: float) -> None:
-        """Delete the pod if it does not end in time: its node, or the way to us, may be gone."""
+    async def _hurry(self, seconds: float, *, brings: bool = False) -> None:
+        """Delete the pod if it does not end in time: its node, or the way to us, may be gone.
+
+        Parameters
+        ----------
+        seconds
+            How long it has from now on.
+        brings
+            Whether it has as long since anything came of it: it may have much to bring out.
+        """
         if self._overdue is None:
             self._overdue = self._now() + seconds
+        elif brings and self._heard() + seconds > self._now():
+            self._overdue = self._heard() + seconds
         elif self._now() >= self._overdue:
             hard = "force" if "kill" in self._asked else "kill"
             await self._remove(0 if hard == "force" else _SOON)
             self._asked.add(hard)
             self._overdue = self._now() + self._settings.stuck_seconds / 4
+
+    def _heard(self) -> float:
+        """When something came of the task last, by the loop's clock."""
+        return self._receiving.heard(self._name)
 
     async def _remove(self, grace_seconds: int) -> None:
         await self._api.delete("Job", self._object)

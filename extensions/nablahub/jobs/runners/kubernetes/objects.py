@@ -24,6 +24,7 @@ from nablahub.jobs.runners.kubernetes.pod import (
     PORT,
     READ,
     brings,
+    buckets,
     pod_template,
 )
 from nablahub.jobs.runners.variables import variables
@@ -116,6 +117,13 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
         "cached": cluster.settings.cache_claim is not None,
         "room": int(quantity(cluster.settings.cache_size) * CACHE_SHARE),
     }
+    if buckets(task):
+        scratch = cluster.settings.scratch_size
+        delivery["scratch"] = None if scratch is None else int(quantity(scratch))
+        delivery["buckets"] = [
+            {"mount": mount.own_name, "at": str(n), "read_only": mount.mode == "ro"}
+            for n, mount in buckets(task).items()
+        ]
     data = {
         "task.json": json.dumps(content, ensure_ascii=False),
         "delivery.json": json.dumps(delivery, ensure_ascii=False),

@@ -17,6 +17,7 @@ from nablahub.jobs.runners.contract import (
     LIBRARY,
     OUTPUTS,
     WORK,
+    Mount,
     TaskSpec,
     Toleration,
 )
@@ -39,10 +40,21 @@ _COMMIT_RESOURCES = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
     "limits": {"memory": "128Mi"},
 }
+#: Of the container that gets what is read, and of the other when it brings back what changed.
+_FETCH_RESOURCES = {
+    "requests": {"cpu": "100m", "memory": "128Mi"},
+    "limits": {"memory": "512Mi"},
+}
 #: What is read by version.
 READ: Final = ("dataset", "model")
 #: The volume that they lie in.
 CACHE: Final = "cache"
+#: The volume that folders of buckets lie in, and where what copies them sees all of it.
+BUCKETS: Final = "buckets"
+_BUCKETS_PATH = "/buckets"
+#: Seconds, beside the others, in which what was changed in a bucket gets there when the pod is
+#: being deleted.
+_BRING_SECONDS = 300
 _OWN = {"work": WORK, "home": HOME, "tmp": "/tmp", "artifacts": ARTIFACTS, "outputs": OUTPUTS}
 SAFE: Final = {
     "allowPrivilegeEscalation": False,
@@ -66,7 +78,9 @@ def pod_template(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         # The command's grace and some seconds in which what it left is brought out.
-        "terminationGracePeriodSeconds": math.ceil(task.grace_seconds) + 15,
+        "terminationGracePeriodSeconds": math.ceil(task.grace_seconds)
+        + 15
+        + (_BRING_SECONDS if _writes(task) else 0),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,
@@ -75,13 +89,13 @@ def pod_template(
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_main(task, settings, image, sub_paths), _commit(settings)],
+        "containers": [_main(task, settings, image, sub_paths), _commit(task, settings)],
         "volumes": _volumes(task, settings),
     }
     if task.nodes > 1:
         # With the name that a Job of numbered pods gives each, this makes it known in DNS.
         spec["subdomain"] = object_name(settings.hub, task.name)
-    if reads(task) or brings(task):
+    if reads(task) or brings(task) or buckets(task):
         spec["initContainers"] = [_fetch(task, settings)]
     if settings.service_account is not None:
         spec["serviceAccountName"] = settings.service_account
@@ -129,6 +143,10 @@ def _main(
             container["volumeMounts"].append(
                 {"name": "outputs", "mountPath": mount.path, "subPath": mount.ref}
             )
+        elif mount.kind == "bucket":
+            # Of the mount's folder no more than this: what was in the bucket stands beside it.
+            shown = {"name": BUCKETS, "mountPath": mount.path, "subPath": f"{number}/data"}
+            container["volumeMounts"].append({**shown, "readOnly": mount.mode == "ro"})
         elif mount.kind in READ and settings.cache_claim is None:
             where = sub_paths.get(mount.path, str(number))
             container["volumeMounts"].append(
@@ -147,33 +165,45 @@ def brings(task: TaskSpec) -> bool:
     return any(mount.kind == "workspace" for mount in task.mounts)
 
 
+def buckets(task: TaskSpec) -> dict[int, Mount]:
+    """The folders of buckets that a task mounts, by their numbers among its mounts."""
+    return {n: mount for n, mount in enumerate(task.mounts) if mount.kind == "bucket"}
+
+
+def _writes(task: TaskSpec) -> bool:
+    return any(mount.mode == "rw" for mount in buckets(task).values())
+
+
 def _fetch(task: TaskSpec, settings: KubernetesSettings) -> Object:
     container = _container(FETCH, "fetch", settings, settings.image)
     # The client wants more than Python has: the packages of the image's environment.
     container["command"][0] = f"{ENVIRONMENT}/bin/python"
-    container["resources"] = {
-        "requests": {"cpu": "100m", "memory": "128Mi"},
-        "limits": {"memory": "512Mi"},
-    }
+    container["resources"] = _FETCH_RESOURCES
     container["volumeMounts"] = [
         *([{"name": CACHE, "mountPath": "/fetched"}] if reads(task) else []),
         *([{"name": "work", "mountPath": WORK}] if brings(task) else []),
         {"name": "tmp", "mountPath": "/tmp"},
         _file("delivery.json"),
     ]
+    if buckets(task):
+        # It tells in the task's log how far it is.
+        seen = {BUCKETS: _BUCKETS_PATH, "shared": CONTROL}
+        container["volumeMounts"] += [{"name": n, "mountPath": path} for n, path in seen.items()]
     return container
 
 
-def _commit(settings: KubernetesSettings) -> Object:
+def _commit(task: TaskSpec, settings: KubernetesSettings) -> Object:
     # From our own image: what a user's image holds must not decide how its files come out.
     container = _container(COMMIT, "commit", settings, settings.image)
-    container["resources"] = _COMMIT_RESOURCES
+    container["resources"] = _FETCH_RESOURCES if _writes(task) else _COMMIT_RESOURCES
     container["volumeMounts"] = [
         {"name": "artifacts", "mountPath": ARTIFACTS, "readOnly": True},
         {"name": "outputs", "mountPath": OUTPUTS, "readOnly": True},
         {"name": "shared", "mountPath": CONTROL},
         _file("delivery.json"),
     ]
+    if _writes(task):
+        container["volumeMounts"].append({"name": BUCKETS, "mountPath": _BUCKETS_PATH})
     return container
 
 
@@ -220,6 +250,8 @@ def _volumes(task: TaskSpec, settings: KubernetesSettings) -> list[Object]:
     volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in (*_OWN, "shared")]
     if any(mount.kind == "own" for mount in task.mounts):
         volumes.append({"name": "own", "emptyDir": {}})
+    if buckets(task):
+        volumes.append({"name": BUCKETS, "emptyDir": {}})
     if reads(task) and settings.cache_claim is None:
         volumes.append({"name": CACHE, "emptyDir": {}})
     wishes = {"cancel": CANCEL} | ({"begin": BEGIN} if task.nodes > 1 else {})

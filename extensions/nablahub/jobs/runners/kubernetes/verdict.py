@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from nablahub.jobs.runners.contract import Verdict
+from nablahub.jobs.runners.kubernetes.inside.places import MOUNT
 from nablahub.jobs.runners.kubernetes.pod import COMMIT, MAIN
 
 type Object = dict[str, Any]
@@ -68,6 +70,8 @@ class Seen:
         The pod's address.
     deleted
         Whether the pod is being deleted.
+    verdict
+        Of one that will never begin.
     """
 
     phase: Phase
@@ -76,6 +80,7 @@ class Seen:
     ready: bool = False
     ip: str | None = None
     deleted: bool = False
+    verdict: Verdict = "start"
     status: Object = field(default_factory=dict)
 
 
@@ -83,8 +88,11 @@ def see(pod: Object) -> Seen:
     """How far a pod has come."""
     status = pod.get("status", {})
     deleted = "deletionTimestamp" in pod["metadata"]
-    if not_fetched := _not_fetched(status):
-        return Seen("hopeless", not_fetched, deleted=deleted)
+    if (failed := _not_fetched(status)) is not None:
+        words = str(failed.get("message") or f"exit code {failed['exitCode']}.")
+        if failed["exitCode"] == MOUNT:
+            return Seen("hopeless", words, deleted=deleted, verdict="mount")
+        return Seen("hopeless", f"Its inputs could not be fetched: {words}", deleted=deleted)
     if status.get("phase") in ("Succeeded", "Failed"):
         return Seen("ended", deleted=deleted)
     main = _container(status, MAIN)
@@ -118,13 +126,13 @@ def _silent(status: Object) -> str:
     return ""
 
 
-def _not_fetched(status: Object) -> str:
+def _not_fetched(status: Object) -> Object | None:
+    """How what gets a pod's inputs ended, when it did not succeed."""
     for container in status.get("initContainerStatuses", ()):
-        failed = container.get("state", {}).get("terminated", {})
+        failed: Object = container.get("state", {}).get("terminated", {})
         if failed.get("exitCode", 0) != 0:
-            words = failed.get("message") or f"exit code {failed['exitCode']}."
-            return f"Its inputs could not be fetched: {words}"
-    return ""
+            return failed
+    return None
 
 
 def _hopeless(waits: Object, image: str) -> str:

@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from nablahub.jobs.runners.kubernetes.inside import places
-from nablahub.jobs.runners.kubernetes.inside.commit import Refused, Service, send_log, wait_for_end
+from nablahub.jobs.runners.kubernetes.inside.commit import send_log, wait_for_end
+from nablahub.jobs.runners.kubernetes.inside.sending import Refused, Service
 
 KEYS = Path("/keys/keys.json")
 #: A little more than the service lets such a request wait.

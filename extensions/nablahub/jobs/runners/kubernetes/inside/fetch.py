@@ -23,14 +23,15 @@ from nablahub.core.identity import CACHE
 from nablahub.core.transport import Transport
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.jobs.runners.kubernetes.inside import places
+from nablahub.jobs.runners.kubernetes.inside.buckets import stage, telling
 from nablahub.jobs.runners.kubernetes.inside.filling import fill, name, remove
+from nablahub.jobs.runners.kubernetes.inside.sending import API
 from nablahub.jobs.runners.kubernetes.inside.shrinking import shrink, taken
 from nablahub.jobs.workspaces.laying import RULES, Pieces
 from nablahub.models.api import ModelsAPI
 
 FETCHED = Path("/fetched")
 WORK = Path("/work")
-API = "/api/v1"
 #: So many versions are asked about at once; the rest is kept this time.
 ASKED = 1000
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 5.0
@@ -51,12 +52,28 @@ def main() -> int:
             _fill(hub, task, wanted["to"], partial(_patiently, download))
         if task["cached"]:
             shrink(FETCHED, task["room"], partial(_read, hub))
+        if task.get("buckets"):
+            return _mount(hub, task)
     except NablaError as error:
         return _tell(str(error))
     except OSError as error:
         return _tell(_words(error, task))
     finally:
         hub.close()
+    return 0
+
+
+def _mount(hub: Transport, task: dict[str, Any]) -> int:
+    """Copy the folders of buckets and return 0; MOUNT with a sentence when that cannot be."""
+    try:
+        with telling(task, places.LOG) as tell:
+            stage(hub, task, places.BUCKETS, tell)
+    except NablaError as error:
+        _tell(str(error))
+        return places.MOUNT
+    except OSError as error:
+        _tell(f"Its buckets could not be mounted: {error.strerror}.")
+        return places.MOUNT
     return 0
 
 

@@ -32,10 +32,16 @@ MESSAGE = SHARED / "message"
 LOCK = SHARED / "lock"
 BEGUN = SHARED / "begun"
 ENDED = SHARED / "ended.json"
+#: Where the folders of buckets lie that the task mounts; its command sees them by themselves.
+BUCKETS = Path("/buckets")
+#: What of them could not be brought back.
+UNSAVED = BUCKETS / "unsaved.json"
 #: The kubelet takes at most 4096 bytes of it into the pod's status.
 #: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
 TERMINATION = Path("/dev/termination-log")
 TERMINATION_BYTES = 4096
+#: What the first container ends with when a folder of a bucket cannot be mounted.
+MOUNT = 3
 
 _IN_MODIFY, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x80, 0x100
 _PUNCH_HOLE_KEEP_SIZE = 0x2 | 0x1

@@ -1,0 +1,107 @@
+"""The three containers of a pod that mounts a bucket, as sandboxes of this machine.
+
+They see what their volumes show them at the paths that a pod has, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nablahub
+from nablahub.core.environments import Environments
+from nablahub.core.sandbox import Bind, Sandbox, probe, write_identity
+from nablahub.jobs.runners import folder as files
+from tests.unit.jobs.pods import JOB, Pod
+
+pytestmark = pytest.mark.skipif(probe() is not None, reason=str(probe()))
+VOLUMES = {
+    "fetch": {"buckets": "/buckets"},
+    "supervisor": {"buckets/0/data": "/inputs/raw", "work": "/work"},
+    "commit": {"buckets": "/buckets", "artifacts": "/artifacts", "outputs": "/outputs"},
+}
+SCRIPT = (
+    "cd /inputs/raw; ls; printf 2 > a; rm gone; printf 2 > theirs; printf 2 > new; "
+    "echo its last words; exit 3"
+)
+
+
+class Containers:
+    """Starts them over one folder for each volume."""
+
+    def __init__(self, pod: Pod, environment: Path, root: Path) -> None:
+        self.pod, self.environment, self.root = pod, environment, root
+        for name in ("task", "shared", "wishes", "buckets", "artifacts", "outputs", "work"):
+            (root / name).mkdir(parents=True)
+
+    def start(self, name: str, **task: Any) -> subprocess.Popen[bytes]:
+        said = self.root / f"said-{name}"
+        said.touch()
+        given = self.root / "task" / ("task.json" if name == "supervisor" else "delivery.json")
+        given.write_text(json.dumps(task))
+        shown = {**VOLUMES[name], "shared": "/run/nablahub", "wishes": "/run/nablahub-wishes"}
+        program = "/opt/nablahub/environment/bin/python"
+        box = Sandbox(
+            identity=write_identity(self.root / "identity"),
+            binds=(
+                Bind(self.environment, "/opt/nablahub/environment"),
+                Bind(Path(nablahub.__path__[0]).parent, "/opt/nablahub/lib"),
+                Bind(said, "/dev/termination-log", writable=True),
+                Bind(given, f"/run/nablahub-task/{given.name}"),
+                *(Bind(self.root / v, path, writable=True) for v, path in shown.items()),
+            ),
+            bases=(self.environment,),
+            env={"PYTHONPATH": "/opt/nablahub/lib", "PATH": os.environ["PATH"]},
+        )
+        inside = f"nablahub.jobs.runners.kubernetes.inside.{name}"
+        argv = box.argv([program, "-P", "-s", "-m", inside], options=["--as-pid-1"])
+        return subprocess.Popen(argv, env=box.environ(), stdout=sys.stderr.fileno())
+
+    def said(self, name: str) -> str:
+        return (self.root / f"said-{name}").read_text()
+
+
+def test_a_bucket_comes_in_and_goes_back(pod: Pod, environments: Path, tmp_path: Path) -> None:
+    pod.put(raw__a=b"1", raw__gone=b"1", raw__theirs=b"1")
+    pod.mount(("raw", "raw", False))
+    found = Environments(environments).find("default")
+    assert found is not None
+    containers = Containers(pod, found.prefix, tmp_path / "pod")
+    delivery = {**pod.task, "fetch": [], "workspace": False, "cached": False, "outputs": False}
+    assert containers.start("fetch", **delivery).wait(60) == 0, containers.said("fetch")
+    log = pod.service.state.jobs / JOB / files.LOG
+    assert f"Copied s3://{pod.bucket}/raw: 3 files, 3 bytes." in log.read_text()
+    pod.put(raw__theirs=b"3")
+    commit = containers.start("commit", **delivery)
+    main = containers.start(
+        "supervisor", command=["sh", "-c", SCRIPT], env={"PATH": os.environ["PATH"]}, files={},
+        timeout=None, grace=1, memory=None, places=["/work"], nodes=[],
+    )  # fmt: skip
+    assert main.wait(60) == 3, containers.said("supervisor")
+    assert commit.wait(60) == 0, containers.said("commit")
+    assert pod.s3.keys(pod.bucket) == {"raw/a", "raw/theirs", "raw/new"}
+    assert (pod.get("raw/a"), pod.get("raw/theirs")) == (b"2", b"3")
+    told = "1 files were not written back to s3://"
+    assert str(pod.lost()).startswith(told)
+    assert told in log.read_text().rpartition("its last words")[2]
+    kept = pod.service.state.jobs / JOB / "artifacts" / "not-written-back"
+    assert {p.name: p.read_text() for p in (kept / "0").iterdir()} == {"theirs": "2"}
+
+
+def test_what_does_not_fit_is_told_by_the_first(
+    pod: Pod, environments: Path, tmp_path: Path
+) -> None:
+    pod.put(raw__a=bytes(5000))
+    pod.mount(("raw", "raw", True))
+    found = Environments(environments).find("default")
+    assert found is not None
+    containers = Containers(pod, found.prefix, tmp_path / "pod")
+    delivery = {**pod.task, "fetch": [], "workspace": False, "cached": False, "scratch": 4096}
+    assert containers.start("fetch", **delivery).wait(60) == 3
+    assert "holds 4.9 KiB, and its pod has room for 4.0 KiB." in containers.said("fetch")
