@@ -108,12 +108,19 @@ def mount(
     deadline = time.monotonic() + MOUNT_SECONDS
     while not answers(folder):
         if stopped():
-            unmount(folder)
+            _abandon(keeper, folder)
             raise MountStopped("It is not wanted any more.")
         if keeper.poll() is not None or time.monotonic() > deadline:
-            unmount(folder)
+            _abandon(keeper, folder)
             raise MountFailed(f"rclone could not mount the bucket: {last_words(folder)}")
         time.sleep(_LOOK_SECONDS)
+
+
+def _abandon(keeper: subprocess.Popen[bytes], folder: Path) -> None:
+    # It may not even have the lock yet, and would mount when nobody looks any more.
+    keeper.kill()
+    keeper.wait()
+    unmount(folder)
 
 
 def _start(
