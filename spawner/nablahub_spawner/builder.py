@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nablahub.core.identity import CACHE, MOUNTS
+from nablahub.core.identity import BUCKETS, CACHE, MOUNTS
 from nablahub.core.sandbox import Bind, Sandbox, base_prefixes, write_identity
+from nablahub.mounts.view import BUCKETS_VARIABLE, READ, WRITE
 from nablahub_spawner.jupyter import (
     BIN,
     CONFIG,
@@ -60,6 +61,8 @@ class Server:
         Environment variables.
     sandboxed : bool
         Whether it runs in a sandbox at all.
+    buckets : pathlib.Path or None
+        Host folder of what it sees of mounted buckets.
     own : pathlib.Path or None
         Host folder of its configuration and ``/tmp`` when the disk of ``folder`` is full.
     """
@@ -72,6 +75,7 @@ class Server:
     environment: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     sandboxed: bool = True
+    buckets: Path | None = None
     own: Path | None = None
 
     @property
@@ -103,6 +107,9 @@ def prepare(server: Server) -> None:
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (server.folder / "datasets").mkdir(mode=0o700, exist_ok=True)
+    if server.buckets is not None:
+        for name in (READ, WRITE):
+            (server.buckets / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("tmp", "share", "etc"):
         (server.made / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     write_config(server.made / "etc")
@@ -150,6 +157,10 @@ def sandbox(server: Server) -> Sandbox:
     bases: tuple[Path, ...] = ()
     if server.storage is not None:
         binds.append(Bind(server.storage, "/storage", writable=True))
+    if server.buckets is not None:
+        # What is mounted by FUSE comes into the first as it was mounted, writable or not.
+        binds.append(Bind(server.buckets / READ, f"{BUCKETS}/{READ}"))
+        binds.append(Bind(server.buckets / WRITE, f"{BUCKETS}/{WRITE}", writable=True))
     binds += [Bind(folder, f"{CACHE}/{team}") for team, folder in sorted(server.caches.items())]
     if server.environment is not None:
         binds.append(Bind(server.environment, KERNEL_ENVIRONMENT))
@@ -182,6 +193,7 @@ def variables(server: Server) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": "/tmp/jupyter",  # sockets need a short path
         "JUPYTERHUB_ROOT_DIR": server.home_inside,
         **mount_variables(MOUNTS, CACHE),
+        **({BUCKETS_VARIABLE: BUCKETS} if server.buckets is not None else {}),
     }
 
 
@@ -200,6 +212,7 @@ def variables_outside(server: Server) -> dict[str, str]:
             str(server.folder / "datasets"),
             str(next((path.parent for path in server.caches.values()), "")),
         ),
+        **({BUCKETS_VARIABLE: str(server.buckets)} if server.buckets is not None else {}),
     }
 
 

@@ -19,8 +19,8 @@ MARK = "NABLAHUB_SERVER"
 SESSION = "NABLAHUB_SESSION"
 
 #: The shell that stays above a sandbox: bubblewrap ends with its parent, and the hub that started
-#: a server must be able to die without it.
-KEEPER = ("/bin/sh", "-c", '"$@"; exit $?', "nablahub-server")
+#: a server must be able to die without it. It alone has the server's lock, as its standard input.
+KEEPER = ("/bin/sh", "-c", '"$@" </dev/null; exit $?', "nablahub-server")
 #: The same above a sandbox, which ends with it and so needs no mark to be found by. Code that knew
 #: the marks could pass for a part of the hub, and bubblewrap's own variables can be read inside.
 SANDBOX_KEEPER = (*KEEPER[:2], f"unset {SESSION} {MARK}; {KEEPER[2]}", KEEPER[3])

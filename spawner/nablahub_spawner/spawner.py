@@ -15,10 +15,11 @@ from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from traitlets import Bool, Float, Unicode, default
 
-from nablahub.core import kubenames, usage
+from nablahub.core import usage
 from nablahub.core.errors import NablaError
 from nablahub.core.instances import InstanceType
 from nablahub.core.sandbox import probe
+from nablahub.mounts import running
 from nablahub_spawner import builder, process
 from nablahub_spawner.common import NablaSpawner
 from nablahub_spawner.environment import default_environment
@@ -79,9 +80,7 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
     @property
     def folder(self) -> Path:
         """What belongs to this server alone."""
-        # With a dot, which no folder's name has: two servers never share one.
-        name = f".{kubenames.folder(self.name)}" if self.name else ""
-        return self.state.run / "servers" / f"{self.slug}{name}"
+        return self.state.server(self.user.name, self.name)
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """Set nothing from accounts of the operating system: there need be none."""
@@ -141,6 +140,7 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
             caches={team.id: self.state.cache / team.id for team in teams},
             environment=environment,
             sandboxed=sandboxed,
+            buckets=self.state.server_buckets(self.user.name, self.name),
             own=builder.in_memory(self.folder) if is_full(self.state.root) else None,
         )
 
@@ -181,16 +181,22 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
     ) -> subprocess.Popen[bytes]:
         cpus = pick_cpus(kind.cpus)
         self.log.info("Starting the server of %s (%s) on CPUs %s", self._log_name, kind.name, cpus)
-        with (server.made / "server.log").open("wb") as log, on_cpus(cpus):
-            return subprocess.Popen(
+        with (
+            running.begun(server.folder) as lock,
+            (server.made / "server.log").open("wb") as log,
+            on_cpus(cpus),
+        ):
+            keeper = subprocess.Popen(
                 argv,
                 env=env,
                 cwd=server.home,
-                stdin=subprocess.DEVNULL,
+                stdin=lock,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            running.note(lock, keeper.pid)
+            return keeper
 
     # -- look, stop, find again -------------------------------------------------------------------
 

@@ -195,12 +195,6 @@ def unneeded_version(w: World) -> str:
     return str(w.hub.datasets.write(w.dataset, "spare", uuid4().bytes).version)
 
 
-def a_mount(w: World) -> str:
-    """Mount a version in a server that is not there."""
-    body = {"dataset": w.dataset, "server": "walked", "name": unique()}
-    return str(w.hub.transport.post("/mounts", body)["id"])
-
-
 def put_changes(w: World) -> Request:
     """Put nothing new into a draft: a text without lines."""
     return Request(f"/datasets/{w.dataset}/uploads/{w.new_upload()}/changes", content=b"")
@@ -355,8 +349,9 @@ OWNED: dict[tuple[str, str], Maker] = {
     ),
     ("GET", "/events"): listed("/events"),
     ("POST", "/mounts"): lambda w: Request("/mounts", {"dataset": w.dataset, "server": "walked"}),
-    ("GET", "/mounts/{mount}"): fresh("/mounts/{new}", a_mount),
-    ("DELETE", "/mounts/{mount}"): fresh("/mounts/{new}", a_mount),
+    ("GET", "/mounts/{mount}"): fresh("/mounts/{new}", World.new_mount),
+    ("DELETE", "/mounts/{mount}"): fresh("/mounts/{new}", World.new_mount),
+    ("POST", "/mounts/{mount}/send"): fresh("/mounts/{new}/send", World.new_bucket_mount),
 }  # fmt: skip
 
 #: Routes that name nobody's thing; what another user gets there must not tell of the owner's.

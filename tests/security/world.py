@@ -90,6 +90,17 @@ class World:
         """Make one more storage provider."""
         return str(self.hub.storage.create(f"s-{uuid4()}", **self.bucket).id)
 
+    def new_mount(self) -> str:
+        """Mount a version in a server that is not there."""
+        body = {"dataset": self.dataset, "server": "walked", "name": f"m-{uuid4()}"}
+        return str(self.hub.transport.post("/mounts", body)["id"])
+
+    def new_bucket_mount(self) -> str:
+        """Mount a folder of a bucket, writable, in a server that is not there."""
+        bucket = f"{self.new_provider()}/walked"
+        body = {"bucket": bucket, "server": "walked", "name": f"m-{uuid4()}", "read_only": False}
+        return str(self.hub.transport.post("/mounts", body)["id"])
+
     def new_key(self) -> str:
         """Make one more API key and return its id."""
         return str(self.hub.deployments.create_key(self.deployment, "more").id)

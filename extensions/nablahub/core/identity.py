@@ -18,6 +18,8 @@ CACHE = "/opt/nablahub/cache"
 NAMES = "/opt/nablahub/names"
 #: Where servers make the links that they show as `/datasets`.
 MOUNTS = "/opt/nablahub/mounts"
+#: Where servers see folders of buckets: below `read` and `write`.
+BUCKETS = "/opt/nablahub/buckets"
 
 # The pieces of /etc that programs need and that tell nothing about who else uses the machine. They
 # are copied into one folder and shown by one mount, since each mount costs every sandbox; those

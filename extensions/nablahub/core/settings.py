@@ -165,8 +165,8 @@ class Settings(BaseModel):
     bucket_mounts: Literal["auto", "fuse", "copy"] = Field(
         default="auto",
         description=(
-            "How folders of teams' buckets are shown to jobs on this machine: by FUSE, by a copy, "
-            "or by FUSE where it works."
+            "How folders of teams' buckets are shown to jobs and notebook servers on this machine: "
+            "by FUSE, by a copy, or by FUSE where it works."
         ),
     )
     introspection_seconds: float = Field(

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from nablahub.core import kubenames
+
 
 def default_state_dir() -> Path:
     """Return ``$NABLAHUB_STATE_DIR``, else ``nablahub`` in the user's data folder (XDG)."""
@@ -143,6 +145,25 @@ class StateDir:
     def mounts(self) -> Path:
         """Folders of buckets that are mounted, ``<job>/<name>``; never delete it while they are."""
         return self.root / "mounts"
+
+    @property
+    def server_mounts(self) -> Path:
+        """The same for notebook servers: ``<mount>/<name>``."""
+        return self.root / "server-mounts"
+
+    def server_buckets(self, user: str, server: str) -> Path:
+        """Where a notebook server sees its mounted buckets: below ``read`` and ``write``."""
+        return self.root / "server-buckets" / self.server_name(user, server)
+
+    def server(self, user: str, server: str) -> Path:
+        """What belongs to one notebook server alone."""
+        return self.run / "servers" / self.server_name(user, server)
+
+    @staticmethod
+    def server_name(user: str, server: str) -> str:
+        """Return the name that no two servers share; with a dot, which no folder's name has."""
+        own = kubenames.folder(user)
+        return f"{own}.{kubenames.folder(server)}" if server else own
 
     @property
     def jobs(self) -> Path:

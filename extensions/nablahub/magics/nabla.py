@@ -18,6 +18,7 @@ from nablahub.core.errors import NablaError
 from nablahub.jobs.types import JobSpec
 from nablahub.magics.short import show_shortly
 from nablahub.magics.tables import Table
+from nablahub.mounts.types import S3
 
 DATASETS = Path("/datasets")
 HELP = """\
@@ -25,8 +26,10 @@ HELP = """\
 %nabla project [NAME]                show or choose the project that the others are about
 %nabla datasets | models | workflows | runs | deployments
 %nabla mount DATASET[:VERSION] [AS]  show a version in /datasets, read-only
-%nabla mounts                        versions that are shown there
-%nabla unmount NAME                  show it no more
+%nabla mount s3:PROVIDER/FOLDER [AS] [--rw]  show a folder of a bucket there
+%nabla mounts                        what is shown there
+%nabla sync NAME                     write what was changed in a bucket's folder to it now
+%nabla unmount NAME                  show it no more, once what was changed is in the bucket
 %nabla run WORKFLOW [NAME=VALUE …]   start a run, tell its progress, return it
 %nabla start WORKFLOW [NAME=VALUE …] start a run and return at once
 %%nabla workflow [NAME]              create or change a workflow: its YAML is the cell
@@ -180,19 +183,38 @@ class NablaMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped he
         )  # fmt: skip
 
     def mount(self, rest: list[str]) -> Path:
-        """Show a version in /datasets of this server, and return where it is."""
-        replace = "--replace" in rest
-        words = [word for word in rest if word != "--replace"]
+        """Show a version or a bucket in /datasets of this server, and return where it is."""
+        words, given = _flags(rest, "--replace", "--rw")
         if not 1 <= len(words) <= 2:
-            raise UsageError("Say which: `%nabla mount DATASET[:VERSION] [AS] [--replace]`.")
+            raise UsageError(
+                "Say which: `%nabla mount DATASET[:VERSION] [AS] [--replace]`, or "
+                "`%nabla mount s3:PROVIDER/FOLDER [AS] [--rw]`."
+            )
         name = words[1].removeprefix(f"{DATASETS}/") if words[1:] else None
-        made = self.hub.mounts.mount(words[0], name, replace=replace)
-        self._say(f"{made.version} ({made.files} files, {size_text(made.bytes)}) is mounted.")
+        if "--rw" in given and not words[0].startswith(S3):
+            raise UsageError("A version is always read-only: --rw is for s3:PROVIDER/FOLDER.")
+        made = self.hub.mounts.mount(
+            words[0], name, replace="--replace" in given, read_only="--rw" not in given,
+            tell=self._say,
+        )  # fmt: skip
+        if made.bucket is None:
+            more = f"{made.files} files, {size_text(made.bytes)}"
+        else:
+            more = "read-only" if made.read_only else "writable"
+        self._say(f"{made.source} ({more}) is mounted.")
         return Path(made.path)
 
+    def sync(self, rest: list[str]) -> None:
+        """Write what was changed in a bucket's folder to it, and return when it is there."""
+        done = self.hub.mounts.send(_one(rest, "NAME"), tell=self._say)
+        self._say(f"What was written in {done.path} is in {done.source}.")
+
     def unmount(self, rest: list[str]) -> None:
-        """Show a version in /datasets no more."""
-        gone = self.hub.mounts.unmount(_one(rest, "NAME"))
+        """Show something in /datasets no more."""
+        words, given = _flags(rest, "--discard")
+        gone = self.hub.mounts.unmount(
+            _one(words, "NAME"), discard="--discard" in given, tell=self._say
+        )
         self._say(f"{gone.path} is unmounted.")
 
     def mounts(self, rest: list[str]) -> Table:
@@ -201,9 +223,11 @@ class NablaMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped he
         return Table(
             self.hub.mounts.list(),
             {
-                "path": lambda m: m.path, "version": lambda m: m.version,
-                "files": lambda m: m.files, "size": lambda m: size_text(m.bytes),
-                "message": lambda m: m.message or None,
+                "path": lambda m: m.path, "shows": lambda m: m.source,
+                "mode": lambda m: "ro" if m.read_only else "rw",
+                "files": lambda m: m.files if m.bucket is None else None,
+                "size": lambda m: size_text(m.bytes) if m.bucket is None else None,
+                "message": lambda m: m.unsent or m.message or None,
             },
             f"Nothing is mounted in {DATASETS}: `%nabla mount DATASET` shows its latest version.",
         )  # fmt: skip
@@ -272,6 +296,11 @@ def _none(rest: list[str]) -> None:
         raise UsageError(f"Nothing may follow here: {' '.join(rest)}")
 
 
+def _flags(rest: list[str], *known: str) -> tuple[list[str], set[str]]:
+    """Return the words, and which of the flags are among them."""
+    return [word for word in rest if word not in known], set(rest) & set(known)
+
+
 def _one(rest: list[str], what: str) -> str:
     if len(rest) != 1:
         raise UsageError(f"Exactly one {what} must follow.")
@@ -282,7 +311,7 @@ _LINE_WORDS: Mapping[str, Callable[..., Any]] = {
     name: getattr(NablaMagics, name)
     for name in (
         "help", "project", "projects", "datasets", "models", "workflows", "runs", "deployments",
-        "mount", "mounts", "unmount", "run", "start",
+        "mount", "mounts", "sync", "unmount", "run", "start",
     )
 }  # fmt: skip
 _CELL_WORDS: Mapping[str, Callable[..., Any]] = {

@@ -29,6 +29,56 @@ class MountTaken(Conflict):
         )
 
 
+class BucketTaken(Conflict):
+    """The name shows a folder of a bucket, or shall show one in the place of something else."""
+
+    code = "bucket_name_taken"
+
+    def __init__(self, name: str, source: str) -> None:
+        super().__init__(
+            f"/datasets/{name} shows {source} already.",
+            hint=f"Unmount it first (`%nabla unmount {name}`), or give another name.",
+            errors=[Fault("The name is taken.", "/name")],
+        )
+
+
+class NotWritable(Conflict):
+    """Nothing is ever written to what is mounted."""
+
+    code = "not_writable"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"/datasets/{name} is read-only: there is nothing to be written back.",
+            hint="Mount a bucket with --rw to write to it.",
+        )
+
+
+class NoBucketsOnCluster(Conflict):
+    """Servers of a cluster mount no buckets."""
+
+    code = "no_buckets_on_cluster"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Notebook servers on a cluster cannot mount buckets.",
+            hint="Put the files into a dataset (`nablahub datasets put --create NAME FOLDER`) and "
+            "mount that, or read the bucket with keys of your own (s3fs).",
+        )
+
+
+class NoBucketsHere(Conflict):
+    """The server cannot show buckets."""
+
+    code = "no_buckets_here"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server cannot show buckets: it was started by an earlier release.",
+            hint="Restart it: stop it on the hub's page and start it again.",
+        )
+
+
 class MountFailed(Conflict):
     """A version could not be brought to where servers read it."""
 

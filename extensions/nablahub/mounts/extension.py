@@ -4,7 +4,7 @@ from nablahub.core.extension import Extension
 
 extension = Extension(
     name="mounts",
-    requires=("projects", "datasets", "jobs"),
+    requires=("projects", "storage", "datasets", "jobs"),
     service="nablahub.mounts.service:MountService",
     operations=("nablahub.mounts.handlers", "nablahub.mounts.cache_handlers"),
     migrations="nablahub.mounts.migrations",
@@ -14,6 +14,7 @@ extension = Extension(
         "cache": "nablahub.mounts.cache_cli:cache",
         "datasets mount": "nablahub.mounts.cli:mount",
         "datasets mounts": "nablahub.mounts.cli:mounts",
+        "datasets sync": "nablahub.mounts.cli:sync",
         "datasets unmount": "nablahub.mounts.cli:unmount",
     },
     help={"cache": "Versions that lie ready to be read: list, prune, verify"},

@@ -5,19 +5,19 @@ from __future__ import annotations
 from nablahub.core.operations import Call, operation
 from nablahub.core.paging import Page
 from nablahub.mounts.service import MountService
-from nablahub.mounts.types import Mount, MountCreate, MountQuery
+from nablahub.mounts.types import Mount, MountCreate, MountDelete, MountQuery
 
 
 @operation("GET", "/mounts", scope="mounts:read", query=MountQuery)
 def list_mounts(call: Call) -> Page[Mount]:
-    """List the versions that your servers show."""
+    """List the versions and folders of buckets that your servers show."""
     items, following = call.get(MountService).list(call.session, call.who, call.query)
     return Page(items=items, next=following)
 
 
 @operation("POST", "/mounts", scope="mounts:write", status=201)
 def create_mount(call: Call, body: MountCreate) -> Mount:
-    """Let a server of yours show a version; it is there when the mount's state is Ready."""
+    """Let a server of yours show a version or a bucket; it is there when the state is Ready."""
     return call.get(MountService).mount(call.session, call.who, body)
 
 
@@ -28,8 +28,22 @@ def get_mount(call: Call) -> Mount:
     return service.as_wire(call.session, service.row(call.session, call.who, call.path["mount"]))
 
 
-@operation("DELETE", "/mounts/{mount}", scope="mounts:write")
+@operation("DELETE", "/mounts/{mount}", scope="mounts:write", query=MountDelete)
 def delete_mount(call: Call) -> None:
-    """Show a version no more; it may leave the cache then."""
+    """Show it no more; a version may leave the cache then, a bucket gets what was written first.
+
+    The mount of a bucket is there until that is done. When it is still there with no `todo`,
+    `unsent` tells why.
+    """
     service = call.get(MountService)
-    service.unmount(call.session, service.row(call.session, call.who, call.path["mount"]))
+    row = service.row(call.session, call.who, call.path["mount"])
+    service.unmount(call.session, row, discard=call.query.discard)
+
+
+@operation("POST", "/mounts/{mount}/send", scope="mounts:write", status=202)
+def send_mount(call: Call) -> Mount:
+    """Write what was changed to the bucket; it is done when there is no `todo` any more."""
+    service = call.get(MountService)
+    row = service.row(call.session, call.who, call.path["mount"])
+    service.send(call.session, row)
+    return service.as_wire(call.session, row)

@@ -8,6 +8,7 @@ itself (:mod:`nablahub.mounts.view`).
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
@@ -16,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
-from nablahub.core.errors import NablaError
+from nablahub.core.errors import Invalid, NablaError
 from nablahub.core.ids import new_id
 from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
@@ -26,22 +27,26 @@ from nablahub.datasets.service import LATEST, DatasetService
 from nablahub.datasets.store import DatasetRow, VersionRow
 from nablahub.jobs.service import JobService
 from nablahub.jobs.types import Input, JobSpec, Owner
+from nablahub.mounts.buckets import BucketMounts
 from nablahub.mounts.errors import (
+    BucketTaken,
     MountTaken,
     NoCache,
     NoProject,
     NoSuchMount,
     NotAUser,
+    NotWritable,
     TooManyMounts,
 )
 from nablahub.mounts.store import MountRow, alive, count, named, of_user
-from nablahub.mounts.types import Mount, MountCreate, MountQuery
+from nablahub.mounts.types import LONGEST_NAME, NAME, S3, Mount, MountCreate, MountQuery
 from nablahub.projects.service import ProjectService
 from nablahub.projects.types import ProjectQuery
 
 MOST: Final = 100
 DATASETS: Final = "/datasets"
 _KIND: Final = "mount"
+_NAME: Final = re.compile(NAME)
 
 
 class MountService:
@@ -54,15 +59,22 @@ class MountService:
         self._datasets.building.keeping.readers.append(_readers)
         self._datasets.guards.append(_needing)
         self._datasets.version_guards.append(_needing_version)
+        self.buckets = BucketMounts(context)
         context.reconciler.register(_KIND, self._step)
+
+    async def stop(self) -> None:
+        """Stop what is being done; what is mounted stays."""
+        await self.buckets.close()
 
     def resume(self, session: Session) -> None:
         """Take up what was left unfinished."""
-        for row in session.scalars(select(MountRow).where(MountRow.state == "Pending")):
+        pending = select(MountRow).where(MountRow.state == "Pending", MountRow.bucket.is_(None))
+        for row in session.scalars(pending):
             self._context.reconciler.wake(session, _KIND, row.id)
+        self.buckets.resume(session)
 
     def mount(self, session: Session, who: Principal, asked: MountCreate) -> Mount:
-        """Let a server of the caller's show a version, and have its tree made.
+        """Let a server of the caller's show a version or a bucket, and have it made.
 
         Mounting again what is mounted says that it is still used, and makes a tree again that is
         gone. A name that shows another version of the same dataset shows this one from now on.
@@ -71,16 +83,20 @@ class MountService:
         ------
         NoSuchDataset, NoSuchVersion
             What can be mounted is what can be an input of a job.
-        MountTaken, TooManyMounts, NoCache, NoProject
+        MountTaken, BucketTaken, TooManyMounts, NoCache, NoProject, NoBucketsOnCluster
         """
         if who.kind != "user":
             raise NotAUser
+        if asked.dataset is None:
+            return self._mount_bucket(session, who, asked)
         version = self._datasets.resolve(session, who, asked.dataset)
         dataset = session.get_one(DatasetRow, version.dataset_id)
         name = asked.name or _name(dataset, asked.dataset)
         row = named(session, who.name, asked.server, name)
         if row is None:
             row = self._new(session, who, asked.server, name)
+        elif row.bucket is not None:
+            raise BucketTaken(name, row.source)
         elif row.version_id.partition(":")[0] != dataset.id and not asked.replace:
             raise MountTaken(name, row.version_id)
         if row.version_id != version.id:
@@ -91,13 +107,27 @@ class MountService:
         session.flush()
         return self.as_wire(session, row)
 
+    def _mount_bucket(self, session: Session, who: Principal, asked: MountCreate) -> Mount:
+        bucket, source = self.buckets.resolve(session, who, asked)
+        name = asked.name or _bucket_name(source)
+        row = named(session, who.name, asked.server, name)
+        if row is not None and row.bucket is None:
+            raise BucketTaken(name, row.version_id)
+        if row is None:
+            row = self._new(session, who, asked.server, name)
+        row.used_at = now()
+        self.buckets.want(session, row, bucket, source, asked)
+        session.flush()
+        return self.as_wire(session, row)
+
     def _new(self, session: Session, who: Principal, server: str, name: str) -> MountRow:
         if count(session, who.name, server) >= MOST:
             raise TooManyMounts(MOST)
         at = now()
         row = MountRow(
             id=new_id("mount"), user_name=who.name, server=server, name=name, version_id="",
-            place="", state="Pending", message="", job_id=None, created_at=at, used_at=at,
+            place="", state="Pending", message="", job_id=None, bucket=None, source="",
+            read_only=True, todo="", unsent="", created_at=at, used_at=at,
         )  # fmt: skip
         session.add(row)
         return row
@@ -193,8 +223,17 @@ class MountService:
         rows, following = page(session, query, asked, columns=columns, key=MountRow.id)
         return [self.as_wire(session, row) for row in rows], following
 
-    def unmount(self, session: Session, row: MountRow) -> None:
-        """Show it no more."""
+    def send(self, session: Session, row: MountRow) -> None:
+        """Have what was changed in a mount written to its bucket."""
+        if row.bucket is None or row.read_only:
+            raise NotWritable(row.name)
+        self.buckets.send(session, row)
+
+    def unmount(self, session: Session, row: MountRow, *, discard: bool = False) -> None:
+        """Show it no more; a bucket once what was written is in it, unless that is discarded."""
+        if row.bucket is not None:
+            self.buckets.unmount(session, row, discard=discard)
+            return
         job = self._jobs.find(session, row.job_id) if row.job_id else None
         if job is not None:
             self._jobs.cancel(session, job, "It is not to be mounted any more.")
@@ -204,6 +243,10 @@ class MountService:
         """Return the row as clients see it."""
         fields = {name: getattr(row, name) for name in Mount.model_fields if hasattr(row, name)}
         fields |= {"path": f"{DATASETS}/{row.name}", "version": row.version_id}
+        if row.bucket is not None:
+            none = {"dataset_id": "", "dataset_name": "", "files": 0, "bytes": 0}
+            return Mount.model_validate({**fields, **none})
+        fields["source"] = row.version_id
         version = session.get(VersionRow, row.version_id)
         if version is None:  # Nothing was heard of the server when the dataset was deleted.
             gone = row.version_id.partition(":")[0]
@@ -217,6 +260,13 @@ class MountService:
 
 def _end(row: MountRow, failed: str) -> None:
     row.state, row.message = ("Failed" if failed else "Ready"), failed
+
+
+def _bucket_name(source: str) -> str:
+    name = source.removeprefix(S3).rpartition("/")[2]
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise Invalid(f"'{name}' cannot be a name in {DATASETS}.", hint="Say another one.")
+    return name
 
 
 def _name(dataset: DatasetRow, ref: str) -> str:

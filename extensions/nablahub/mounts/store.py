@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Select, String, Text, UniqueConstraint, func, select
+from sqlalchemy import Boolean, Select, String, Text, UniqueConstraint, func, select, true
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base
@@ -17,7 +17,11 @@ REMEMBERED: Final = timedelta(days=7)
 
 
 class MountRow(Base):
-    """A version that a server shows; ``place`` is that of its tree in a cache."""
+    """What a server shows.
+
+    Of a version ``place`` is that of its tree in a cache. Of a folder of a bucket it is where the
+    server sees it, and ``version_id`` is empty.
+    """
 
     __tablename__ = "mounts"
     __table_args__ = (UniqueConstraint("user_name", "server", "name"),)
@@ -32,6 +36,15 @@ class MountRow(Base):
     message: Mapped[str] = mapped_column(Text)
     #: The job that brings the version into the cluster's cache, while it runs.
     job_id: Mapped[str | None] = mapped_column(String(32))
+    #: ``<id of the provider>/<folder>``; None: it is a version.
+    bucket: Mapped[str | None] = mapped_column(Text)
+    #: The same with the provider's name, for people.
+    source: Mapped[str] = mapped_column(Text, server_default="")
+    read_only: Mapped[bool] = mapped_column(Boolean, server_default=true())
+    #: What was asked for besides: ``send``, ``unmount`` or ``discard``.
+    todo: Mapped[str] = mapped_column(String(16), server_default="")
+    #: What could not be written back when that was tried last, in sentences.
+    unsent: Mapped[str] = mapped_column(Text, server_default="")
     created_at: Mapped[datetime] = mapped_column(Moment)
     used_at: Mapped[datetime] = mapped_column(Moment)
 
@@ -59,5 +72,11 @@ def count(session: Session, user: str, server: str) -> int:
 
 
 def alive() -> Select[MountRow]:
-    """Select the mounts that somebody may read."""
-    return select(MountRow).where(MountRow.used_at > now() - REMEMBERED)
+    """Select the mounts of versions that somebody may read."""
+    recent = MountRow.used_at > now() - REMEMBERED
+    return select(MountRow).where(recent, MountRow.bucket.is_(None))
+
+
+def buckets() -> Select[MountRow]:
+    """Select the mounts of buckets."""
+    return select(MountRow).where(MountRow.bucket.is_not(None))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nablahub.core.paging import PageQuery
 from nablahub.core.wire import LARGEST, Body, Resource, Timestamp
 
-MountState = Literal["Pending", "Ready", "Failed"]
+MountState = Literal["Pending", "Ready", "Failed", "Stopped"]
+#: What is being done to a mounted folder of a bucket, besides showing it.
+Todo = Literal["", "send", "unmount", "discard"]
+#: What a reference to a folder of a bucket begins with.
+S3: Final = "s3:"
 #: What servers read: a folder of the service's own machine, or a claim of the cluster.
 CacheKind = Literal["folder", "claim"]
 ServerName = Annotated[
@@ -20,41 +24,68 @@ ServerName = Annotated[
         description="Of a named server; empty: the default one",
     ),
 ]
+NAME: Final = r"^[^/\x00-\x1f\x7f.@][^/\x00-\x1f\x7f]*$"
+LONGEST_NAME: Final = 200
 #: A folder's name that no hidden file has.
 MountName = Annotated[
     str,
     Field(
-        pattern=r"^[^/\x00-\x1f\x7f.@][^/\x00-\x1f\x7f]*$",
-        max_length=200,
+        pattern=NAME,
+        max_length=LONGEST_NAME,
         description="Below `/datasets`; default: the dataset's name, and `@…` where the "
-        "reference has a version or a tag",
+        "reference has a version or a tag; a bucket's last folder, or its provider's name",
     ),
 ]
 
 
 class Mount(Resource):
-    """A version that a single-user server shows, read-only."""
+    """What a single-user server shows: a version, read-only, or a folder of a bucket."""
 
     id: str
     server: str
     name: str
     path: str = Field(description="Where the server shows it, such as `/datasets/digits`")
-    version: str = Field(description="Id of the version")
+    source: str = Field(
+        description="What it is, for people: a version's id, or `s3:<provider>/<folder>`"
+    )
+    version: str = Field(description="Id of the version; empty for a bucket")
     dataset_id: str
     dataset_name: str
     files: int
     bytes: int
-    place: str = Field(description="Where its tree lies in the cache: `<team>/<name>`")
-    state: MountState
-    message: str = Field(description="Why it failed")
+    bucket: str | None = Field(
+        default=None, description="`<id of the provider>/<folder>`; null for a version"
+    )
+    read_only: bool = True
+    place: str = Field(
+        description="Of a version where its tree lies in the cache: `<team>/<name>`; of a bucket "
+        "where the server sees it; empty while it is not known"
+    )
+    state: MountState = Field(
+        description="`Stopped`: of a bucket, while its server does not run; it is there again with "
+        "it"
+    )
+    todo: Todo = Field(default="", description="What is being done besides")
+    message: str = Field(description="Why it failed, or how far it is")
+    unsent: str = Field(
+        default="",
+        description="What could not be written to the bucket when that was tried last, in "
+        "sentences; it is kept",
+    )
     created_at: Timestamp
     used_at: Timestamp
 
 
 class MountCreate(Body):
-    """What mounts a version, or lets a name stand for another one."""
+    """What mounts a version or a folder of a bucket, or lets a name stand for another version."""
 
-    dataset: str = Field(max_length=400, description="`<id or name>[:<version, tag or latest>]`")
+    dataset: str | None = Field(
+        default=None, max_length=400, description="`<id or name>[:<version, tag or latest>]`"
+    )
+    bucket: str | None = Field(
+        default=None, max_length=1100, description="`<storage provider>/<folder>`"
+    )
+    read_only: bool = Field(default=True, description="Of a bucket; versions always are")
     server: ServerName = ""
     name: MountName | None = None
     replace: bool = Field(
@@ -68,11 +99,27 @@ class MountCreate(Body):
         description="Bring the version into the cluster's claim; false: the caller sees it there",
     )
 
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.dataset is None) == (self.bucket is None):
+            raise ValueError("say either dataset or bucket")
+        if self.dataset is not None and not self.read_only:
+            raise ValueError("a version is always read-only")
+        return self
+
 
 class MountQuery(PageQuery):
     """Filters of the list."""
 
     server: ServerName | None = Field(default=None, description="Only of this server")
+
+
+class MountDelete(Body):
+    """How something is unmounted."""
+
+    discard: bool = Field(
+        default=False, description="Of a bucket: also when what was written there is lost by it"
+    )
 
 
 class CachedTree(Resource):

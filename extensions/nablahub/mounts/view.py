@@ -22,6 +22,11 @@ VARIABLE: Final = "NABLAHUB_MOUNTS"
 CACHE_VARIABLE: Final = "NABLAHUB_CACHE"
 #: ``folder`` or ``claim``, as mounts have it.
 KIND_VARIABLE: Final = "NABLAHUB_CACHE_KIND"
+#: Where folders of buckets are seen.
+BUCKETS_VARIABLE: Final = "NABLAHUB_BUCKETS"
+#: Below it: what nobody writes to by accident, and writable copies.
+READ: Final = "read"
+WRITE: Final = "write"
 #: The server's name, as JupyterHub tells it; empty for the default one.
 SERVER_VARIABLE: Final = "JUPYTERHUB_SERVER_NAME"
 #: No mount and no dataset has a name that begins with ``@``.
@@ -40,12 +45,15 @@ class View:
         What the cache is.
     server : str
         The server's name.
+    buckets : pathlib.Path or None
+        Where folders of buckets are; None when the server was started without.
     """
 
     folder: Path
     cache: Path
     kind: str
     server: str
+    buckets: Path | None = None
 
     @classmethod
     def here(cls, env: Mapping[str, str] = os.environ) -> View | None:
@@ -54,7 +62,8 @@ class View:
         if not folder or not cache:
             return None
         kind, server = env.get(KIND_VARIABLE, "folder"), env.get(SERVER_VARIABLE, "")
-        return cls(Path(folder), Path(cache), kind, server)
+        buckets = env.get(BUCKETS_VARIABLE)
+        return cls(Path(folder), Path(cache), kind, server, Path(buckets) if buckets else None)
 
     def has(self, place: str) -> bool:
         """Whether a tree is there to be shown."""
@@ -62,8 +71,16 @@ class View:
 
     def show(self, name: str, place: str) -> None:
         """Let a name lead to a tree from now on, in one step."""
+        self._link(name, self.cache / place)
+
+    def show_bucket(self, name: str, place: str) -> None:
+        """Let a name lead to a folder of a bucket from now on, in one step."""
+        if self.buckets is not None:
+            self._link(name, self.buckets / place)
+
+    def _link(self, name: str, goal: Path) -> None:
         new = self.folder / f".{secrets.token_hex(8)}"
-        new.symlink_to(self.cache / place)
+        new.symlink_to(goal)
         new.replace(self.folder / name)
 
     def hide(self, name: str) -> None:
@@ -77,10 +94,11 @@ class View:
         if names.is_dir() and not (self.folder / CACHED).is_symlink():
             (self.folder / CACHED).symlink_to(names)
 
-    def shown(self) -> dict[str, str]:
-        """Return which names lead to which trees."""
-        found = {}
-        for path in self.folder.iterdir():
-            if path.is_symlink() and path.readlink().is_relative_to(self.cache):
-                found[path.name] = str(path.readlink().relative_to(self.cache))
-        return found
+    def shown(self) -> set[str]:
+        """Return the names that lead to what was mounted."""
+        roots = [self.cache, *([self.buckets] if self.buckets is not None else [])]
+        return {
+            path.name
+            for path in self.folder.iterdir()
+            if path.is_symlink() and any(path.readlink().is_relative_to(root) for root in roots)
+        }

@@ -171,7 +171,7 @@ def test_after_a_restart_it_is_there_again(
     assert list(view.iterdir()) == []
 
 
-def _refuse(_: object) -> None:
+def _refuse(*_: object) -> None:
     raise NotFound("It was not found.")
 
 

@@ -91,7 +91,8 @@ def copy(source: RemoteFolder, folder: Path, wanted: Wanted) -> None:
     if len(found.odd) > 5:
         wanted.tell(f"Left out for the same reason: {len(found.odd) - 5} more.")
     rows = (
-        {**state(target / f.path), "path": f.path, "etag": f.etag} for f in found.files.values()
+        {**state((target / f.path).lstat()), "path": f.path, "etag": f.etag}
+        for f in found.files.values()
     )
     write_lines(folder / "listing", rows)
     wanted.tell(f"Copied {place}: {count}.")
@@ -115,9 +116,8 @@ def free_but(keep: int) -> Callable[[Path], int]:
     return lambda folder: shutil.disk_usage(folder).free - keep
 
 
-def state(path: Path) -> dict[str, Any]:
+def state(found: os.stat_result) -> dict[str, Any]:
     """Return by what a file is known as unchanged; nobody can set the last of it."""
-    found = path.lstat()
     return {
         "size": found.st_size, "mtime": found.st_mtime_ns, "ino": found.st_ino,
         "ctime": found.st_ctime_ns,

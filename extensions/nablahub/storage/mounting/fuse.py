@@ -77,7 +77,7 @@ def _unescape(found: re.Match[str]) -> str:
 
 def mount(
     folder: Path, config: StoreConfig, path: str, *, read_only: bool, guarded: bool,
-    stopped: Callable[[], bool] = lambda: False,
+    lasting: bool = False, stopped: Callable[[], bool] = lambda: False,
 ) -> None:  # fmt: skip
     """Mount a folder of a bucket at ``data``; nothing happens when it is mounted.
 
@@ -91,30 +91,40 @@ def mount(
         The folder in the bucket.
     guarded : bool
         Whether it may connect to public addresses only.
+    lasting : bool
+        Whether a file is sent beside, and again until it is there. Else closing it sends it, once,
+        and fails when it cannot be sent.
 
     Raises
     ------
     MountFailed
         With rclone's own words.
     """
-    if locked(folder) and _answers(folder):
+    if locked(folder) and answers(folder):
         return
     unmount(folder)
     data(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-    keeper = _start(folder, config, path, read_only=read_only, guarded=guarded)
+    keeper = _start(folder, config, path, read_only=read_only, guarded=guarded, lasting=lasting)
     deadline = time.monotonic() + MOUNT_SECONDS
-    while not _answers(folder):
+    while not answers(folder):
         if stopped():
-            unmount(folder)
+            _abandon(keeper, folder)
             raise MountStopped("It is not wanted any more.")
         if keeper.poll() is not None or time.monotonic() > deadline:
-            unmount(folder)
+            _abandon(keeper, folder)
             raise MountFailed(f"rclone could not mount the bucket: {last_words(folder)}")
         time.sleep(_LOOK_SECONDS)
 
 
+def _abandon(keeper: subprocess.Popen[bytes], folder: Path) -> None:
+    # It may not even have the lock yet, and would mount when nobody looks any more.
+    keeper.kill()
+    keeper.wait()
+    unmount(folder)
+
+
 def _start(
-    folder: Path, config: StoreConfig, path: str, *, read_only: bool, guarded: bool
+    folder: Path, config: StoreConfig, path: str, *, read_only: bool, guarded: bool, lasting: bool
 ) -> subprocess.Popen[bytes]:
     program, helper = rclone(), fusermount()
     if program is None or helper is None:
@@ -122,7 +132,7 @@ def _start(
     argv = [
         program, "mount", f":s3:{config.bucket}/{path}".rstrip("/"), str(data(folder)),
         "--cache-dir", str(folder / "cache"), "--vfs-cache-mode", "full",
-        "--vfs-cache-max-size", f"{CACHE_BYTES}B", "--vfs-write-back", "0s",
+        "--vfs-cache-max-size", f"{CACHE_BYTES}B", "--vfs-write-back", "1s" if lasting else "0s",
         "--dir-cache-time", "1m", "--poll-interval", "0", "--use-server-modtime",
         "--low-level-retries", "3", "--contimeout", "10s",
         *(["--read-only"] if read_only else []),
@@ -161,9 +171,10 @@ def _passed_on(name: str) -> bool:
     return proxy or name in ("SSL_CERT_FILE", "SSL_CERT_DIR", _SESSION)
 
 
-def _answers(folder: Path) -> bool:
+def answers(folder: Path) -> bool:
+    """Whether something is mounted, and who serves it is alive."""
     try:
-        data(folder).stat()
+        os.statvfs(data(folder))  # The kernel remembers a stat() for a second after its end.
     except OSError:
         return False
     return mounted(folder)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 from nablahub.core.errors import NablaError
 from nablahub.core.s3 import S3Store
-from nablahub.storage.mounting import copying, fuse
+from nablahub.storage.mounting import copying, fuse, showing
 from nablahub.storage.mounting.copying import Wanted, free_but
 from nablahub.storage.mounting.errors import MountFailed
 from nablahub.storage.mounting.record import How, Record, add_line, data, locked, read_lines
@@ -30,6 +30,22 @@ class Opens(Protocol):
 
     def is_guarded(self) -> bool:
         """Whether connections to it may go to public addresses only."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Where a mount is seen by somebody who runs already.
+
+    Parameters
+    ----------
+    at : callable
+        Tells where: by how it is made.
+    without_fuse : str
+        Why nobody would see a mount by FUSE there, in a sentence; empty when it would be seen.
+    """
+
+    at: Callable[[How], Path]
+    without_fuse: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,8 @@ class Mounts:
         What a copy leaves free on the disk.
     remove : callable
         Deletes a tree, whatever a user's code made of it.
+    lasting : bool
+        Whether mounts are there for long: then FUSE tries again by itself what could not be sent.
     """
 
     def __init__(
@@ -73,9 +91,10 @@ class Mounts:
         by: Literal["auto", "fuse", "copy"],
         free_bytes: int,
         remove: Callable[[Path], None],
+        lasting: bool = False,
     ) -> None:
         self._root, self._opens, self._by, self._free = root, opens, by, free_bytes
-        self._remove = remove
+        self._remove, self._lasting = remove, lasting
 
     def path(self, owner: str, name: str) -> Path:
         """Return what is shown of a mount that is ready; MountFailed when it is not."""
@@ -89,7 +108,7 @@ class Mounts:
         record = Record.load(folder)
         if record is None or record.stage != "ready":
             return False
-        return record.how == "copy" or (locked(folder) and fuse.mounted(folder))
+        return record.how == "copy" or (locked(folder) and fuse.answers(folder))
 
     def make(
         self,
@@ -100,8 +119,9 @@ class Mounts:
         read_only: bool,
         tell: Callable[[str], None],
         stopped: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Make a mount; what a kill left of it is taken up or begun anew.
+        shown: Shown | None = None,
+    ) -> How:
+        """Make a mount and return how; what a kill left of it is taken up or begun anew.
 
         Parameters
         ----------
@@ -111,35 +131,46 @@ class Mounts:
             Is told how far it is.
         stopped : callable
             Whether nobody wants it any more.
+        shown : Shown or None
+            Where it is seen; None: in its own folder.
 
         Raises
         ------
         MountFailed, MountTooBig, MountStopped, StoreAway, StoreRefused, NoSuchProvider
         """
-        if self.ready(owner, name):
-            return
         folder = self._root / owner / name
+        known = Record.load(folder)
+        if known is not None and self.ready(owner, name):
+            if known.how == "copy" and shown is not None:
+                showing.put(folder, shown.at("copy"), self._remove)
+            return known.how
         store = self._opens.folder_store(wanted.storage, wanted.prefix)
         inside = f"{store.config.bucket}/{store.root}".rstrip("/")
-        known = Record.load(folder)
-        how = self._how(tell) if known is None else known.how
+        how = self._how(tell, shown.without_fuse if shown else "") if known is None else known.how
         record = Record(wanted.storage, wanted.prefix, inside, read_only, how).save(folder)
         if how == "fuse":
+            if shown is not None:
+                showing.note(folder, shown.at("fuse"))
             self._mount(folder, record, store, stopped)
             tell(f"Mounted s3://{inside}.")
         else:
             copying.copy(S3Folder(store), folder, Wanted(free_but(self._free), tell, stopped))
+        if how == "copy" and shown is not None:
+            record = replace(record, number=data(folder).stat().st_ino)
         record.at(folder, "ready")
+        if how == "copy" and shown is not None:
+            showing.put(folder, shown.at("copy"), self._remove)
+        return how
 
-    def _how(self, tell: Callable[[str], None]) -> How:
+    def _how(self, tell: Callable[[str], None], not_seen: str) -> How:
         if self._by == "copy":
             return "copy"
-        without = fuse.missing()
+        without = fuse.missing() or not_seen or None
         if without is None:
             return "fuse"
         if self._by == "fuse":
             raise MountFailed(f"Buckets are mounted by FUSE here, which does not work: {without}")
-        tell(f"No FUSE on this machine: {without}")
+        tell(f"No FUSE on this machine: {without}" if without != not_seen else without)
         return "copy"
 
     def _mount(
@@ -150,7 +181,8 @@ class Mounts:
         S3Folder(store).check()
         fuse.mount(
             folder, store.config, store.root,
-            read_only=record.read_only, guarded=self._opens.is_guarded(), stopped=stopped,
+            read_only=record.read_only, guarded=self._opens.is_guarded(), lasting=self._lasting,
+            stopped=stopped,
         )  # fmt: skip
 
     def save(self, owner: str, tell: Callable[[str], None] = lambda _words: None) -> list[Lost]:
@@ -174,12 +206,45 @@ class Mounts:
                 found.append(Lost(record.words, self._left(folder, record)))
         return found
 
+    def send(self, owner: str, tell: Callable[[str], None] = lambda _words: None) -> str:
+        """Bring what was written so far into the buckets; the mounts stay, and may be written to.
+
+        Returns
+        -------
+        str
+            What could not be sent, in sentences; it stays, to be sent another time.
+        """
+        said = []
+        for folder in self._folders(owner):
+            record = Record.load(folder)
+            if record is not None and record.stage == "ready" and not record.read_only:
+                said.append(self._send(folder, record, tell))
+        return " ".join(words for words in said if words)
+
+    def withdraw(self, owner: str) -> None:
+        """Let nobody write any more; what was changed is still to be sent, by :meth:`send`.
+
+        Raises
+        ------
+        MountFailed
+            A copy is not where it was shown, or a mount by FUSE is still there.
+        """
+        for folder in self._folders(owner):
+            record = Record.load(folder)
+            if record is not None and record.how == "copy":
+                showing.take_back(folder, record.number)
+            elif fuse.mounted(folder) or locked(folder):
+                fuse.unmount(folder)
+
     def _save(self, folder: Path, record: Record, tell: Callable[[str], None]) -> Record:
-        if record.how == "copy":
-            words = give_back(lambda: self._reopened(folder, record), folder, folder.name, tell)
-        else:
-            words = self._drained(folder, record)
+        words = self._send(folder, record, tell)
         return record.at(folder, "failed" if words else "saved", words)
+
+    def _send(self, folder: Path, record: Record, tell: Callable[[str], None]) -> str:
+        """Return what could not be sent, in sentences."""
+        if record.how == "fuse":
+            return self._drained(folder, record)
+        return give_back(lambda: self._reopened(folder, record), folder, folder.name, tell)
 
     def _reopened(self, folder: Path, record: Record) -> S3Folder:
         """Return where a copy goes back to; what a kill left of an earlier attempt is given up."""
@@ -216,6 +281,7 @@ class Mounts:
         for folder in self._folders(owner):
             if fuse.mounted(folder) or locked(folder):
                 fuse.unmount(folder)  # Raises rather than let what follows reach the bucket.
+            showing.end(folder, self._remove)
             self._remove(folder)
         try:
             (self._root / owner).rmdir()

@@ -3,6 +3,7 @@
 ===========  ======================================================================================
 mount.json   what is mounted, how, and how far it is; written whole, before anything is made
 data/        the mount point, or the copy
+shown        where that is instead while a server sees it, which began before the mount
 listing      of a copy: what was in the bucket, a JSON line for each file; there when it is complete
 written      of a copy: the files that have been written back, a JSON line each
 uploads      of a copy: the uploads in parts that were begun, a JSON line each
@@ -46,6 +47,8 @@ class Record:
         ``making``, ``ready``, and once it is over ``saved`` or ``failed``.
     words : str
         Why it failed.
+    number : int
+        Of a copy that somebody else could move: its folder's inode; else 0.
     """
 
     provider: str
@@ -55,6 +58,7 @@ class Record:
     how: How
     stage: Stage = "making"
     words: str = ""
+    number: int = 0
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
@@ -79,7 +83,17 @@ class Record:
 
 def data(folder: Path) -> Path:
     """Return what is shown: the mount point, or the copy."""
-    return folder / "data"
+    place = folder / "data"
+    at = shown_at(folder)
+    return place if at is None or place.is_dir() else at
+
+
+def shown_at(folder: Path) -> Path | None:
+    """Return where it is shown outside of its own folder; None when it is not."""
+    try:
+        return Path((folder / "shown").read_text())
+    except FileNotFoundError:
+        return None
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from nablahub.core.errors import NablaError
 from nablahub.core.objects import PART
 from nablahub.core.quantities import human
 from nablahub.storage.mounting.copying import Tell, state
-from nablahub.storage.mounting.record import add_line, data, read_lines
+from nablahub.storage.mounting.inside import Inside
+from nablahub.storage.mounting.record import Record, add_line, data, read_lines
 from nablahub.storage.mounting.remote import Content, Readable, RemoteFolder
 
 AT_ONCE: Final = 8
@@ -68,7 +68,8 @@ class Returned:
 
 def bring_back(target: RemoteFolder, folder: Path) -> Returned:
     """Write what was changed in a copy back, and return what came of it; may be repeated."""
-    return _Returning(target, folder).run()
+    with _inside(folder) as inside:
+        return _Returning(target, folder, inside).run()
 
 
 def give_back(open_: Callable[[], RemoteFolder], folder: Path, name: str, tell: Tell) -> str:
@@ -108,8 +109,14 @@ def kept(lost: Iterable[str]) -> str:
 def unsaved(folder: Path) -> dict[str, Path]:
     """Return the files of a copy that are not in the bucket as they are here."""
     before = _known(folder)
-    found = dict(_files(data(folder), [], strict=False))
-    return {p: f for p, f in found.items() if not _same(before.get(p), f)}
+    with _inside(folder) as inside:
+        found = dict(inside.files([], strict=False))
+    return {p: data(folder) / p for p, now in found.items() if not _same(before.get(p), now)}
+
+
+def _inside(folder: Path) -> Inside:
+    record = Record.load(folder)
+    return Inside(data(folder), record.number if record is not None else 0)
 
 
 def _known(folder: Path) -> dict[str, dict[str, Any]]:
@@ -123,13 +130,13 @@ def _known(folder: Path) -> dict[str, dict[str, Any]]:
     return known
 
 
-def _same(known: dict[str, Any] | None, file: Path) -> bool:
-    return known is not None and state(file).items() <= known.items()
+def _same(known: dict[str, Any] | None, now: os.stat_result) -> bool:
+    return known is not None and state(now).items() <= known.items()
 
 
 class _Returning:
-    def __init__(self, remote: RemoteFolder, folder: Path) -> None:
-        self._remote, self._target = remote, data(folder)
+    def __init__(self, remote: RemoteFolder, folder: Path, inside: Inside) -> None:
+        self._remote, self._inside = remote, inside
         self._before = _known(folder)
         self._journal = folder / "written"
         self._lock = threading.Lock()
@@ -137,10 +144,9 @@ class _Returning:
         self._counts = {"written": 0, "deleted": 0, "bytes": 0}
 
     def run(self) -> Returned:
-        there: dict[str, Path] = {}
         odd: list[str] = []
-        there.update(_files(self._target, odd))
-        changed = [p for p, file in there.items() if not _same(self._before.get(p), file)]
+        there = dict(self._inside.files(odd))
+        changed = [p for p, now in there.items() if not _same(self._before.get(p), now)]
         gone = [path for path in self._before if path not in there]
         work: list[tuple[Callable[[str], None], str]] = [
             *((self._write, path) for path in sorted(changed)),
@@ -163,11 +169,13 @@ class _Returning:
             self._failed[path] = why_not
 
     def _write(self, path: str) -> None:
-        file = self._target / path
-        now = state(file)
+        try:
+            file = self._inside.open(path)
+        except FileNotFoundError:
+            return  # It was deleted or moved just now: the next look sees it.
         known = self._before.get(path, {}).get("etag")
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with open(os.open(file, flags), "rb") as content:  # noqa: PTH123 (it is a descriptor)
+        with file as content:
+            now = state(os.fstat(content.fileno()))
 
             def from_start() -> Readable:
                 content.seek(0)
@@ -217,33 +225,3 @@ def etag_of(content: Any) -> str:
         return digests[0].hex()
     whole = hashlib.md5(b"".join(digests), usedforsecurity=False).hexdigest()
     return f"{whole}-{len(digests)}"
-
-
-def _files(root: Path, odd: list[str], *, strict: bool = True) -> Iterator[tuple[str, Path]]:
-    """Yield the files below a folder that a user's code wrote; links are not followed.
-
-    A folder that cannot be read is an error: its files would pass for deleted ones.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for folder, folders, names in os.walk(root, onerror=refuse if strict else None):
-        for name in folders:
-            path = Path(folder, name)
-            if path.is_symlink():
-                odd.append(str(path.relative_to(root)))
-            else:
-                path.chmod(0o700)  # Its user may have closed it even to itself.
-        for name in names:
-            file = Path(folder, name)
-            relative = str(file.relative_to(root))
-            try:
-                relative.encode()
-                plain = stat.S_ISREG(file.lstat().st_mode)
-            except UnicodeEncodeError:
-                plain = False
-            if plain:
-                yield relative, file
-            else:
-                odd.append(relative)

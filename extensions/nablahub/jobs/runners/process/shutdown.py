@@ -45,6 +45,7 @@ def end_all(state: StateDir, timeout: float = 15.0) -> list[str]:
         while files.alive(folder) and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
     unmount_all(state.mounts)
+    unmount_all(state.server_mounts)
     return [folder.name for folder in running]
 
 
