@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
 from nablahub.core.errors import NablaError
+from nablahub.core.identity import PUBLIC
 from nablahub.core.objects import DirectoryStore, ObjectStore
 from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
@@ -278,8 +279,8 @@ class Building:
         done = self.write(lambda s: trash.purge(s, self._datasets, stock, waste))
         for version_id in waste.versions if done else ():
             name = cache_name(*version_id.split(":"))
-            cache = self._context.settings.state.cache
-            self.keeping.discard(cache / stock.dataset.team_id / name)
+            for folder in (stock.dataset.team_id, PUBLIC):
+                self.keeping.discard(self._context.settings.state.cache / folder / name)
         return done
 
     async def _collect(self, space: str) -> float | None:

@@ -40,7 +40,7 @@ _COMMIT_RESOURCES = {
     "limits": {"memory": "128Mi"},
 }
 #: What is read by version.
-READ: Final = ("dataset", "model")
+READ: Final = ("dataset", "model", "public")
 #: The volume that they lie in.
 CACHE: Final = "cache"
 _OWN = {"work": WORK, "home": HOME, "tmp": "/tmp", "artifacts": ARTIFACTS, "outputs": OUTPUTS}
