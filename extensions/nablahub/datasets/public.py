@@ -1,8 +1,8 @@
 """The trees of public datasets that servers of other teams see.
 
 They lie in a folder of the cache that is shown to every server, beside the teams' own: what is
-another team's stays unseen. Once a dataset is not public any more they are taken away, whoever reads
-them. As :class:`nablahub.jobs.data.Materialiser` this gives the jobs that fetch them on a cluster.
+another team's stays unseen. Once a dataset is not public any more they are taken away, whoever
+reads them. As :class:`nablahub.jobs.data.Materialiser` this is what jobs on a cluster fetch.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class PublicTrees:
         return row
 
     def place(self, session: Session, version_id: str) -> str:
-        """Return where a version's tree lies; NoSuchVersion, NoSuchDataset when it is not public."""
+        """Return where a version's tree lies; NoSuchVersion, NoSuchDataset if it is not public."""
         row = session.get(VersionRow, version_id)
         if row is None:
             raise NoSuchVersion(version_id)
