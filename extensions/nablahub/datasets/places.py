@@ -12,6 +12,7 @@ from nablahub.datasets.contents import Contents, PackTables
 from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
 from nablahub.datasets.intake import Parts
 from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.proofs import Proofs
 from nablahub.datasets.store import DatasetRow, VersionRow, pack_names
 from nablahub.datasets.uploads import NOT_YET
 from nablahub.storage.service import PROVIDER, StorageService, Store
@@ -25,6 +26,7 @@ class Places:
         self.settings = context.settings
         self.tables = PackTables()
         self.dir_rows = DirRows()
+        self.proofs = Proofs()
         self._parts: dict[str, Parts] = {}
 
     def quota(self, space: str) -> int:
