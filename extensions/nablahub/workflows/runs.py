@@ -9,13 +9,14 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
-from nablahub.core.errors import Conflict
+from nablahub.core.errors import Conflict, NablaError, StorageFull, Unavailable
 from nablahub.core.events import Event
 from nablahub.core.ids import new_uuid
 from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.core.yamlspec import MAX_CHARACTERS, Document, LaterMarks
+from nablahub.datasets.threads import blocking
 from nablahub.jobs.service import JobService
 from nablahub.workflows.advancing import CANCELLED, Advancer
 from nablahub.workflows.binding import Binder
@@ -25,7 +26,7 @@ from nablahub.workflows.slices import SliceWork
 from nablahub.workflows.spec import Spec, restore
 from nablahub.workflows.store import RunJobRow, RunRow, WorkflowRow, jobs_of, unfinished
 from nablahub.workflows.types import ENDED, InputValue, Run, RunJob
-from nablahub.workflows.work import Place
+from nablahub.workflows.work import ModelRequest, Place
 
 KIND = "run"
 MANY_JOBS = 100
@@ -189,10 +190,25 @@ class RunKeeper:
             await self._volumes.remove(uuid)
 
     async def _step(self, uuid: str) -> float | None:
-        step = await self._context.database.write(lambda s: self._advancer.step(s, uuid))
+        read: dict[str, object] = {}
+        while True:
+            step = await self._context.database.write(lambda s: self._advancer.step(s, uuid, read))
+            if not step.unread:
+                break
+            for name, (place, asked) in step.unread.items():
+                read[name] = await self._read_model(place, asked)
         if step.ended:
             await self._volumes.remove(uuid)
         return step.again
+
+    async def _read_model(self, place: Place, asked: ModelRequest) -> object:
+        """Look at a model's files; what is wrong with them is the job's affair."""
+        try:
+            return await blocking(self._work.read_model, place, asked)
+        except (StorageFull, Unavailable):
+            raise  # It may go the next time.
+        except NablaError as error:
+            return error
 
     def _tell(self, session: Session, run: RunRow, rows: list[RunJobRow], type_: str) -> None:
         data = {
