@@ -280,6 +280,7 @@ def _bound(run: RunRow, spec: Spec, rows: dict[str, RunJobRow]) -> Bound:
         inputs={k: RunInput.model_validate(v) for k, v in run.inputs.items()},
         inline={k: RunInput.model_validate(v) for k, v in run.bound["inline"].items()},
         targets=run.bound["targets"],
+        workspace=run.workspace,
         outputs={
             name: {k: Output.model_validate(v) for k, v in row.outputs.items()}
             for name, row in rows.items()

@@ -46,6 +46,8 @@ class Bound:
         Output datasets: ``<job>.<output>`` → the dataset's id.
     outputs
         What the jobs that ended well left: job → output → what.
+    workspace
+        Digest of the folder that each job begins in, if any; files that come with it lie upon that.
     """
 
     run: str
@@ -55,6 +57,7 @@ class Bound:
     inline: Mapping[str, RunInput]
     targets: Mapping[str, str]
     outputs: Mapping[str, Mapping[str, Output]]
+    workspace: str | None = None
 
 
 class NothingLeft(Invalid):
@@ -115,6 +118,7 @@ def compile_job(bound: Bound, name: str) -> JobRequest:
         outputs=tuple(_output(bound, name, key, out.type) for key, out in job.outputs.items()),
         files={**bound.files, **files},
         timeout=job.timeout,
+        workspace=bound.workspace,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -24,8 +25,15 @@ from nablahub.workflows.errors import CannotRunHere, InvalidInputs, NoSuchRun
 from nablahub.workflows.machine import check_here
 from nablahub.workflows.slices import SliceWork
 from nablahub.workflows.spec import Spec, restore
-from nablahub.workflows.store import RunJobRow, RunRow, WorkflowRow, jobs_of, unfinished
-from nablahub.workflows.types import ENDED, InputValue, Run, RunJob
+from nablahub.workflows.store import (
+    RunJobRow,
+    RunRow,
+    WorkflowRow,
+    jobs_of,
+    unfinished,
+    workspaces_needed,
+)
+from nablahub.workflows.types import ENDED, InputValue, Run, RunCreate, RunJob
 from nablahub.workflows.work import ModelRequest, Place
 
 KIND = "run"
@@ -50,6 +58,8 @@ class RunKeeper:
         self._work = work
         self._advancer = Advancer(work, self._tell)
         self._volumes = context.get(JobService).ground.volumes
+        self._workspaces = context.get(JobService).workspaces
+        self._workspaces.needers.append(workspaces_needed)
         context.reconciler.register(KIND, self._step)
 
     def ready(
@@ -84,13 +94,15 @@ class RunKeeper:
         session: Session,
         who: Principal,
         workflow: WorkflowRow,
-        given: Mapping[str, InputValue],
+        asked: RunCreate,
         ready: Ready,
     ) -> Run:
         """Start a run.
 
         Raises
         ------
+        NoSuchWorkspace
+            It was not uploaded, or not by this team.
         Conflict
             The workflow is another one than was found ready.
         InvalidInputs
@@ -103,9 +115,13 @@ class RunKeeper:
             )
         spec, uuid = ready.spec, new_uuid()
         place = Place(uuid, workflow.team_id, workflow.project_id, who.name)
-        found = Binder(session, who, place, self._work, kept(workflow), spec).bind(given)
+        found = Binder(session, who, place, self._work, kept(workflow), spec).bind(asked.inputs)
         if found.faults:
             raise InvalidInputs(found.faults)
+        given: dict[str, Any] = {}
+        if asked.workspace is not None:
+            used = self._workspaces.use(session, workflow.team_id, asked.workspace)
+            given["workspace"] = {"id": used, "digest": asked.workspace}
         workflow.last_number += 1
         run = RunRow(
             uuid=uuid, workflow_id=workflow.id, number=workflow.last_number,
@@ -115,6 +131,7 @@ class RunKeeper:
                 "inline": {k: v.model_dump() for k, v in found.inline.items()},
                 "targets": found.targets,
                 "groups": sorted(who.groups),
+                **given,
             },
             outputs={}, cancel_asked=False, state="Pending", reason="", message="",
             created_by=who.name, created_at=now(), started_at=None, finished_at=None,

@@ -112,6 +112,7 @@ class SliceWork:
                 outputs=[Output(name=m.name, kind=m.kind, ref=m.ref) for m in request.outputs],  # type: ignore[arg-type]  # pydantic checks it
                 files=dict(request.files),
                 timeout_seconds=request.timeout,
+                workspace=request.workspace,
             )
         except ValidationError as error:
             faults = [

@@ -54,6 +54,8 @@ class JobRequest:
         Laid into ``/work``: relative path → text.
     timeout
         Seconds, None for none.
+    workspace
+        Digest of the folder it begins in, None for none.
     """
 
     name: str
@@ -66,6 +68,7 @@ class JobRequest:
     outputs: tuple[OutputMount, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     timeout: int | None = None
+    workspace: str | None = None
 
 
 @dataclass(frozen=True)
