@@ -363,8 +363,8 @@ class DatasetService(Places):
     def versions(
         self, session: Session, dataset: DatasetRow, asked: PageQuery
     ) -> tuple[Sequence[DatasetVersion], str | None]:
-        """Return a page of a dataset's versions."""
-        columns = {"created_at": VersionRow.created_at, "number": VersionRow.number}
+        """Return a page of a dataset's versions; those made later have higher numbers."""
+        columns = {"created_at": VersionRow.number, "number": VersionRow.number}
         rows, following = page(
             session, versions_of(dataset.id), asked, columns=columns, key=VersionRow.id
         )

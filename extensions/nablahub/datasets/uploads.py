@@ -45,6 +45,7 @@ from nablahub.datasets.store import (
     VersionRow,
     next_number,
     objects_of,
+    pack_moment,
 )
 from nablahub.datasets.transfer_types import ObjectName
 
@@ -127,6 +128,7 @@ def register_pack(
     if session.get(PackRow, (row.dataset_id, row.pack)) is None:
         _check_stored(session, store, row.team_id, pack_key(row.dataset_id, row.pack), row.size)
         quota.check(session, row.size)
+        row.created_at = pack_moment(session, row.dataset_id)
         session.add(row)
     touch(session, upload)
 

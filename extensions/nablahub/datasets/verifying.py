@@ -33,6 +33,7 @@ from nablahub.datasets.store import (
     PackRow,
     TransferRow,
     VersionRow,
+    pack_moment,
 )
 from nablahub.datasets.transfers import VERIFYING
 from nablahub.datasets.types import Damage, Sharer, Verification
@@ -288,6 +289,7 @@ class Verifier:
         )  # fmt: skip
 
         def count(session: Session) -> None:
+            row.created_at = pack_moment(session, self.dataset.id)
             session.merge(row)
             session.execute(delete(TransferRow).filter_by(team_id=self.dataset.space, key=key))
             mend(session, self.dataset.space, self.dataset.id, [entry.md5])

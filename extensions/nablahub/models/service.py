@@ -229,8 +229,8 @@ class ModelService:
     def versions(
         self, session: Session, model: ModelRow, asked: PageQuery
     ) -> tuple[Sequence[ModelVersion], str | None]:
-        """Return a page of a model's versions."""
-        columns = {"created_at": ModelVersionRow.created_at, "number": ModelVersionRow.number}
+        """Return a page of a model's versions; those made later have higher numbers."""
+        columns = {"created_at": ModelVersionRow.number, "number": ModelVersionRow.number}
         rows, following = page(
             session, versions_of(model.id), asked, columns=columns, key=ModelVersionRow.id
         )
