@@ -61,13 +61,11 @@ class Proofs:
             data = b"".join(self._whole(contents, place, name, digest))
             yield data[start : start + length]
         elif length == place.size:
-            mark = self._mark(contents, place, digest)
             kept = b""
             for data in self._whole(contents, place, name, digest):
                 if kept:
                     yield kept
                 kept = data
-            self._note(mark)
             yield kept
         else:
             if place.size <= READ_WHOLE:
@@ -84,10 +82,11 @@ class Proofs:
                     return
             for _ in self._whole(contents, place, name, digest):
                 pass
-            self._note(mark)
 
     def _whole(self, contents: Contents, place: Place, name: str, digest: str) -> Iterator[bytes]:
         """Yield all of an object; BadObject in the place of its end when it is not right."""
+        large = place.size > SMALL
+        mark = self._mark(contents, place, digest) if large else ("", "", "")
         hashed = hashlib.sha256() if len(digest) == 64 else hashlib.md5(usedforsecurity=False)
         try:
             for data in contents.chunks(place):
@@ -95,8 +94,15 @@ class Proofs:
                 yield data
         except FileNotFoundError as error:
             raise damaged(name) from error
-        if hashed.hexdigest() != digest:
+        whole = hashed.hexdigest() == digest
+        if large:
+            (self._note if whole else self._forget)(mark)
+        if not whole:
             raise damaged(name)
+
+    def found(self, contents: Contents, place: Place, digest: str, *, whole: bool) -> None:
+        """Remember what somebody else has found who read all of a large object."""
+        (self._note if whole else self._forget)(self._mark(contents, place, digest))
 
     def _mark(self, contents: Contents, place: Place, digest: str) -> tuple[str, str, str]:
         return contents.store.stamp(place.key) or "", place.key, digest
@@ -106,6 +112,10 @@ class Proofs:
             self._known[mark] = None
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
+
+    def _forget(self, mark: tuple[str, str, str]) -> None:
+        with self._lock:
+            self._known.pop(mark, None)
 
 
 def damaged(name: str) -> BadObject:

@@ -204,7 +204,10 @@ class Verifier:
                     yield self._told()
         except FileNotFoundError:
             size = -1
-        self._judge(entry, (digest.hexdigest(), size) == (entry.sha256, entry.size))
+        whole = (digest.hexdigest(), size) == (entry.sha256, entry.size)
+        place = Place(object_key(entry.md5), 0, entry.size)
+        self.service.proofs.found(self._contents, place, entry.sha256, whole=whole)
+        self._judge(entry, whole)
 
     def _judge(self, entry: Entry, whole: bool) -> None:
         """Count a file, and name it when its bytes are not right."""

@@ -219,3 +219,24 @@ def test_a_range_of_what_is_too_large_to_read_for_it(
         assert get(service, version, "big.bin", part).content == bad[first : first + 100]
     with pytest.raises(httpx.RemoteProtocolError):  # All of it is proved as ever.
         get(service, version, "big.bin")
+
+
+def test_what_was_found_damaged_is_not_taken_for_proved_any_more(
+    service: RunningService,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    files: dict[str, bytes],
+) -> None:
+    big = files["big.bin"]
+    team, _, version = put(service, tmp_path, request, {"big.bin": big})
+    key, store = object_key(hashlib.md5(big).hexdigest()), store_of(service, team)
+    assert api_of(service).verify(version).damaged == []
+    part = {"Range": "bytes=100-199"}
+    with pytest.MonkeyPatch.context() as patch:
+        # A disk that rots changes no time.
+        stamp = store.stamp(key)
+        patch.setattr(type(store), "stamp", lambda *_: stamp)
+        replace(service, team, key, flipped(big, 1_900_000))
+        assert get(service, version, "big.bin", part).content == big[100:200]
+        assert [damage.path for damage in api_of(service).verify(version).damaged] == ["big.bin"]
+        assert get(service, version, "big.bin", part).status_code == 422
