@@ -290,13 +290,7 @@ class ModelService:
         return dataset, source
 
     def read(self, dataset: DatasetRow, source: VersionRow, asked: Registration) -> ModelFiles:
-        """Look at what :meth:`look` found; blocks for as long as the object store does.
-
-        Raises
-        ------
-        BadModelFiles
-            When the path is not there, or the files can't be of that format.
-        """
+        """Look at what :meth:`look` found; blocks as the store does; see :func:`read_files`."""
         return read_files(self._datasets, dataset, source, asked)
 
     def add(

@@ -67,7 +67,13 @@ class ModelFiles:
 def read_files(
     datasets: DatasetService, dataset: DatasetRow, source: VersionRow, asked: Registration
 ) -> ModelFiles:
-    """Look at the files of a registration; see :meth:`ModelService.read`."""
+    """Look at the files of a registration; blocks for as long as the object store does.
+
+    Raises
+    ------
+    BadModelFiles
+        When the path is not there, or the files can't be of that format.
+    """
     entries = list(under(datasets, dataset, source, asked.path.strip("/")))
     if not entries:
         raise BadModelFiles(
