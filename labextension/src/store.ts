@@ -9,16 +9,20 @@ import type {
   Dataset,
   DatasetVersion,
   Deployment,
+  DiskUsages,
   Lineage,
   Model,
   ModelVersion,
+  Mount,
   Page,
   Project,
   Run,
+  State,
   Tag,
   WhoAmI,
   Workflow
 } from './api/types';
+import { isFinal } from './api/types';
 import { Resource } from './resource';
 import { DatasetUpload } from './upload/manager';
 
@@ -92,6 +96,14 @@ export class Store implements IDisposable {
     return this._one('whoami', () => false);
   }
 
+  /** What `/storage` and the home take; a run that ended may have left something there. */
+  diskUsage(): Resource<DiskUsages> {
+    return this._one(
+      'storage-usage',
+      change => change.kind === 'run' && isFinal(change.data['state'] as State)
+    );
+  }
+
   projects(): ListResource<Project> {
     return this._list('projects', {}, change => change.kind === 'project');
   }
@@ -161,6 +173,18 @@ export class Store implements IDisposable {
       this._uploads.set(dataset, known);
     }
     return known;
+  }
+
+  /** What this server shows in `/datasets`; `here` is false where it can show nothing. */
+  mounts(): Resource<{ here: boolean; items: Mount[] }> {
+    return this._remember(
+      'own/mounts',
+      () =>
+        new Resource<{ here: boolean; items: Mount[] }>(
+          () => this.client.own('GET', 'mounts'),
+          change => change.kind === 'dataset' && change.type === 'deleted'
+        )
+    );
   }
 
   artifacts(job: string): Resource<Page<Artifact>> {

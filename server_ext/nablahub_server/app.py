@@ -11,6 +11,7 @@ from jupyter_server.utils import url_path_join
 from nablahub_server import mounts
 from nablahub_server.handlers import ForwardHandler
 from nablahub_server.limits import Limits, LimitsHandler
+from nablahub_server.mount_handler import MountsHandler
 from nablahub_server.upstream import upstream_from
 
 # Only the connection has a deadline: an event stream may be silent, an upload long.
@@ -19,7 +20,7 @@ LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=8, keepali
 
 
 def load(server: ServerApp) -> None:
-    """Add the routes ``nablahub/api/…`` and ``nablahub/limits`` to ``server``."""
+    """Add the routes ``nablahub/api/…``, ``…/limits`` and ``…/mounts`` to ``server``."""
     upstream = upstream_from(os.environ)
     # The environment's proxy settings are for the internet, not for the hub's own service.
     client = httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, trust_env=False)
@@ -29,6 +30,7 @@ def load(server: ServerApp) -> None:
     routes = [
         (url_path_join(base, "nablahub", "api", "(.*)"), ForwardHandler, options),
         (url_path_join(base, "nablahub", "limits"), LimitsHandler, limits),
+        (url_path_join(base, "nablahub", "mounts"), MountsHandler, options),
     ]
     server.web_app.add_handlers(".*$", routes)  # type: ignore[no-untyped-call]  # tornado
     if upstream.url:

@@ -17,6 +17,7 @@ from traitlets import Bool, Float, Unicode, default
 
 from nablahub.core import usage
 from nablahub.core.errors import NablaError
+from nablahub.core.identity import PUBLIC
 from nablahub.core.instances import InstanceType
 from nablahub.core.sandbox import probe
 from nablahub.mounts import running
@@ -137,7 +138,9 @@ class SandboxedSpawner(NablaSpawner, LocalProcessSpawner):  # type: ignore[misc]
             home=self.state.homes / self.slug,
             folder=self.folder,
             storage=self.state.storage / team if team else None,
-            caches={team.id: self.state.cache / team.id for team in teams},
+            caches={
+                name: self.state.cache / name for name in (PUBLIC, *(team.id for team in teams))
+            },
             environment=environment,
             sandboxed=sandboxed,
             buckets=self.state.server_buckets(self.user.name, self.name),

@@ -6,6 +6,7 @@ import re
 import uuid
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.browser import files
 from tests.browser.conftest import FAILED, Lab, sign_in
 from tests.support import browser as support
 from tests.support.hub import RunningHub
+from tests.support.kernel import execute
 
 pytestmark = [pytest.mark.browser, pytest.mark.hub]
 USER = "alice"
@@ -288,6 +290,82 @@ def test_what_others_committed_meanwhile_is_not_overwritten_unasked(
     document.get_by_role("button", name="Put my files in place of theirs").click()
     expect(document.get_by_text("has been committed: 1 file")).to_be_visible(timeout=LONG)
     assert datasets.client.transport.get(read) == b"mine"
+
+
+def test_the_shown_version_is_mounted_in_the_running_server(
+    datasets: Datasets, hub: RunningHub, pictures: Path
+) -> None:
+    page, document, server = datasets.lab.page, datasets.page, hub.spawn(USER)
+    datasets.open("kinds")
+    moments = document.locator(".nbl-moment")
+    moments.nth(1).get_by_role("button").first.click()
+    part = document.get_by_role("group", name="Mount in this server")
+    _, first = datasets.client.datasets.versions(_dataset(datasets, "kinds"))
+    old = first.version
+    path = f"/datasets/kinds@{old}"
+    part.get_by_role("button", name="Mount", exact=True).click()
+    expect(part).to_contain_text(f"Mounted, read-only, at {path}", use_inner_text=True)
+    page.screenshot(path=pictures / "dataset-mounted.png")
+    assert support.faults(page, ".nbl-document:not(.lm-mod-hidden)") == []
+
+    def inside(script: str) -> str:
+        with ThreadPoolExecutor(1) as pool:  # The browser's event loop runs in this thread.
+            return pool.submit(execute, server, script).result()
+
+    assert inside(f"cat {path}/page.html") == files.PAGE
+    assert "Read-only" in inside(f"touch {path}/x")
+    # The other version is not; what a terminal does is seen when one comes back.
+    moments.nth(0).get_by_role("button").first.click()
+    expect(part.get_by_role("button", name="Mount", exact=True)).to_be_visible()
+    inside("nablahub datasets mount kinds")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(part.locator("code")).to_have_text("/datasets/kinds")
+    part.get_by_role("button", name="Unmount /datasets/kinds").click()
+    expect(part.get_by_role("button", name="Mount", exact=True)).to_be_visible()
+    moments.nth(1).get_by_role("button").first.click()
+    part.get_by_role("button", name=f"Unmount {path}").click()
+    expect(part.get_by_role("button", name="Mount", exact=True)).to_be_visible()
+    assert inside("ls /datasets") == ""
+
+
+FULL = {
+    "items": [
+        {
+            "kind": "storage", "name": USER, "team_id": "te1", "bytes": 45 << 30, "files": 9,
+            "quota_bytes": 50 << 30, "level": "warning", "measured_at": "2026-01-01T00:00:00Z",
+            "largest": [{"path": "runs/", "bytes": 40 << 30}],
+        },
+        {
+            "kind": "storage", "name": "vision", "team_id": "te2", "bytes": 51 << 30, "files": 9,
+            "quota_bytes": 50 << 30, "level": "over", "measured_at": "2026-01-01T00:00:00Z",
+            "largest": [{"path": "a/b.pt", "bytes": 1 << 30}],
+        },
+        {
+            "kind": "home", "name": USER, "team_id": None, "bytes": 3 << 30, "files": 9,
+            "quota_bytes": None, "level": "ok", "measured_at": "2026-01-01T00:00:00Z",
+            "largest": [],
+        },
+    ],
+    "next": None,
+}  # fmt: skip
+
+
+def test_the_panel_tells_how_much_room_files_take(datasets: Datasets, pictures: Path) -> None:
+    page, panel = datasets.lab.page, datasets.lab.panel
+    page.route("**/nablahub/api/storage-usage", lambda route: route.fulfill(json=FULL), times=1)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    room = panel.get_by_role("list", name="Room for files")
+    expect(room.get_by_role("meter")).to_have_count(2)
+    lines = room.locator(".nbl-room-line")
+    expect(lines).to_have_text(
+        ["/storage45 GiB of 50 GiB", "/storage of vision51 GiB of 50 GiB", "Home3.0 GiB"]
+    )
+    expect(room).to_contain_text("/storage is nearly full.")
+    expect(room).to_contain_text("Jobs see it read-only until there is room.")
+    room.get_by_text("What is large").first.click()
+    expect(room.get_by_text("runs/")).to_be_visible()
+    page.screenshot(path=pictures / "panel-room.png")
+    assert support.faults(page, "#nablahub-panel") == []
 
 
 SPEC = {

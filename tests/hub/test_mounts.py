@@ -35,6 +35,7 @@ try:
     get_ipython().run_line_magic("nabla", "mount {secret}")
 except Exception as error:
     print(type(error).__name__, "There is no dataset" in str(error))
+print((get_ipython().run_line_magic("nabla", "mount bob/open") / "new").read_text())
 print(len(get_ipython().run_line_magic("nabla", "mounts")))
 """
 
@@ -51,6 +52,11 @@ def test_versions_are_mounted_while_a_notebook_runs(hub: RunningHub, tmp_path: P
     mine.upload("mounted", tmp_path)
     theirs.create("theirs")
     theirs.upload("theirs", tmp_path)
+    shared = theirs.create("open")
+    theirs.upload("open", tmp_path)
+    theirs._hub.patch(
+        f"/datasets/{shared.id}", {"public": True}, revision=theirs.get("open").revision
+    )
     mount = hub.client("bob").mounts.mount("theirs", server="nowhere")
     team, _, tree = mount.place.partition("/")
     assert (hub.state.cache / team / tree).is_dir()
@@ -60,7 +66,8 @@ def test_versions_are_mounted_while_a_notebook_runs(hub: RunningHub, tmp_path: P
     printed = code(server, script).splitlines()
     said = [line for line in printed if "is mounted" not in line]
     assert said == [
-        "61 later", "False", "EROFS", "EROFS", "EROFS", "ENOENT", "ENOENT", "UsageError True", "2"
+        "61 later", "False", "EROFS", "EROFS", "EROFS", "ENOENT", "ENOENT", "UsageError True",
+        "later", "3",
     ]  # fmt: skip
     hub.client("bob").mounts.unmount("theirs", server="nowhere")
     # What bwrap showed goes with it; what was mounted comes again with the server.

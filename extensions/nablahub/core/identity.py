@@ -14,6 +14,8 @@ HOME = f"/home/{USER}"
 HOSTNAME = "nablahub"
 #: Where servers see the materialised versions of their user's teams, in a folder for each.
 CACHE = "/opt/nablahub/cache"
+#: The folder of a cache that all servers see; no team has such an id.
+PUBLIC = "public"
 #: Where a cluster's servers see the names of what is cached: `<team>/<dataset>/<version>`.
 NAMES = "/opt/nablahub/names"
 #: Where servers make the links that they show as `/datasets`.

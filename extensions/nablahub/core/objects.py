@@ -85,6 +85,13 @@ class ObjectStore(Protocol):
         """Return the object's size in bytes, None when it is not there."""
         ...
 
+    def stamp(self, key: str) -> str | None:
+        """Return what is another text once the object is stored anew, None when it is not there.
+
+        It names the store as well: no two objects of one key have the same.
+        """
+        ...
+
     def remove(self, key: str) -> None:
         """Delete an object; one that is not there is no error."""
         ...
@@ -216,6 +223,14 @@ class DirectoryStore:
             return self._path(key).stat().st_size
         except FileNotFoundError:
             return None
+
+    def stamp(self, key: str) -> str | None:
+        """Return the file's number and time, None when it is not there."""
+        try:
+            found = self._path(key).stat()
+        except FileNotFoundError:
+            return None
+        return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
 
     def remove(self, key: str) -> None:
         """Delete an object."""

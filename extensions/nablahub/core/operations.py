@@ -47,7 +47,8 @@ class Operation:
     read_only : bool
         It changes nothing, whatever its method.
     prepare : callable or None
-        What is done in a thread of its own before the transaction.
+        What is done in a thread of its own before the transaction; a coroutine, which waits for a
+        store elsewhere, is awaited on the loop.
     at_leader : bool
         Of several processes the leader alone can answer, and the others hand it on.
     """
@@ -277,7 +278,8 @@ def operation[F: Callable[..., Any]](
     The body's and the answer's types are taken from the annotations. The handler runs in one
     transaction, in a thread; 204 is sent when it returns None. All writing requests share one
     thread: what may take long (reading a spec) belongs into ``prepare``, which gets the body and
-    whose result is ``call.prepared``. A POST that stores nothing says ``read_only``.
+    whose result is ``call.prepared``; where it waits and does not compute it is a coroutine. A POST
+    that stores nothing says ``read_only``.
     """
 
     def declare(handler: F) -> F:

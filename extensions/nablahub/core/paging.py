@@ -119,6 +119,8 @@ def _decode(cursor: str, sort: str, column: Column) -> tuple[Any, Any]:
         if column.type.python_type is datetime or "Moment" in type(column.type).__name__:
             value = datetime.fromisoformat(value)
             value.astimezone(UTC)
+        elif not isinstance(value, column.type.python_type):
+            raise ValueError(value)
         if not isinstance(last, (str, int)) or not isinstance(value, (str, int, float, datetime)):
             raise ValueError(last)
         for given in (value, last):

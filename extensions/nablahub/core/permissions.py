@@ -70,6 +70,11 @@ class Principal:
             raise NotFound(f"{what} was not found.", hint="A run sees its own project only.")
 
 
+def teams_of(who: Principal | str) -> frozenset[str]:
+    """Return the teams of who asks, or the one on whose behalf the hub itself asks, by its id."""
+    return frozenset({who}) if isinstance(who, str) else who.team_ids
+
+
 @runtime_checkable
 class TokenAuthority(Protocol):
     """A service that hands out tokens of its own, told apart by their prefix."""

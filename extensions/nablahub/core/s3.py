@@ -155,6 +155,16 @@ class S3Store:
             except FileNotFoundError:
                 return None
 
+    def stamp(self, key: str) -> str | None:
+        """Return the object's ETag and time with its store's address, None when it is not there."""
+        with told(self.config):
+            try:
+                found = obstore.head(self._remote, key)
+            except FileNotFoundError:
+                return None
+        where = f"{self.config.endpoint} {self.config.bucket}/{self.root}"
+        return f"{where} {found['e_tag']} {found['last_modified'].isoformat()}"
+
     def remove(self, key: str) -> None:
         """Delete an object; one that is not there is no error."""
         self.remove_all([key])

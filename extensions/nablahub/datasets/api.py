@@ -21,6 +21,7 @@ from nablahub.datasets.types import (
     DatasetVersion,
     DvcExport,
     Lineage,
+    Sharer,
     Tag,
     Verification,
 )
@@ -108,18 +109,20 @@ class DatasetsAPI(DatasetReader, VersionedAPI[Dataset, DatasetVersion]):
         """Let the hub read all stored bytes of a version, and return which files are damaged.
 
         What has a good copy somewhere in the hub is restored. The rest is restored by uploading
-        the same files again.
+        the same files again; which other versions need it as well is told with it.
         """
         version = self.version(ref)
         damaged: list[Damage] = []
+        sharing: list[Sharer] = []
         path = f"{self._version_path(version.id)}/verify"
         with self._hub.stream("POST", path) as answer:
             for line in answer.iter_lines():
                 told = Verification.model_validate_json(line)
                 damaged += told.damaged
+                sharing += told.sharing
                 progress(told.bytes, version.bytes)
                 if told.done:
-                    return told.model_copy(update={"damaged": damaged})
+                    return told.model_copy(update={"damaged": damaged, "sharing": sharing})
         raise Unavailable(
             "The hub stopped before it had read everything.", hint="Run the same command again."
         )

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
 from nablahub.core.errors import NablaError
+from nablahub.core.identity import PUBLIC
 from nablahub.core.objects import DirectoryStore, ObjectStore
 from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
@@ -27,7 +28,7 @@ from nablahub.datasets.cache import sweep
 from nablahub.datasets.committing import DVC_TREES, Committing
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.drafts import Drafts
-from nablahub.datasets.errors import NoSuchUpload, NoSuchVersion
+from nablahub.datasets.errors import DatasetQuota, NoSuchUpload, NoSuchVersion
 from nablahub.datasets.intake import Parts, Received, check_room
 from nablahub.datasets.keeping import SHRINK, Keeping, Recipe
 from nablahub.datasets.layout import cache_name, object_key, pack_key
@@ -118,8 +119,13 @@ class Building:
 
     def check_quota(self, space: str, size: int) -> None:
         """Raise DatasetQuota when ``size`` more bytes are more than the team may have."""
-        limit = self._datasets.quota(space)
-        self.read(lambda s: uploads.check_quota(s, space, size, limit))
+        quota = self._datasets.quota(space)
+        try:
+            self.read(lambda s: quota.check(s, size))
+        except DatasetQuota:
+            if not sum([make(space) for make in self._datasets.room_makers]):
+                raise
+            self.read(lambda s: quota.check(s, size))
 
     def register_pack(self, team_id: str, upload: UploadRow, pack: str, got: Received) -> None:
         """Count a stored pack; one that may not stay is deleted before the error leaves."""
@@ -127,9 +133,9 @@ class Building:
             dataset_id=upload.dataset_id, pack=pack, team_id=team_id, size=got.size,
             count=got.objects, upload_id=upload.id, created_at=now(),
         )  # fmt: skip
-        store, limit = self._datasets.store(team_id), self._datasets.quota(team_id)
+        store, quota = self._datasets.store(team_id), self._datasets.quota(team_id)
         with self._undone(team_id, "pack", pack_key(upload.dataset_id, pack)):
-            self.write(lambda s: uploads.register_pack(s, store, upload, row, limit))
+            self.write(lambda s: uploads.register_pack(s, store, upload, row, quota))
         self.mend(store, team_id, upload.dataset_id, pack)
 
     def register_object(
@@ -137,9 +143,9 @@ class Building:
     ) -> None:
         """Count a stored large object; one that may not stay is deleted first."""
         row = ObjectRow(team_id=team_id, md5=md5, sha256=sha256, size=size, created_at=now())
-        store, limit = self._datasets.store(team_id), self._datasets.quota(team_id)
+        store, quota = self._datasets.store(team_id), self._datasets.quota(team_id)
         with self._undone(team_id, "object", object_key(md5)):
-            self.write(lambda s: uploads.register_object(s, store, upload, row, limit))
+            self.write(lambda s: uploads.register_object(s, store, upload, row, quota))
         if self.read(lambda s: damaged(s, team_id, "")):
             self.write(lambda s: uploads.mend(s, team_id, "", [md5]))
 
@@ -278,8 +284,8 @@ class Building:
         done = self.write(lambda s: trash.purge(s, self._datasets, stock, waste))
         for version_id in waste.versions if done else ():
             name = cache_name(*version_id.split(":"))
-            cache = self._context.settings.state.cache
-            self.keeping.discard(cache / stock.dataset.team_id / name)
+            for folder in (stock.dataset.team_id, PUBLIC):
+                self.keeping.discard(self._context.settings.state.cache / folder / name)
         return done
 
     async def _collect(self, space: str) -> float | None:

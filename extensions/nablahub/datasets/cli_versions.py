@@ -150,6 +150,11 @@ def verify(hub: Transport, ref: str, folder: Path | None, *, as_json: bool) -> N
         for damage in found.damaged:
             what = "restored" if damage.restored else "damaged"
             click.echo(f"{what}  {damage.path}  {damage.md5}  {size_text(damage.size)}")
+        for sharer in found.sharing:
+            shown = ", ".join(sharer.paths[:2]) + (", …" if sharer.files > 2 else "")
+            name = f"{sharer.dataset_name}:{sharer.version.partition(':')[2]}"
+            count = "1 file" if sharer.files == 1 else f"{sharer.files} files"
+            click.echo(f"shared by  {name}  {count}: {shown}")
         click.echo(f"{found.files} files, {size_text(found.bytes)}: {_summary(found)}")
     if any(not damage.restored for damage in found.damaged):
         raise SystemExit(1)
@@ -158,7 +163,8 @@ def verify(hub: Transport, ref: str, folder: Path | None, *, as_json: bool) -> N
 def _summary(found: Verification) -> str:
     lost = sum(not damage.restored for damage in found.damaged)
     if lost:
-        return f"{lost} damaged. Put them again from where they came from."
+        also = f" Other versions that share them: {len(found.sharing)}." if found.sharing else ""
+        return f"{lost} damaged.{also} Put them again from where they came from."
     return f"{len(found.damaged)} restored, all is well." if found.damaged else "all is well."
 
 

@@ -275,8 +275,8 @@ class DatasetQuota(QuotaExceeded):
 
     def __init__(self, used: int, wanted: int, limit: int) -> None:
         super().__init__(
-            f"The team's datasets hold {human(used)}; {human(wanted)} more would exceed the "
-            f"quota of {human(limit)}. Nothing of it was stored.",
+            f"The team's datasets and workspaces hold {human(used)}; {human(wanted)} more would "
+            f"exceed the quota of {human(limit)}. Nothing of it was stored.",
             hint="Delete datasets that are no longer needed (`nablahub datasets delete`) or ask "
             "an administrator for a larger quota.",
         )

@@ -289,7 +289,9 @@ async def send_file(call: StreamCall, opened: Opened, path: str) -> None:
     if place is None or place.size != entry.size:
         raise proofs.damaged(path)
     start, length = take_range(call, entry.size)
-    pieces = proofs.proved(opened.contents, place, path, entry.sha256, start, length)
+    pieces = call.get(DatasetService).proofs.proved(
+        opened.contents, place, path, entry.sha256, start, length
+    )
     first = await blocking(next, pieces, b"") if call.method != "HEAD" else b""
     set_content_headers(call, entry.path, download=call.query.download)
     call.set_header("ETag", f'"{entry.sha256}"')

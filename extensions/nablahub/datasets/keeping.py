@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,6 +17,7 @@ from typing import Final, NamedTuple
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
+from nablahub.core.turns import Turns
 from nablahub.datasets.cache import build
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.ledger import Ledger, Tree
@@ -74,8 +73,7 @@ class Keeping:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._ledger = Ledger(context.settings.state.cache)
-        self._turns: dict[Path, tuple[threading.Lock, int]] = {}
-        self._lock = threading.Lock()
+        self._turns: Turns[Path] = Turns()
         #: Tell who needs which trees.
         self.readers: list[Callable[[Session], Iterable[Reader]]] = []
         #: Tell what a tree of a name is made from; None: it is not theirs.
@@ -94,7 +92,9 @@ class Keeping:
         Who calls must have written down before that it reads it; see :attr:`readers`.
         """
         target = self._ledger.cache / team_id / name
-        with self._turn(target):  # The second of two that want the same tree waits for the first.
+        with self._turns.take(
+            target
+        ):  # The second of two that want the same tree waits for the first.
             if target.is_dir():
                 self._ledger.use(target)
                 return target
@@ -146,7 +146,7 @@ class Keeping:
 
     def evict(self, path: Path) -> bool:
         """Take a tree away unless somebody needs it; tell whether it is gone."""
-        with self._turn(path):
+        with self._turns.take(path):
             if f"{path.parent.name}/{path.name}" in self.users():
                 return False
             try:
@@ -158,7 +158,7 @@ class Keeping:
 
     def discard(self, path: Path) -> None:
         """Take away a tree of what was deleted; what is not there is no error."""
-        with self._turn(path):
+        with self._turns.take(path):
             if not path.is_dir():
                 return
             gone = self._ledger.put_away(path)
@@ -193,21 +193,6 @@ class Keeping:
             return next((recipe for recipe in asked if recipe is not None), None)
 
         return self._context.database.read_sync(ask)
-
-    @contextmanager
-    def _turn(self, path: Path) -> Iterator[None]:
-        """Hold the lock of one tree; it is forgotten when nobody waits for it any more."""
-        with self._lock:
-            lock, count = self._turns.get(path, (threading.Lock(), 0))
-            self._turns[path] = (lock, count + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._lock:
-                lock, count = self._turns.pop(path)
-                if count > 1:
-                    self._turns[path] = (lock, count - 1)
 
 
 def _compare(recipe: Recipe, found: Inspection) -> None:

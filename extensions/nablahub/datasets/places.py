@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -12,6 +13,8 @@ from nablahub.datasets.contents import Contents, PackTables
 from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
 from nablahub.datasets.intake import Parts
 from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.proofs import Proofs
+from nablahub.datasets.quota import Quota
 from nablahub.datasets.roots import Roots
 from nablahub.datasets.store import DatasetRow, VersionRow, pack_names
 from nablahub.datasets.uploads import NOT_YET
@@ -27,11 +30,17 @@ class Places:
         self.tables = PackTables()
         self.dir_rows = DirRows()
         self._roots = Roots()
+        self.proofs = Proofs()
+        #: Tell how many bytes of a space other slices hold.
+        self.holders: list[Callable[[Session, str], int]] = []
+        #: Let go of what nobody needs in a space that is full, in a thread; tell how much that was.
+        self.room_makers: list[Callable[[str], int]] = []
         self._parts: dict[str, Parts] = {}
 
-    def quota(self, space: str) -> int:
-        """Return how many bytes a space may hold; a team's own bucket is its own affair."""
-        return LARGEST if space.startswith(PROVIDER) else self.settings.dataset_quota_bytes
+    def quota(self, space: str) -> Quota:
+        """Return what bounds the bytes of a space; a team's own bucket is its own affair."""
+        own = space.startswith(PROVIDER)
+        return Quota(space, LARGEST if own else self.settings.dataset_quota_bytes, self.holders)
 
     def store(self, space: str) -> Store:
         """Return the object store of a space; see :attr:`DatasetRow.space`."""

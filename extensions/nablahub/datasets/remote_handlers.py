@@ -18,7 +18,7 @@ from nablahub.core.content import take_range
 from nablahub.core.errors import NotFound
 from nablahub.core.operations import StreamCall, stream
 from nablahub.core.permissions import Principal
-from nablahub.datasets import proofs, pushing
+from nablahub.datasets import pushing
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.dvc import dir_chunks, parse_object
 from nablahub.datasets.handlers import send
@@ -97,7 +97,7 @@ async def _answer(call: StreamCall) -> None:
     if place is None or (not place.key.startswith("packs/") and not target.large):
         raise unknown()
     start, length = take_range(call, place.size)
-    pieces = proofs.proved(target.contents, place, target.md5, target.md5, start, length)
+    pieces = service.proofs.proved(target.contents, place, target.md5, target.md5, start, length)
     first = await blocking(next, pieces, b"") if call.method != "HEAD" else b""
     if call.method != "HEAD":
         await call.write(first)

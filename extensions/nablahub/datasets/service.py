@@ -15,7 +15,7 @@ from nablahub.core.errors import Fault, Invalid
 from nablahub.core.events import Event
 from nablahub.core.ids import new_id
 from nablahub.core.paging import PageQuery, page
-from nablahub.core.permissions import Principal
+from nablahub.core.permissions import Principal, teams_of
 from nablahub.core.times import now
 from nablahub.datasets import tags
 from nablahub.datasets.building import Building
@@ -23,6 +23,7 @@ from nablahub.datasets.catalog.reading import LiveCatalog
 from nablahub.datasets.errors import InUse, NameTaken, NoSuchDataset, NoSuchVersion
 from nablahub.datasets.layout import cache_name
 from nablahub.datasets.places import Places
+from nablahub.datasets.public import PublicTrees
 from nablahub.datasets.shapes import summary, version_wire
 from nablahub.datasets.store import (
     ChangeRow,
@@ -65,6 +66,7 @@ class DatasetService(Places):
         #: The same of one version of a dataset.
         self.version_guards: list[Guard] = []
         self.building = Building(context, self)
+        self.public = PublicTrees(context, self)
         self.catalog = LiveCatalog(context.settings.dataset_catalog)
 
     async def start(self) -> None:
@@ -79,6 +81,7 @@ class DatasetService(Places):
     def resume(self, session: Session) -> None:
         """Take up what was left unfinished."""
         self.building.resume(session)
+        self.public.resume(session)
 
     # What jobs need; both block and belong into a thread.
 
@@ -213,23 +216,23 @@ class DatasetService(Places):
         NoSuchDataset
             When they have none such.
         """
-        teams = frozenset({who}) if isinstance(who, str) else who.team_ids
-        row = self._find(session, teams, ref)
+        row = self._find(session, teams_of(who), ref)
         if row is None:
             raise NoSuchDataset(ref)
         if isinstance(who, Principal):
             who.check_project(row.project_id, f"Dataset {ref}")
         return row
 
-    def readable(self, session: Session, who: Principal, ref: str) -> DatasetRow:
+    def readable(self, session: Session, who: Principal | str, ref: str) -> DatasetRow:
         """Return a dataset that the caller may read: one of theirs, or a public one.
 
         A public one of another team is meant by its id or ``<team>/<name>``; raises as
         :meth:`row`.
         """
+        teams = teams_of(who)
         team, slash, name = ref.partition("/")
-        row = in_team(session, team, name, who.team_ids) if slash else session.get(DatasetRow, ref)
-        if row is not None and row.public and row.team_id not in who.team_ids:
+        row = in_team(session, team, name, teams) if slash else session.get(DatasetRow, ref)
+        if row is not None and row.public and row.team_id not in teams:
             return row
         if row is not None and slash:
             ref = row.id
@@ -284,6 +287,7 @@ class DatasetService(Places):
             row.description = asked.description
         if asked.public is not None:
             row.public = asked.public
+            self.public.withdraw_later(session, row.id)
         row.updated_at = now()
         row.revision += 1
         self.tell(session, row, "changed")
@@ -336,7 +340,7 @@ class DatasetService(Places):
     # Versions.
 
     def resolve(self, session: Session, who: Principal | str, ref: str) -> VersionRow:
-        """Return the version meant by ``<id|name>`` and ``:latest``, ``:<version>`` or ``:<tag>``.
+        """Return the version meant by a dataset that the caller may read, and maybe ``:<which>``.
 
         Raises
         ------
@@ -344,7 +348,7 @@ class DatasetService(Places):
             Naming the reference.
         """
         base, _, version = ref.partition(":")
-        return self.version(session, self.row(session, who, base), version or LATEST)
+        return self.version(session, self.readable(session, who, base), version or LATEST)
 
     def version(self, session: Session, dataset: DatasetRow, version: str) -> VersionRow:
         """Return a version of a dataset by its 7 characters, its whole id, a tag or ``latest``."""
@@ -359,8 +363,8 @@ class DatasetService(Places):
     def versions(
         self, session: Session, dataset: DatasetRow, asked: PageQuery
     ) -> tuple[Sequence[DatasetVersion], str | None]:
-        """Return a page of a dataset's versions."""
-        columns = {"created_at": VersionRow.created_at, "number": VersionRow.number}
+        """Return a page of a dataset's versions; those made later have higher numbers."""
+        columns = {"created_at": VersionRow.number, "number": VersionRow.number}
         rows, following = page(
             session, versions_of(dataset.id), asked, columns=columns, key=VersionRow.id
         )

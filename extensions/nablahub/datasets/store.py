@@ -10,7 +10,7 @@ the id of a team for its part of the hub's own store, or that of a storage provi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import (
     BigInteger,
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base
-from nablahub.core.times import Moment
+from nablahub.core.times import Moment, now
 from nablahub.teams.store import TeamRow
 
 
@@ -314,6 +314,16 @@ def pack_names(session: Session, dataset_id: str, *, committed: bool = False) ->
     if committed:
         query = query.where(PackRow.upload_id.is_(None))
     return list(session.scalars(query.order_by(PackRow.created_at, PackRow.pack)))
+
+
+def pack_moment(session: Session, dataset_id: str) -> datetime:
+    """Return when a dataset gets a pack now: after all of its packs, wherever the clock stands.
+
+    What several packs hold counts as the newest has it, which restores what another one has lost.
+    """
+    query = select(func.max(PackRow.created_at)).where(PackRow.dataset_id == dataset_id)
+    newest, at = session.execute(query).scalar(), now()
+    return at if newest is None or newest < at else newest + timedelta(microseconds=1)
 
 
 def used_bytes(session: Session, team_id: str) -> int:

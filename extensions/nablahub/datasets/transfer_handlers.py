@@ -108,7 +108,8 @@ async def verify_version(call: StreamCall) -> None:
     """Read all stored bytes of a version and name the files that are damaged.
 
     A line of JSON (a `Verification`) comes after each few hundred files or 64 MiB. What is damaged
-    is restored from a good copy where the hub has one; else it may be uploaded again.
+    is restored from a good copy where the hub has one; else it may be uploaded again, and the other
+    versions of yours that need the same bytes are named.
     """
     service, who, path = call.get(DatasetService), call.who, call.path
 
@@ -117,7 +118,7 @@ async def verify_version(call: StreamCall) -> None:
         return row, service.version(session, row, path["version"])
 
     dataset, version = await call.db_read(look)
-    verifier = await blocking(Verifier, service, dataset, version)
+    verifier = await blocking(Verifier, service, who, dataset, version)
     lines = verifier.run()
     while (line := await blocking(next, lines, None)) is not None:
         await call.write(line.model_dump_json().encode() + b"\n")

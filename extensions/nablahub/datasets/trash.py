@@ -23,6 +23,7 @@ from nablahub.core.times import now
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import InUse, NoSuchVersion
 from nablahub.datasets.layout import manifest_key, pack_key
+from nablahub.datasets.lineage import outputs_of
 from nablahub.datasets.store import (
     DatasetRow,
     GarbageRow,
@@ -126,8 +127,7 @@ def bin_version(session: Session, service: DatasetService, row: VersionRow) -> N
     holders = [what for guard in service.version_guards for what in guard(session, row.id)]
     tags = session.scalars(select(TagRow.name).where(TagRow.version_id == row.id)).all()
     holders += [f"the tag '{name}'" for name in tags]
-    made = select(InputRow.version_id).where(InputRow.input_id == row.id)
-    holders += [f"the version {name}" for name in session.scalars(made)]
+    holders += [f"the version {name}" for name in outputs_of(session, row)]
     if holders:
         shown = ", ".join(holders[:5]) + (" and others" if len(holders) > 5 else "")
         raise InUse(

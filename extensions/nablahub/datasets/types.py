@@ -293,6 +293,15 @@ class Damage(Resource):
     restored: bool = Field(description="Whether a good copy was found and put in its place")
 
 
+class Sharer(Resource):
+    """Another version of which files have the same damaged bytes."""
+
+    version: str
+    dataset_name: str
+    files: int = Field(description="How many of its files")
+    paths: list[str] = Field(description="The first of them")
+
+
 class Verification(Resource):
     """What reading all bytes of a version has shown so far; the last line says `done`."""
 
@@ -300,6 +309,10 @@ class Verification(Resource):
     files: int = Field(description="Files that were read")
     bytes: int
     damaged: list[Damage] = Field(description="Since the line before")
+    sharing: list[Sharer] = Field(
+        default=[],
+        description="Other versions that need what was not restored, since the line before",
+    )
 
 
 class DvcExport(Resource):

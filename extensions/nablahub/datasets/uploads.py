@@ -21,7 +21,6 @@ from nablahub.core.objects import ObjectStore
 from nablahub.core.times import now
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import (
-    DatasetQuota,
     MissingObjects,
     NoSuchDataset,
     NoSuchUpload,
@@ -31,6 +30,7 @@ from nablahub.datasets.layout import manifest_key, object_key, pack_key
 from nablahub.datasets.manifest import Entry, Rows
 from nablahub.datasets.manifests import Written
 from nablahub.datasets.paths import show
+from nablahub.datasets.quota import Quota
 from nablahub.datasets.store import (
     ChangeRow,
     DamageRow,
@@ -45,7 +45,7 @@ from nablahub.datasets.store import (
     VersionRow,
     next_number,
     objects_of,
-    used_bytes,
+    pack_moment,
 )
 from nablahub.datasets.transfer_types import ObjectName
 
@@ -113,15 +113,8 @@ def _is_large(large: dict[str, ObjectRow], wanted: ObjectName) -> bool:
     return row is not None and (row.sha256, row.size) == (wanted.sha256, wanted.size)
 
 
-def check_quota(session: Session, team_id: str, size: int, limit: int) -> None:
-    """Raise DatasetQuota when ``size`` more bytes are more than the team may have."""
-    used = used_bytes(session, team_id)
-    if used + size > limit:
-        raise DatasetQuota(used, size, limit)
-
-
 def register_pack(
-    session: Session, store: ObjectStore, upload: UploadRow, row: PackRow, limit: int
+    session: Session, store: ObjectStore, upload: UploadRow, row: PackRow, quota: Quota
 ) -> None:
     """Count a pack that has been stored.
 
@@ -134,18 +127,19 @@ def register_pack(
     """
     if session.get(PackRow, (row.dataset_id, row.pack)) is None:
         _check_stored(session, store, row.team_id, pack_key(row.dataset_id, row.pack), row.size)
-        check_quota(session, row.team_id, row.size, limit)
+        quota.check(session, row.size)
+        row.created_at = pack_moment(session, row.dataset_id)
         session.add(row)
     touch(session, upload)
 
 
 def register_object(
-    session: Session, store: ObjectStore, upload: UploadRow, row: ObjectRow, limit: int
+    session: Session, store: ObjectStore, upload: UploadRow, row: ObjectRow, quota: Quota
 ) -> None:
     """Count a large object that has been stored; raises as :func:`register_pack`."""
     if session.get(ObjectRow, (row.team_id, row.md5)) is None:
         _check_stored(session, store, row.team_id, object_key(row.md5), row.size)
-        check_quota(session, row.team_id, row.size, limit)
+        quota.check(session, row.size)
         session.add(row)
     if session.get(LinkRow, (upload.dataset_id, row.md5)) is None:
         session.add(

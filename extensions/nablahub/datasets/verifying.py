@@ -8,7 +8,7 @@ on, so that whoever still has the file can put it again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.objects import CHUNK
+from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.datasets.contents import Contents, Place
 from nablahub.datasets.errors import DamagedManifest
@@ -24,6 +25,7 @@ from nablahub.datasets.layout import cache_name, object_key, pack_key
 from nablahub.datasets.manifest import Entry, Root
 from nablahub.datasets.mending import restore_page
 from nablahub.datasets.packs import SMALL, PackBuilder, pack_name
+from nablahub.datasets.sharing import Sharers
 from nablahub.datasets.store import (
     DamageRow,
     DatasetRow,
@@ -31,9 +33,10 @@ from nablahub.datasets.store import (
     PackRow,
     TransferRow,
     VersionRow,
+    pack_moment,
 )
 from nablahub.datasets.transfers import VERIFYING
-from nablahub.datasets.types import Damage, Verification
+from nablahub.datasets.types import Damage, Sharer, Verification
 from nablahub.datasets.uploads import mend
 
 if TYPE_CHECKING:
@@ -53,11 +56,14 @@ class Verifier:
     ----------
     service : DatasetService
         Whose stores.
+    who : Principal
+        Who asks: of other versions that share the damage only those are named that they may see.
     dataset, version
         What is read.
     """
 
     service: DatasetService
+    who: Principal
     dataset: DatasetRow
     version: VersionRow
     _places: dict[bytes, list[Place]] = field(default_factory=dict)
@@ -65,6 +71,7 @@ class Verifier:
     _bytes: int = 0
     _found: list[Damage] = field(default_factory=list)
     _seen: dict[str, Damage | None] = field(default_factory=dict)
+    _lost_pages: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         building = self.service.building
@@ -97,11 +104,24 @@ class Verifier:
             for entry in entries:
                 if bytes.fromhex(entry.md5) not in self._places:
                     yield from self._prove_large(entry)
+        yield self._told()
+        for sharer in self._sharers().find():
+            yield self._told(sharing=[sharer] if sharer is not None else [])
         yield self._told(done=True)
 
-    def _told(self, *, done: bool = False) -> Verification:
+    def _sharers(self) -> Sharers:
+        lost = [damage for damage in self._seen.values() if damage and not damage.restored]
+        return Sharers(
+            self.service, self.who, self.dataset, self.version,
+            small={damage.md5 for damage in lost if damage.size <= SMALL},
+            large={damage.md5 for damage in lost if damage.size > SMALL}, pages=self._lost_pages,
+        )  # fmt: skip
+
+    def _told(self, *, done: bool = False, sharing: Sequence[Sharer] = ()) -> Verification:
         found, self._found = self._found, []
-        return Verification(done=done, files=self._files, bytes=self._bytes, damaged=found)
+        return Verification(
+            done=done, files=self._files, bytes=self._bytes, damaged=found, sharing=list(sharing)
+        )
 
     def _note_list(
         self, digest: str, root: Root, number: int, error: DamagedManifest, *, restored: bool
@@ -114,6 +134,8 @@ class Verifier:
                 problem=str(error.detail), restored=restored,
             )
         )  # fmt: skip
+        if not restored:
+            self._lost_pages.add(digest)
         space, dataset = self.dataset.space, self.dataset.id
         row = DamageRow(team_id=space, dataset_id=dataset, md5=digest[:32])
 
@@ -182,7 +204,10 @@ class Verifier:
                     yield self._told()
         except FileNotFoundError:
             size = -1
-        self._judge(entry, (digest.hexdigest(), size) == (entry.sha256, entry.size))
+        whole = (digest.hexdigest(), size) == (entry.sha256, entry.size)
+        place = Place(object_key(entry.md5), 0, entry.size)
+        self.service.proofs.found(self._contents, place, entry.sha256, whole=whole)
+        self._judge(entry, whole)
 
     def _judge(self, entry: Entry, whole: bool) -> None:
         """Count a file, and name it when its bytes are not right."""
@@ -267,6 +292,7 @@ class Verifier:
         )  # fmt: skip
 
         def count(session: Session) -> None:
+            row.created_at = pack_moment(session, self.dataset.id)
             session.merge(row)
             session.execute(delete(TransferRow).filter_by(team_id=self.dataset.space, key=key))
             mend(session, self.dataset.space, self.dataset.id, [entry.md5])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,15 +14,14 @@ from nablahub.core.console import (
     emit_json,
     emit_table,
     hub_command,
-    size_text,
     state_text,
     stderr,
-    transfer,
 )
 from nablahub.core.errors import Invalid
 from nablahub.core.transport import Transport
 from nablahub.jobs.api import JobsAPI
 from nablahub.jobs.types import Input, Job, JobSpec, Output
+from nablahub.jobs.workspaces.cli import send_folder, workspace_option
 from nablahub.projects.api import ProjectsAPI
 
 
@@ -120,10 +118,7 @@ def _leave(job: Job, *, as_json: bool) -> None:
 @click.option("--nodes", type=int, default=1, show_default=True, help="Machines, on a cluster.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=KIND:REF", help="Seen in /inputs.")
 @click.option("--output", "outputs", multiple=True, metavar="NAME=KIND:REF", help="From /outputs.")
-@click.option(
-    "--workspace", type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder that goes with it: the command begins in a copy. .gitignore counts.",
-)  # fmt: skip
+@workspace_option
 @click.option(
     "--mount",
     "mounts",
@@ -142,7 +137,7 @@ def run_job(hub: Transport, *, as_json: bool, **given: Any) -> None:
     Ctrl-C leaves the job running; `nablahub jobs cancel` ends it.
     """
     project = ProjectsAPI(hub).get(given["project"]).id
-    workspace = _workspace(hub, project, given["workspace"]) if given["workspace"] else None
+    workspace = send_folder(hub, project, given["workspace"]) if given["workspace"] else None
     try:
         spec = JobSpec(
             project_id=project,
@@ -171,18 +166,6 @@ def run_job(hub: Transport, *, as_json: bool, **given: Any) -> None:
     stderr().print(f"{job.id}", style="dim", markup=False)
     _copy_log(api, job.id, as_json=as_json)
     _leave(api.get(job.id), as_json=as_json)
-
-
-def _workspace(hub: Transport, project: str, folder: Path) -> str:
-    """Pack a folder, upload it unless the hub has it, and return its digest."""
-    from nablahub.jobs.workspaces.client import upload
-    from nablahub.jobs.workspaces.packing import look
-
-    found = look(folder)
-    words = f"{len(found.files)} files, {size_text(found.size)}"
-    stderr().print(f"Workspace {folder}: {words}", style="dim", markup=False, soft_wrap=True)
-    with transfer("Workspace") as progress:
-        return upload(hub, project, found, progress).digest
 
 
 def _copy_log(api: JobsAPI, job_id: str, *, as_json: bool) -> None:

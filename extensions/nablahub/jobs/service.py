@@ -87,7 +87,9 @@ class JobService:
         self._context = context
         settings = context.settings
         datasets = context.get(DatasetService)
-        sources: dict[str, Materialiser] = {"dataset": datasets, "model": context.get(ModelService)}
+        sources: dict[str, Materialiser] = {
+            "dataset": datasets, "model": context.get(ModelService), "public": datasets.public,
+        }  # fmt: skip
         datasets.building.keeping.readers.append(partial(of_jobs, sources))
         self.workspaces = Workspaces(context)
         self.layout = LocalLayout(settings, sources, self.workspaces)

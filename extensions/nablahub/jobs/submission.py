@@ -171,7 +171,7 @@ class Submission:
     ) -> Input:
         if given.kind == "bucket":
             return self._bucket(session, who, index, given)
-        if given.kind in ("volume", "keys"):
+        if given.kind in ("volume", "keys", "public"):
             _check_owned(given.kind, f"/inputs/{index}", owned)
         source = self._sources.get(given.kind)
         if source is None:
@@ -261,7 +261,7 @@ def _check_owned(kind: str, pointer: str, owned: bool) -> None:
     if not owned:
         raise Invalid(
             f"A job of its own cannot mount a {kind}.",
-            errors=[Fault(f"{kind} belongs to workflows and deployments.", f"{pointer}/kind")],
+            errors=[Fault(f"{kind} belongs to the hub's own work.", f"{pointer}/kind")],
         )
 
 

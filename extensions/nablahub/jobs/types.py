@@ -45,7 +45,7 @@ class Input(Body):
     """Something the job sees at `/inputs/<name>`, read-only; a bucket may be writable."""
 
     name: PartName
-    kind: Literal["dataset", "model", "volume", "string", "keys", "bucket"]
+    kind: Literal["dataset", "model", "volume", "string", "keys", "bucket", "public"]
     ref: str = Field(
         max_length=65_536,
         description="Dataset or model (`name`, `id`, `id:version`); volume of the run; the text; "

@@ -8,8 +8,9 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.operations import Call, Preparation, StreamCall, operation, stream
 from nablahub.core.paging import Page, PageQuery
+from nablahub.core.permissions import Principal
 from nablahub.datasets.errors import NoSuchFile
 from nablahub.datasets.handlers import Opened, file_wire, send_file
 from nablahub.datasets.manifest import Entry
@@ -28,7 +29,7 @@ from nablahub.models.types import (
     ModelVersion,
     ModelVersionCreate,
 )
-from nablahub.models.versions import Registration, under, version_wire
+from nablahub.models.versions import ModelFiles, Registration, under, version_wire
 
 
 @operation("GET", "/models", scope="models:read", query=ModelQuery)
@@ -76,16 +77,32 @@ def list_model_versions(call: Call) -> Page[ModelVersion]:
     return Page(items=list(items), next=following)
 
 
-@operation("POST", "/models/{model}/versions", scope="models:write", status=201)
+def _registration(who: Principal, body: ModelVersionCreate) -> Registration:
+    return Registration(
+        body.dataset_version, body.format, body.path, author=who.name, source="api",
+        message=body.message, metadata=body.metadata,
+    )  # fmt: skip
+
+
+async def _read_files(call: Preparation, body: ModelVersionCreate) -> ModelFiles:
+    service, asked = call.get(ModelService), _registration(call.who, body)
+
+    def look(session: Session) -> tuple[DatasetRow, VersionRow]:
+        model = service.row(session, call.who, call.path["model"])
+        return service.look(session, call.who, model.team_id, asked)
+
+    return await blocking(service.read, *await call.context.database.read(look), asked)
+
+
+@operation(
+    "POST", "/models/{model}/versions", scope="models:write", status=201, prepare=_read_files
+)
 def create_model_version(call: Call, body: ModelVersionCreate) -> ModelVersion:
     """Make a version of files that a dataset version has; no byte is copied."""
     service = call.get(ModelService)
     model = service.row(call.session, call.who, call.path["model"])
-    asked = Registration(
-        body.dataset_version, body.format, body.path, author=call.who.name, source="api",
-        message=body.message, metadata=body.metadata,
-    )  # fmt: skip
-    return version_wire(model, service.add(call.session, call.who, model, asked))
+    asked = _registration(call.who, body)
+    return version_wire(model, service.add(call.session, call.who, model, asked, call.prepared))
 
 
 @operation("GET", "/models/{model}/versions/{version}", scope="models:read")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,10 +22,9 @@ from nablahub.core.times import now
 from nablahub.datasets.errors import InUse
 from nablahub.datasets.keeping import Recipe
 from nablahub.datasets.layout import cache_name
-from nablahub.datasets.paths import show
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import DatasetRow, VersionRow
-from nablahub.models.errors import BadModelFiles, ModelNameTaken, NoSuchModel, NoSuchModelVersion
+from nablahub.models.errors import ModelNameTaken, NoSuchModel, NoSuchModelVersion
 from nablahub.models.store import (
     ModelRow,
     ModelVersionRow,
@@ -42,7 +42,14 @@ from nablahub.models.types import (
     ModelQuery,
     ModelVersion,
 )
-from nablahub.models.versions import Registration, summary, under, version_wire
+from nablahub.models.versions import (
+    ModelFiles,
+    Registration,
+    read_files,
+    summary,
+    under,
+    version_wire,
+)
 from nablahub.projects.service import ProjectService, held
 
 LATEST: Final = "latest"
@@ -222,8 +229,8 @@ class ModelService:
     def versions(
         self, session: Session, model: ModelRow, asked: PageQuery
     ) -> tuple[Sequence[ModelVersion], str | None]:
-        """Return a page of a model's versions."""
-        columns = {"created_at": ModelVersionRow.created_at, "number": ModelVersionRow.number}
+        """Return a page of a model's versions; those made later have higher numbers."""
+        columns = {"created_at": ModelVersionRow.number, "number": ModelVersionRow.number}
         rows, following = page(
             session, versions_of(model.id), asked, columns=columns, key=ModelVersionRow.id
         )
@@ -236,37 +243,37 @@ class ModelService:
         team_id: str,
         project_id: str,
         name: str,
-        **registration: Any,
+        asked: Registration,
+        files: ModelFiles,
     ) -> ModelVersionRow:
         """Make a version of the project's model of that name, and the model when it is missing.
 
-        The other arguments are those of :class:`Registration`. Idempotent by its key.
+        Idempotent by its key; see :meth:`add`.
         """
-        asked = Registration(**registration)
         if (done := self._by_key(session, asked.key)) is not None:
             return done
         query = select(ModelRow).filter_by(project_id=project_id, name=name)
         model = session.scalars(query).first() or self._make(
             session, team_id, project_id, name, asked.author
         )
-        return self.add(session, team_id, model, asked)
+        return self.add(session, team_id, model, asked, files)
 
     def _by_key(self, session: Session, key: str | None) -> ModelVersionRow | None:
         if key is None:
             return None
         return session.scalars(select(ModelVersionRow).filter_by(key=key)).first()
 
-    def add(
-        self, session: Session, who: Principal | str, model: ModelRow, asked: Registration
-    ) -> ModelVersionRow:
-        """Make a version of a model.
+    def look(
+        self, session: Session, who: Principal | str, team_id: str, asked: Registration
+    ) -> tuple[DatasetRow, VersionRow]:
+        """Return the files that a version of a team's model would have: not yet what they are.
 
         Raises
         ------
         NoSuchDataset, NoSuchVersion
             Naming the reference.
-        BadModelFiles
-            When the path is not there, or the files can't be of that format.
+        Invalid
+            When there is no such format, or the files are another team's.
         """
         if asked.format not in FORMATS:
             raise Invalid(
@@ -274,22 +281,43 @@ class ModelService:
                 errors=[Fault("Unknown format.", "/format", hint=f"One of {', '.join(FORMATS)}.")],
             )
         source = self._datasets.resolve(session, who, asked.dataset_version_ref)
-        if (
-            source.dataset_id
-            and session.get_one(DatasetRow, source.dataset_id).team_id != model.team_id
-        ):
+        dataset = session.get_one(DatasetRow, source.dataset_id)
+        if dataset.team_id != team_id:
             raise Invalid(
                 "A model's files must be in a dataset of its own team.",
                 errors=[Fault("Another team's dataset.", "/dataset_version")],
             )
-        files, size = self._measure(session, source, asked)
+        return dataset, source
+
+    def read(self, dataset: DatasetRow, source: VersionRow, asked: Registration) -> ModelFiles:
+        """Look at what :meth:`look` found; blocks as the store does; see :func:`read_files`."""
+        return read_files(self._datasets, dataset, source, asked)
+
+    def add(
+        self,
+        session: Session,
+        who: Principal | str,
+        model: ModelRow,
+        asked: Registration,
+        files: ModelFiles,
+    ) -> ModelVersionRow:
+        """Make a version of a model of files that :meth:`read` has looked at.
+
+        Raises
+        ------
+        NoSuchDataset, NoSuchVersion
+            When they were deleted meanwhile.
+        """
+        # What was looked at, also where the reference means another version by now.
+        asked = replace(asked, dataset_version_ref=files.version)
+        _, source = self.look(session, who, model.team_id, asked)
         version, at = new_id("version"), now()
         row = ModelVersionRow(
             id=f"{model.id}:{version}", model_id=model.id, version=version,
             number=next_number(session, model.id), key=asked.key, dataset_id=source.dataset_id,
             dataset_version=source.id, path=asked.path.strip("/"), format=asked.format,
-            files=files, size=size, meta=json.dumps(asked.metadata), message=asked.message,
-            author=asked.author, source=asked.source, created_at=at,
+            files=files.count, size=files.size, meta=json.dumps(asked.metadata),
+            message=asked.message, author=asked.author, source=asked.source, created_at=at,
         )  # fmt: skip
         session.add(row)
         session.flush()
@@ -298,27 +326,6 @@ class ModelService:
         model.revision += 1
         self._tell(session, model, "changed")
         return row
-
-    def _measure(
-        self, session: Session, source: VersionRow, asked: Registration
-    ) -> tuple[int, int]:
-        dataset = session.get_one(DatasetRow, source.dataset_id)
-        entries = list(under(self._datasets, dataset, source, asked.path.strip("/")))
-        if not entries:
-            raise BadModelFiles(
-                f"There is nothing at '{show(asked.path)}' in {source.id}.",
-                errors=[Fault("No such file or folder.", "/path")],
-                hint=f"`nablahub datasets ls {source.id}` shows what there is.",
-            )
-        found = [entry.path for entry in entries if entry.path.endswith(".onnx")]
-        if asked.format == "ONNX" and len(found) != 1:
-            raise BadModelFiles(
-                f"A model of the format ONNX is one .onnx file; there are {len(found)} in "
-                f"{source.id}{'/' + show(asked.path) if asked.path else ''}.",
-                errors=[Fault("Not one .onnx file.", "/path")],
-                hint="Say which with `path`, or choose another format.",
-            )
-        return len(entries), sum(entry.size for entry in entries)
 
     # Files.
 

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from nablahub.core.errors import Fault
 from nablahub.datasets.manifest import Entry
+from nablahub.datasets.paths import show
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import DatasetRow, VersionRow
+from nablahub.models.errors import BadModelFiles
 from nablahub.models.store import ModelRow, ModelVersionRow
 from nablahub.models.types import ModelVersion, ModelVersionSummary
 
@@ -42,6 +45,51 @@ class Registration:
     message: str = ""
     key: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What was seen of the files that a model's version shall have.
+
+    Parameters
+    ----------
+    version : str
+        Id of the dataset version that was looked at.
+    count, size : int
+        Of all files, in bytes.
+    """
+
+    version: str
+    count: int
+    size: int
+
+
+def read_files(
+    datasets: DatasetService, dataset: DatasetRow, source: VersionRow, asked: Registration
+) -> ModelFiles:
+    """Look at the files of a registration; blocks for as long as the object store does.
+
+    Raises
+    ------
+    BadModelFiles
+        When the path is not there, or the files can't be of that format.
+    """
+    entries = list(under(datasets, dataset, source, asked.path.strip("/")))
+    if not entries:
+        raise BadModelFiles(
+            f"There is nothing at '{show(asked.path)}' in {source.id}.",
+            errors=[Fault("No such file or folder.", "/path")],
+            hint=f"`nablahub datasets ls {source.id}` shows what there is.",
+        )
+    found = [entry.path for entry in entries if entry.path.endswith(".onnx")]
+    if asked.format == "ONNX" and len(found) != 1:
+        raise BadModelFiles(
+            f"A model of the format ONNX is one .onnx file; there are {len(found)} in "
+            f"{source.id}{'/' + show(asked.path) if asked.path else ''}.",
+            errors=[Fault("Not one .onnx file.", "/path")],
+            hint="Say which with `path`, or choose another format.",
+        )
+    return ModelFiles(source.id, len(entries), sum(entry.size for entry in entries))
 
 
 def under(

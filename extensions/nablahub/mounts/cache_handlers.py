@@ -59,8 +59,10 @@ async def list_cache(call: StreamCall) -> CacheList:
 @operation("POST", "/cache/users", scope="cache:deliver", read_only=True)
 def ask_users(call: Call, body: UsersAsk) -> InUse:
     """Tell which versions of the cluster's cache are read: the pod that asks keeps those."""
-    users = call.get(DatasetService).building.keeping.users_of(call.session)
-    return InUse(items=[place for place in body.places if place in users])
+    datasets = call.get(DatasetService)
+    withdrawn = datasets.public.withdrawn(call.session, body.places)
+    users = datasets.building.keeping.users_of(call.session).keys() - set(withdrawn)
+    return InUse(items=[place for place in body.places if place in users], withdrawn=withdrawn)
 
 
 @at_leader

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Final
 
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
 from nablahub.core.errors import Invalid, NablaError
+from nablahub.core.identity import PUBLIC
 from nablahub.core.ids import new_id
 from nablahub.core.paging import page
 from nablahub.core.permissions import Principal
@@ -101,7 +102,10 @@ class MountService:
             raise MountTaken(name, row.version_id)
         if row.version_id != version.id:
             row.version_id, row.job_id = version.id, None
-            row.place = self._datasets.place(session, version.id)
+        foreign = dataset.team_id not in who.team_ids
+        row.place = (self._datasets.public if foreign else self._datasets).place(
+            session, version.id
+        )
         row.used_at = now()
         self._provide(session, who, row, dataset, asked)
         session.flush()
@@ -155,21 +159,25 @@ class MountService:
 
     def _fetch(self, session: Session, who: Principal, row: MountRow, dataset: DatasetRow) -> str:
         """Submit a job that does nothing: a pod brings what it reads into the claim."""
-        project = dataset.project_id or self._any_project(session, who, dataset.team_id)
+        public = _is_public(row)
+        own = None if public else dataset.project_id
+        project = own or self._any_project(session, who, None if public else dataset.team_id)
         types = self._context.instances.types.values()
         smallest = min(types, key=lambda kind: (kind.gpus, kind.memory_gib, kind.cpus))
         spec = JobSpec(
             project_id=project, name=f"mount {dataset.name}"[:255], command=["true"],
             instance_type=smallest.name,
-            inputs=[Input(name="data", kind="dataset", ref=row.version_id)],
+            inputs=[
+                Input(name="data", kind="public" if public else "dataset", ref=row.version_id)
+            ],
         )  # fmt: skip
         return self._jobs.submit(session, who, spec, owner=Owner(kind=_KIND, id=row.id)).id
 
-    def _any_project(self, session: Session, who: Principal, team_id: str) -> str:
+    def _any_project(self, session: Session, who: Principal, team_id: str | None) -> str:
         projects = self._context.get(ProjectService)
         found, _ = projects.list(session, who, ProjectQuery(limit=500))
         for project in found:
-            if project.team_id == team_id:
+            if team_id in (None, project.team_id):
                 return project.id
         raise NoProject
 
@@ -182,8 +190,9 @@ class MountService:
             await self._context.database.write(partial(self._look_at_job, mount_id))
             return
         failed = ""
+        source = self._datasets.public if _is_public(row) else self._datasets
         try:
-            await asyncio.to_thread(self._datasets.materialise, row.version_id)
+            await asyncio.to_thread(source.materialise, row.version_id)
         except NablaError as error:
             failed = str(error)
 
@@ -255,6 +264,8 @@ class MountService:
             return Mount.model_validate({**fields, **more, **why})
         dataset = session.get_one(DatasetRow, version.dataset_id)
         more = {"dataset_id": dataset.id, "dataset_name": dataset.name, "files": version.files}
+        if _is_public(row) and not dataset.public:
+            fields |= {"state": "Failed", "message": "The dataset is not public any more."}
         return Mount.model_validate({**fields, **more, "bytes": version.size})
 
 
@@ -269,6 +280,11 @@ def _bucket_name(source: str) -> str:
     return name
 
 
+def _is_public(row: MountRow) -> bool:
+    """Whether it shows another team's dataset, which may be withdrawn or deleted at any time."""
+    return row.place.startswith(f"{PUBLIC}/")
+
+
 def _name(dataset: DatasetRow, ref: str) -> str:
     version = ref.partition(":")[2]
     return f"{dataset.name}@{version}" if version not in ("", LATEST) else dataset.name
@@ -281,9 +297,13 @@ def _readers(session: Session) -> Iterator[Reader]:
 
 def _needing(session: Session, dataset_id: str) -> list[str]:
     versions = alive().where(MountRow.version_id.startswith(f"{dataset_id}:", autoescape=True))
-    return [row.whose for row in session.scalars(versions)]
+    return _holders(session.scalars(versions))
 
 
 def _needing_version(session: Session, version_id: str) -> list[str]:
     rows = session.scalars(alive().where(MountRow.version_id == version_id))
-    return [row.whose for row in rows]
+    return _holders(rows)
+
+
+def _holders(rows: Iterable[MountRow]) -> list[str]:
+    return [row.whose for row in rows if not _is_public(row)]

@@ -184,7 +184,10 @@ class UsersAsk(Body):
 
 
 class InUse(Resource):
-    """Those of them that somebody reads."""
+    """Those of them that somebody reads, and those that nobody may read any more."""
 
     items: list[str]
+    withdrawn: list[str] = Field(
+        default=[], description="Of datasets that are not public any more; they go, read or not"
+    )
     next: str | None = None

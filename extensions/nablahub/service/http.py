@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import json
 import logging
 from http import HTTPStatus
@@ -214,7 +215,10 @@ class EdgeHandler(web.RequestHandler):
             call = Preparation(
                 self._who, self.path_kwargs, self.context, self.request.headers.get("If-Match")
             )
-            prepared = await self.preparer.run(self._who.name, lambda: prepare(call, body))
+            if inspect.iscoroutinefunction(prepare):
+                prepared = await prepare(call, body)
+            else:
+                prepared = await self.preparer.run(self._who.name, lambda: prepare(call, body))
 
         def work(session: Session) -> Answer:
             return self._in_transaction(session, operation, body, prepared)

@@ -7,8 +7,8 @@ between two steps loses nothing, and a step done twice changes nothing the secon
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,7 +23,7 @@ from nablahub.workflows.graph import Plan, plan
 from nablahub.workflows.spec import Spec, restore
 from nablahub.workflows.store import RunJobRow, RunRow, jobs_of
 from nablahub.workflows.types import ENDED, Output, RunInput
-from nablahub.workflows.work import JobView, Place, Work
+from nablahub.workflows.work import JobView, ModelRequest, Place, Work
 
 #: Why a job or run ended otherwise than well: code, and the worst of the jobs' reasons.
 CANCELLED: Final = "cancelled"
@@ -45,10 +45,31 @@ class Advanced:
     again
         Seconds until there is more to do: 0 when not all could be started or ended at once, else
         the run's own timeout; None when it has none.
+    unread
+        Models to be made whose files nobody has looked at yet: the next step is given what
+        `Work.read_model` says of each, by the job's name.
     """
 
     ended: bool
     again: float | None = None
+    unread: Mapping[str, tuple[Place, ModelRequest]] = field(default_factory=dict)
+
+
+class _Reading:
+    """What is known of the files of models, and what is not yet."""
+
+    def __init__(self, read: Mapping[str, object]) -> None:
+        self._read = read
+        self.unread: dict[str, tuple[Place, ModelRequest]] = {}
+
+    def files(self, name: str, place: Place, asked: ModelRequest) -> object | None:
+        """Return what was read of them; None: it has to be read."""
+        found = self._read.get(name)
+        if isinstance(found, NablaError):
+            raise found
+        if found is None:
+            self.unread[name] = place, asked
+        return found
 
 
 class Advancer:
@@ -69,8 +90,17 @@ class Advancer:
         self._tell = tell
         self._specs: dict[str, Spec] = {}
 
-    def step(self, session: Session, uuid: str) -> Advanced:
-        """Take the run as far as it can go now."""
+    def step(
+        self, session: Session, uuid: str, read: Mapping[str, object] | None = None
+    ) -> Advanced:
+        """Take the run as far as it can go now.
+
+        Parameters
+        ----------
+        read : mapping of str to object, or None
+            What was read of files of models, or the NablaError that reading them ended with; by
+            the name of the job that makes the model.
+        """
         run = session.get(RunRow, uuid)
         if run is None or run.state in ENDED:
             return Advanced(ended=True)
@@ -82,13 +112,15 @@ class Advancer:
         for row in rows:
             if row.job_id is not None and row.state not in ENDED:
                 self._copy(spec, row, views.get(row.job_id, GONE))
-        more = self._move(session, run, spec, rows)
+        reading = _Reading(read or {})
+        more = self._move(session, run, spec, rows, reading)
         if _picture(run, rows) != before:
             self._tell(session, run, rows, "changed")
         ended = run.state in ENDED
         if more and not ended:
-            return Advanced(ended, 0.0)
-        return Advanced(ended, None if ended or left is None or left <= 0 else left)
+            return Advanced(ended, 0.0, reading.unread)
+        again = None if ended or left is None or left <= 0 else left
+        return Advanced(ended, again, {} if ended else reading.unread)
 
     def _spec(self, run: RunRow) -> Spec:
         """Return the run's spec, which never changes: read once for all of its steps."""
@@ -118,7 +150,9 @@ class Advancer:
         if view.state in ENDED:
             row.outputs = {name: _output(value) for name, value in view.outputs.items()}
 
-    def _move(self, session: Session, run: RunRow, spec: Spec, rows: list[RunJobRow]) -> bool:
+    def _move(
+        self, session: Session, run: RunRow, spec: Spec, rows: list[RunJobRow], reading: _Reading
+    ) -> bool:
         """Start, skip and end what is due; return whether some of it is left for another step."""
         by_name = {row.name: row for row in rows}
         needs = {row.name: row.needs for row in rows}
@@ -131,7 +165,7 @@ class Advancer:
             # What the service does by itself ends at once, and may let others start.
             due = step.submit[:left]
             left -= len(due)
-            done = [self._start(session, run, spec, by_name, name) for name in due]
+            done = [self._start(session, run, spec, by_name, name, reading) for name in due]
             if not any(done) or left == 0:
                 break
         if run.cancel_asked:
@@ -144,7 +178,13 @@ class Advancer:
         return left <= 0
 
     def _start(
-        self, session: Session, run: RunRow, spec: Spec, rows: dict[str, RunJobRow], name: str
+        self,
+        session: Session,
+        run: RunRow,
+        spec: Spec,
+        rows: dict[str, RunJobRow],
+        name: str,
+        reading: _Reading,
     ) -> bool:
         """Start a job; return whether it ended at once."""
         row = rows[name]
@@ -163,10 +203,11 @@ class Advancer:
                     row.job_id = self._work.submit(session, place, compile_job(bound, name), key)
                     row.state = "Pending"
                     return False
-                asked, version = model_request(bound, name)
-                ref = self._work.create_model(
-                    session, place, name=asked.name, type_=asked.type, version=version, key=key
-                )
+                asked = model_request(bound, name)
+                files = reading.files(name, place, asked)
+                if files is None:
+                    return False
+                ref = self._work.create_model(session, place, asked, files, key)
         except (StorageFull, Unavailable):
             raise  # It may go the next time; nothing of this step is kept.
         except NablaError as error:
@@ -239,6 +280,7 @@ def _bound(run: RunRow, spec: Spec, rows: dict[str, RunJobRow]) -> Bound:
         inputs={k: RunInput.model_validate(v) for k, v in run.inputs.items()},
         inline={k: RunInput.model_validate(v) for k, v in run.bound["inline"].items()},
         targets=run.bound["targets"],
+        workspace=run.workspace,
         outputs={
             name: {k: Output.model_validate(v) for k, v in row.outputs.items()}
             for name, row in rows.items()

@@ -109,7 +109,12 @@ class WorkflowsAPI:
         return Validation.model_validate(self._hub.post("/workflow-validations", body))
 
     def start(
-        self, workflow_id: str, inputs: Given | None = None, *, key: str | None = None
+        self,
+        workflow_id: str,
+        inputs: Given | None = None,
+        *,
+        workspace: str | None = None,
+        key: str | None = None,
     ) -> Run:
         """Start a run.
 
@@ -119,6 +124,8 @@ class WorkflowsAPI:
             Id of the workflow.
         inputs : mapping
             By name: a text, or ``{"value": …}`` or ``{"ref": …}``.
+        workspace : str or None
+            Digest of a folder in which each of its jobs begins; see :meth:`JobsAPI.workspace`.
         key : str or None
             Starting with the same key again gives the same run.
         """
@@ -131,8 +138,8 @@ class WorkflowsAPI:
             else {"ref" if kinds.get(name) in ("dataset", "model", "bucket") else "value": value}
             for name, value in (inputs or {}).items()
         }
-        path = f"/workflows/{workflow_id}/runs"
-        return Run.model_validate(self._hub.post(path, {"inputs": body}, key=key))
+        asked = {"inputs": body, "workspace": workspace}
+        return Run.model_validate(self._hub.post(f"/workflows/{workflow_id}/runs", asked, key=key))
 
     def runs(self, workflow_id: str | None = None, *, project: str | None = None) -> Iterator[Run]:
         """Yield the runs of a workflow, else of a project, else all of yours; newest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -20,6 +21,7 @@ from nablahub.core.errors import Invalid
 from nablahub.core.specmodel import did_you_mean
 from nablahub.core.transport import Transport
 from nablahub.jobs.api import JobsAPI
+from nablahub.jobs.workspaces.cli import send_folder, workspace_option
 from nablahub.workflows.api import WorkflowsAPI
 from nablahub.workflows.finding import find, project_id, project_option
 from nablahub.workflows.types import ENDED, Run, RunJob, WorkflowDetail
@@ -30,6 +32,7 @@ from nablahub.workflows.types import ENDED, Run, RunJob, WorkflowDetail
 @project_option(required=False)
 @click.option("--input", "given", multiple=True, metavar="NAME=VALUE",
               help="A string's value, or which dataset; may be repeated.")  # fmt: skip
+@workspace_option
 @click.option("--watch", is_flag=True, help="Stay until it has ended; exit 1 unless it succeeded.")
 @hub_command
 def run_workflow(
@@ -37,6 +40,7 @@ def run_workflow(
     workflow: str,
     project: str | None,
     given: tuple[str, ...],
+    workspace: Path | None,
     *,
     watch: bool,
     as_json: bool,
@@ -50,7 +54,8 @@ def run_workflow(
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--input")
         inputs[name] = value
     api = WorkflowsAPI(hub)
-    run = api.start(found.id, inputs)
+    digest = send_folder(hub, found.project_id, workspace) if workspace is not None else None
+    run = api.start(found.id, inputs, workspace=digest)
     if watch:
         run = watch_run(api, run)
     _show_run(run, as_json=as_json)
@@ -85,7 +90,7 @@ def _show_run(run: Run, *, as_json: bool) -> None:
     emit_fields({
         "workflow": run.workflow_name, "run": run.number, "uuid": run.uuid,
         "state": state_text(run.state), "message": run.message or None,
-        "created": run.created_at, "by": run.created_by,
+        "created": run.created_at, "by": run.created_by, "workspace": run.workspace,
     })  # fmt: skip
     for name, left in run.outputs.items():
         click.echo(f"  {name} = {left.ref or left.value}")

@@ -18,7 +18,7 @@ from nablahub.workflows.actions import (
 from nablahub.workflows.references import JobOutput, WorkflowValue, reference
 from nablahub.workflows.spec import JobInput, Spec
 from nablahub.workflows.types import Output, RunInput
-from nablahub.workflows.work import InputMount, JobRequest, OutputMount
+from nablahub.workflows.work import InputMount, JobRequest, ModelRequest, OutputMount
 
 #: Where jobs find their own environment's Python and that of the notebook runner.
 PYTHON = "/opt/nablahub/environment/bin/python"
@@ -46,6 +46,8 @@ class Bound:
         Output datasets: ``<job>.<output>`` → the dataset's id.
     outputs
         What the jobs that ended well left: job → output → what.
+    workspace
+        Digest of the folder that each job begins in, if any; files that come with it lie upon that.
     """
 
     run: str
@@ -55,6 +57,7 @@ class Bound:
     inline: Mapping[str, RunInput]
     targets: Mapping[str, str]
     outputs: Mapping[str, Mapping[str, Output]]
+    workspace: str | None = None
 
 
 class NothingLeft(Invalid):
@@ -115,6 +118,7 @@ def compile_job(bound: Bound, name: str) -> JobRequest:
         outputs=tuple(_output(bound, name, key, out.type) for key, out in job.outputs.items()),
         files={**bound.files, **files},
         timeout=job.timeout,
+        workspace=bound.workspace,
     )
 
 
@@ -173,9 +177,10 @@ def _parameter(bound: Bound, value: Any) -> Any:
     return read if isinstance(read, bool | int | float) else text
 
 
-def model_request(bound: Bound, name: str) -> tuple[ModelArguments, str]:
-    """Return a create-model job's arguments and the dataset version it is made of."""
+def model_request(bound: Bound, name: str) -> ModelRequest:
+    """Return what a create-model job asks for."""
     job = bound.spec.jobs[name]
     ((key, item),) = job.inputs.items()
     mount = value_of(bound, name, key, item)
-    return ModelArguments.model_validate(job.arguments), mount.ref if mount else ""
+    asked = ModelArguments.model_validate(job.arguments)
+    return ModelRequest(asked.name, asked.type, mount.ref if mount else "")

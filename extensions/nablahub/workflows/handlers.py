@@ -123,7 +123,7 @@ def _check_run(call: Preparation, body: RunCreate) -> Ready:
 def start_run(call: Call, body: RunCreate) -> Run:
     """Start a run of a workflow."""
     runs = call.get(WorkflowService).runs
-    return runs.start(call.session, call.who, _workflow(call), body.inputs, call.prepared)
+    return runs.start(call.session, call.who, _workflow(call), body, call.prepared)
 
 
 @operation("GET", "/workflows/{workflow}/runs/{run}", scope="runs:read")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
-from nablahub.core.errors import Conflict
+from nablahub.core.errors import Conflict, NablaError, StorageFull, Unavailable
 from nablahub.core.events import Event
 from nablahub.core.ids import new_uuid
 from nablahub.core.paging import PageQuery, page
 from nablahub.core.permissions import Principal
 from nablahub.core.times import now
 from nablahub.core.yamlspec import MAX_CHARACTERS, Document, LaterMarks
+from nablahub.datasets.threads import blocking
 from nablahub.jobs.service import JobService
 from nablahub.workflows.advancing import CANCELLED, Advancer
 from nablahub.workflows.binding import Binder
@@ -23,9 +25,16 @@ from nablahub.workflows.errors import CannotRunHere, InvalidInputs, NoSuchRun
 from nablahub.workflows.machine import check_here
 from nablahub.workflows.slices import SliceWork
 from nablahub.workflows.spec import Spec, restore
-from nablahub.workflows.store import RunJobRow, RunRow, WorkflowRow, jobs_of, unfinished
-from nablahub.workflows.types import ENDED, InputValue, Run, RunJob
-from nablahub.workflows.work import Place
+from nablahub.workflows.store import (
+    RunJobRow,
+    RunRow,
+    WorkflowRow,
+    jobs_of,
+    unfinished,
+    workspaces_needed,
+)
+from nablahub.workflows.types import ENDED, InputValue, Run, RunCreate, RunJob
+from nablahub.workflows.work import ModelRequest, Place
 
 KIND = "run"
 MANY_JOBS = 100
@@ -49,6 +58,8 @@ class RunKeeper:
         self._work = work
         self._advancer = Advancer(work, self._tell)
         self._volumes = context.get(JobService).ground.volumes
+        self._workspaces = context.get(JobService).workspaces
+        self._workspaces.needers.append(workspaces_needed)
         context.reconciler.register(KIND, self._step)
 
     def ready(
@@ -83,13 +94,15 @@ class RunKeeper:
         session: Session,
         who: Principal,
         workflow: WorkflowRow,
-        given: Mapping[str, InputValue],
+        asked: RunCreate,
         ready: Ready,
     ) -> Run:
         """Start a run.
 
         Raises
         ------
+        NoSuchWorkspace
+            It was not uploaded, or not by this team.
         Conflict
             The workflow is another one than was found ready.
         InvalidInputs
@@ -102,9 +115,13 @@ class RunKeeper:
             )
         spec, uuid = ready.spec, new_uuid()
         place = Place(uuid, workflow.team_id, workflow.project_id, who.name)
-        found = Binder(session, who, place, self._work, kept(workflow), spec).bind(given)
+        found = Binder(session, who, place, self._work, kept(workflow), spec).bind(asked.inputs)
         if found.faults:
             raise InvalidInputs(found.faults)
+        given: dict[str, Any] = {}
+        if asked.workspace is not None:
+            used = self._workspaces.use(session, workflow.team_id, asked.workspace)
+            given["workspace"] = {"id": used, "digest": asked.workspace}
         workflow.last_number += 1
         run = RunRow(
             uuid=uuid, workflow_id=workflow.id, number=workflow.last_number,
@@ -114,6 +131,7 @@ class RunKeeper:
                 "inline": {k: v.model_dump() for k, v in found.inline.items()},
                 "targets": found.targets,
                 "groups": sorted(who.groups),
+                **given,
             },
             outputs={}, cancel_asked=False, state="Pending", reason="", message="",
             created_by=who.name, created_at=now(), started_at=None, finished_at=None,
@@ -189,10 +207,25 @@ class RunKeeper:
             await self._volumes.remove(uuid)
 
     async def _step(self, uuid: str) -> float | None:
-        step = await self._context.database.write(lambda s: self._advancer.step(s, uuid))
+        read: dict[str, object] = {}
+        while True:
+            step = await self._context.database.write(lambda s: self._advancer.step(s, uuid, read))
+            if not step.unread:
+                break
+            for name, (place, asked) in step.unread.items():
+                read[name] = await self._read_model(place, asked)
         if step.ended:
             await self._volumes.remove(uuid)
         return step.again
+
+    async def _read_model(self, place: Place, asked: ModelRequest) -> object:
+        """Look at a model's files; what is wrong with them is the job's affair."""
+        try:
+            return await blocking(self._work.read_model, place, asked)
+        except (StorageFull, Unavailable):
+            raise  # It may go the next time.
+        except NablaError as error:
+            return error
 
     def _tell(self, session: Session, run: RunRow, rows: list[RunJobRow], type_: str) -> None:
         data = {

@@ -20,9 +20,10 @@ from nablahub.jobs.service import JobService
 from nablahub.jobs.submission import why_not
 from nablahub.jobs.types import Input, JobSpec, Output, Owner
 from nablahub.models.service import ModelService
+from nablahub.models.versions import ModelFiles, Registration
 from nablahub.storage.service import StorageService
 from nablahub.workflows.machine import Machine
-from nablahub.workflows.work import JobRequest, JobView, Place
+from nablahub.workflows.work import JobRequest, JobView, ModelRequest, Place
 
 OWNER = "run"
 DATASET_ID = re.compile(r"ds[a-z0-9]{13}")
@@ -111,6 +112,7 @@ class SliceWork:
                 outputs=[Output(name=m.name, kind=m.kind, ref=m.ref) for m in request.outputs],  # type: ignore[arg-type]  # pydantic checks it
                 files=dict(request.files),
                 timeout_seconds=request.timeout,
+                workspace=request.workspace,
             )
         except ValidationError as error:
             faults = [
@@ -148,13 +150,27 @@ class SliceWork:
         """Delete the jobs of a run that has ended, with their logs."""
         self._context.get(JobService).forget_of_owner(session, OWNER, run)
 
+    def read_model(self, place: Place, asked: ModelRequest) -> ModelFiles:
+        """Look at the files of a model; blocks as the object store does.
+
+        Raises
+        ------
+        NablaError
+            They are not there, or can't be of that format.
+        """
+        models, registration = self._context.get(ModelService), _registration(place, asked, None)
+        found = self._context.database.read_sync(
+            lambda s: models.look(s, place.team_id, place.team_id, registration)
+        )
+        return models.read(*found, registration)
+
     def create_model(
-        self, session: Session, place: Place, *, name: str, type_: str, version: str, key: str
+        self, session: Session, place: Place, asked: ModelRequest, files: ModelFiles, key: str
     ) -> str:
-        """Make a model version of a dataset version, return its ref; idempotent by the key."""
+        """Make a model version of files that were read, return its ref; idempotent by the key."""
         row = self._context.get(ModelService).register(
-            session, team_id=place.team_id, project_id=place.project_id, name=name, format=type_,
-            dataset_version_ref=version, key=key, author=place.user, source=f"run {place.run}",
+            session, team_id=place.team_id, project_id=place.project_id, name=asked.name,
+            asked=_registration(place, asked, key), files=files,
         )  # fmt: skip
         return row.id
 
@@ -171,6 +187,12 @@ class SliceWork:
 
     def _fits(self, kind: instances.InstanceType) -> bool:
         return self._machine is None or kind.fits(self._machine) is None
+
+
+def _registration(place: Place, asked: ModelRequest, key: str | None) -> Registration:
+    return Registration(
+        asked.version, asked.type, author=place.user, source=f"run {place.run}", key=key
+    )
 
 
 def _in_team(who: Principal, place: Place) -> Principal:

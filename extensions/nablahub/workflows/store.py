@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     select,
 )
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column, undefer
 
 from nablahub.core.database import Base
 from nablahub.core.times import Moment
@@ -74,6 +74,12 @@ class RunRow(Base):
     started_at: Mapped[datetime | None] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
 
+    @property
+    def workspace(self) -> str | None:
+        """Digest of the folder that its jobs begin in, if any."""
+        found: str | None = self.bound.get("workspace", {}).get("digest")
+        return found
+
 
 class RunJobRow(Base):
     """A job of a run: what it waits for and what became of it."""
@@ -109,7 +115,8 @@ def runs_of(
     team_ids: Iterable[str], *, project_id: str | None = None, state: str | None = None
 ) -> Select[RunRow]:
     """Select the runs of teams, of one project, in a state."""
-    query = select(RunRow).where(RunRow.team_id.in_(sorted(team_ids)))
+    query = select(RunRow).options(undefer(RunRow.bound))
+    query = query.where(RunRow.team_id.in_(sorted(team_ids)))
     if project_id is not None:
         query = query.where(RunRow.project_id == project_id)
     return query if state is None else query.where(RunRow.state == state)
@@ -138,3 +145,11 @@ def latest_runs(session: Session, workflow_ids: Iterable[str]) -> dict[str, RunR
 def unfinished(session: Session) -> list[str]:
     """Return the uuids of runs that have not ended."""
     return list(session.scalars(select(RunRow.uuid).where(RunRow.state.not_in(sorted(ENDED)))))
+
+
+def workspaces_needed(session: Session) -> Iterator[str]:
+    """Yield the ids of the workspaces of runs that have not ended: other jobs may follow."""
+    query = select(RunRow.bound).where(RunRow.state.not_in(sorted(ENDED)))
+    for bound in session.scalars(query):
+        if (found := bound.get("workspace")) is not None:
+            yield found["id"]

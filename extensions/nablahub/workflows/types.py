@@ -10,6 +10,7 @@ from nablahub.core.names import Name
 from nablahub.core.paging import PageQuery
 from nablahub.core.specmodel import Text
 from nablahub.core.wire import Body, Resource, Revision, Timestamp
+from nablahub.jobs.workspaces.types import Digest
 
 State = Literal[
     "Pending", "Provisioned", "Running", "Succeeded", "Failed", "Error", "Canceled", "Skipped",
@@ -144,6 +145,9 @@ class RunCreate(Body):
     """What starts a run."""
 
     inputs: dict[str, InputValue] = Field(default_factory=dict, description="By name")
+    workspace: Digest | None = Field(
+        default=None, description="A folder that was uploaded: each job begins in a copy of it"
+    )
 
 
 class Output(Resource):
@@ -200,6 +204,7 @@ class Run(Resource):
     inputs: dict[str, RunInput]
     outputs: dict[str, Output] = Field(description="`<job>.<output>` → what it left")
     jobs: list[RunJob]
+    workspace: Digest | None = Field(default=None, description="The folder its jobs begin in")
     created_by: str
     created_at: Timestamp
     started_at: Timestamp | None

@@ -54,6 +54,8 @@ class JobRequest:
         Laid into ``/work``: relative path → text.
     timeout
         Seconds, None for none.
+    workspace
+        Digest of the folder it begins in, None for none.
     """
 
     name: str
@@ -66,6 +68,7 @@ class JobRequest:
     outputs: tuple[OutputMount, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     timeout: int | None = None
+    workspace: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,27 @@ class JobView:
     finished_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class ModelRequest:
+    """A model version to be made of a dataset version.
+
+    Parameters
+    ----------
+    name
+        Of the model, which is made when the project has none of that name.
+    type
+        The model's format.
+    version
+        Id of the dataset version.
+    """
+
+    name: str
+    type: str
+    version: str
+
+
 class Work(Protocol):
-    """The slices below. All of it happens in the caller's transaction."""
+    """The slices below. All of it happens in the caller's transaction, but for `read_model`."""
 
     def resolve_dataset(self, session: Session, who: Principal, place: Place, ref: str) -> str:
         """Return the version that ``ref`` means now; NablaError when there is none."""
@@ -120,7 +142,10 @@ class Work(Protocol):
     def forget(self, session: Session, run: str) -> None:
         """Delete the jobs of a run that has ended, with their logs."""
 
+    def read_model(self, place: Place, asked: ModelRequest) -> object:
+        """Look at the files of a model; in no transaction, since it blocks as the store does."""
+
     def create_model(
-        self, session: Session, place: Place, *, name: str, type_: str, version: str, key: str
+        self, session: Session, place: Place, asked: ModelRequest, files: Any, key: str
     ) -> str:
-        """Make a model version of a dataset version, return its ref; idempotent by the key."""
+        """Make a model version of files that were read, return its ref; idempotent by the key."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from nablahub.core import console
 from nablahub.core.state import StateDir
-from nablahub_hub.local import lock, procfs, web
+from nablahub_hub.local import disks, lock, procfs, web
 from nablahub_hub.local.config import LocalConfig
 
 
@@ -24,6 +25,7 @@ def look(state: StateDir) -> dict[str, Any]:
         "pid": holder["pid"] if holder else None,
         "parts": [],
         "other_processes": 0,
+        "disk": [asdict(disk) for disk in disks.look(state)],
     }
     if config is None:
         return found
@@ -46,8 +48,9 @@ def look(state: StateDir) -> dict[str, Any]:
 
 def show(found: dict[str, Any]) -> None:
     """Print it for people."""
+    taken = disks.fields([disks.Disk(**disk) for disk in found["disk"]])
     if found["pid"] is None and not any(part["pid"] for part in found["parts"]):
-        console.emit_fields({"state": "■ Stopped", "state dir": found["state_dir"]})
+        console.emit_fields({"state": "■ Stopped", "state dir": found["state_dir"], **taken})
         return
     state = "● Running" if found["running"] else "✗ Error"
     console.emit_fields(
@@ -62,6 +65,7 @@ def show(found: dict[str, Any]) -> None:
                 for part in found["parts"]
             },
             "others": f"{found['other_processes']} processes of servers and jobs",
+            **taken,
         }
     )
 

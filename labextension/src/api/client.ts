@@ -95,12 +95,23 @@ export class Client {
     return URLExt.join(this._settings.baseUrl, 'nablahub', 'api', path);
   }
 
+  /** Ask what the Jupyter server answers by itself, and not the service. */
+  async own<T>(method: string, path: string, options: Options = {}): Promise<T> {
+    const address = URLExt.join(this._settings.baseUrl, 'nablahub', path);
+    const response = await this._send(method, address, options);
+    return (await response.json()) as T;
+  }
+
   /** Send a request and return an answer that is known to be a success. */
-  async send(method: string, path: string, options: Options = {}): Promise<Response> {
+  send(method: string, path: string, options: Options = {}): Promise<Response> {
+    return this._send(method, this.address(path), options);
+  }
+
+  private async _send(method: string, address: string, options: Options): Promise<Response> {
     const { body, raw, params = {}, headers = {}, signal } = options;
     const given = Object.entries(params).filter(([, value]) => value !== undefined);
     const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-    const url = this.address(path) + (given.length ? `?${query.toString()}` : '');
+    const url = address + (given.length ? `?${query.toString()}` : '');
     const init: RequestInit = {
       method,
       headers: { 'Content-Type': 'application/json', ...headers },

@@ -12,6 +12,11 @@ export type DatasetVersion = Schemas['DatasetVersion'];
 export type FileChange = Schemas['Change'];
 /** A file or folder in a folder of a version. */
 export type FileNode = Schemas['Node'];
+/** What `/storage` of a team or the home takes. */
+export type DiskUsage = Schemas['DiskUsage'];
+export type DiskUsages = Schemas['DiskUsages'];
+/** A version that a server shows in `/datasets`. */
+export type Mount = Schemas['Mount'];
 export type Lineage = Schemas['Lineage'];
 export type Tag = Schemas['Tag'];
 export type TransferPlan = Schemas['TransferPlan'];

@@ -5,6 +5,7 @@ import type { Project } from '../api/types';
 import { ProblemBox, useAction } from '../components/basics';
 import { useProject, useServices, useTrans } from '../components/context';
 import { useResource } from '../resource';
+import { Room } from './room';
 
 /** Chooses the project that the sections below show, or makes a new one. */
 export function Header(): JSX.Element {
@@ -82,6 +83,7 @@ export function Header(): JSX.Element {
         </div>
       )}
       {creating && <NewProject close={close} />}
+      <Room />
     </div>
   );
 }

@@ -13,7 +13,7 @@ from kubespawner import KubeSpawner
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from nablahub.core import kubenames
-from nablahub.core.identity import CACHE, MOUNTS, NAMES
+from nablahub.core.identity import CACHE, MOUNTS, NAMES, PUBLIC
 from nablahub.core.instances import InstanceType
 from nablahub_spawner.common import NablaSpawner
 from nablahub_spawner.failures import SpawnFailed
@@ -169,9 +169,11 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
             for name, path in sorted(self.mounted_secrets.items())
         ]
         if self.dataset_cache_claim:
+            claim = self.dataset_cache_claim
+            found.append(objects.Existing("claim", claim, f"{CACHE}/{PUBLIC}", sub_path=PUBLIC))
             # Versions, and the names that people know them by: links into the former.
             found += [
-                objects.Existing("claim", self.dataset_cache_claim, path, sub_path=sub_path)
+                objects.Existing("claim", claim, path, sub_path=sub_path)
                 for team in teams
                 for path, sub_path in (
                     (f"{CACHE}/{team.id}", team.id),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from nablahub.core.errors import NablaError
+from nablahub.datasets import proofs
 from nablahub.datasets.errors import BadObject
 from nablahub.datasets.layout import manifest_key, object_key
 from tests.support.service import RunningService
@@ -38,11 +40,13 @@ def put(
     return api.get(dataset).team_id, dataset, version.id
 
 
-def get(service: RunningService, version: str, path: str) -> httpx.Response:
+def get(
+    service: RunningService, version: str, path: str, headers: Mapping[str, str] | None = None
+) -> httpx.Response:
     """Get a file as any client of the API does, that compares nothing."""
     dataset, _, name = version.partition(":")
     where = f"{service.url}/api/v1/datasets/{dataset}/versions/{name}/files/{path}"
-    return httpx.get(where, headers={"Authorization": "Bearer token-of-alice"})
+    return httpx.get(where, headers={"Authorization": "Bearer token-of-alice", **(headers or {})})
 
 
 def test_a_changed_object_is_never_handed_out_whole(
@@ -163,3 +167,76 @@ def test_a_list_of_files_that_is_gone(
     assert api.verify(again.id).damaged == []
     api.download(again.id, tmp_path / "back")
     assert read(tmp_path / "back") == files
+
+
+def test_a_range_of_a_changed_object_is_not_handed_out(
+    service: RunningService,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    files: dict[str, bytes],
+) -> None:
+    big = files["big.bin"]
+    team, _, version = put(service, tmp_path, request, {"big.bin": big})
+    store, part = store_of(service, team), {"Range": "bytes=100-199"}
+    key = object_key(hashlib.md5(big).hexdigest())
+    read_bytes: list[int] = []
+    chunks = store.chunks
+
+    def counted(key: str, start: int, length: int) -> Iterator[bytes]:
+        for data in chunks(key, start, length):
+            read_bytes.append(len(data))
+            yield data
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(store), "chunks", lambda _, *args: counted(*args))
+        for _ in range(3):  # It is read whole for the first.
+            answer = get(service, version, "big.bin", part)
+            assert (answer.status_code, answer.content) == (206, big[100:200])
+    assert sum(read_bytes) == len(big) + 300
+    # Far from the range, and its size is the same.
+    replace(service, team, key, flipped(big, 1_900_000))
+    answer = get(service, version, "big.bin", part)
+    assert answer.status_code == 422
+    assert "'big.bin' are damaged or gone" in answer.json()["detail"]
+    replace(service, team, key, big)
+    assert get(service, version, "big.bin", part).content == big[100:200]
+
+
+def test_a_range_of_what_is_too_large_to_read_for_it(
+    service: RunningService,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    files: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proofs, "READ_WHOLE", 1_500_000)
+    big = files["big.bin"]
+    team, _, version = put(service, tmp_path, request, {"big.bin": big})
+    bad = flipped(big, 1_900_000)
+    replace(service, team, object_key(hashlib.md5(big).hexdigest()), bad)
+    for first in (100, 1_899_950):
+        part = {"Range": f"bytes={first}-{first + 99}"}
+        assert get(service, version, "big.bin", part).content == bad[first : first + 100]
+    with pytest.raises(httpx.RemoteProtocolError):  # All of it is proved as ever.
+        get(service, version, "big.bin")
+
+
+def test_what_was_found_damaged_is_not_taken_for_proved_any_more(
+    service: RunningService,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    files: dict[str, bytes],
+) -> None:
+    big = files["big.bin"]
+    team, _, version = put(service, tmp_path, request, {"big.bin": big})
+    key, store = object_key(hashlib.md5(big).hexdigest()), store_of(service, team)
+    assert api_of(service).verify(version).damaged == []
+    part = {"Range": "bytes=100-199"}
+    with pytest.MonkeyPatch.context() as patch:
+        # A disk that rots changes no time.
+        stamp = store.stamp(key)
+        patch.setattr(type(store), "stamp", lambda *_: stamp)
+        replace(service, team, key, flipped(big, 1_900_000))
+        assert get(service, version, "big.bin", part).content == big[100:200]
+        assert [damage.path for damage in api_of(service).verify(version).damaged] == ["big.bin"]
+        assert get(service, version, "big.bin", part).status_code == 422

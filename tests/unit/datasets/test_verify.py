@@ -89,6 +89,41 @@ def test_what_is_damaged_is_named_and_put_again(
     assert {name.split("/")[-3] for name in stored(service) - before} == {"manifests"}
 
 
+def test_all_versions_that_share_the_damage_are_named(
+    service: RunningService, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    api, dataset = api_of(service), fresh(service, request)
+    large, small = b"in many versions" * 100_000, b"small and in many versions"
+    files = {"a.bin": large, "b": small, "c": b"whole"}
+    first = api.upload(dataset, write(tmp_path / "tree", files))
+    second = api.write(dataset, "a.bin", b"another one" * 100_000)
+    with api.draft(dataset) as draft:
+        draft.put("b", b"another small one")
+        draft.commit()
+    # The large object is the team's: another dataset shares it; small ones each has for itself.
+    other = fresh(service, request, "other")
+    third = api.write(other, "copy.bin", large)
+    fourth = api.write(other, "b", small)
+    team, store = api.get(dataset).team_id, store_of(service, api.get(dataset).team_id)
+    replace(service, team, object_key(hashlib.md5(large).hexdigest()), None)
+    pack = next(key for key in store.keys(f"packs/{dataset}") if small in store.read(key))
+    whole = store.read(pack)
+    replace(service, team, pack, flipped(whole, whole.rindex(small)))
+    found = {sharer.version: sharer for sharer in api.verify(first.id).sharing}
+    assert found.keys() == {second.id, third.id, fourth.id}
+    assert (found[second.id].files, found[second.id].paths) == (1, ["b"])
+    assert (found[fourth.id].files, found[fourth.id].paths) == (1, ["copy.bin"])
+    assert found[fourth.id].dataset_name == api.get(other).name
+    env = {"NABLAHUB_URL": service.url, "NABLAHUB_TOKEN": "token-of-alice"}
+    done = CliRunner().invoke(command, ["verify", first.id], env=env)
+    assert f"{third.id.partition(':')[2]}  1 file: copy.bin" in done.output
+    assert "Other versions that share them: 3." in done.output
+    # The newest version needs none of it; put again, all are whole.
+    assert api.verify(dataset).damaged == []
+    api.upload(dataset, tmp_path / "tree", again=True)
+    assert api.verify(first.id).sharing == []
+
+
 def test_a_copy_in_the_cache_takes_its_place(
     service: RunningService, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -122,7 +157,8 @@ def test_the_command_ends_with_one_when_files_are_damaged(
     done = CliRunner().invoke(command, ["verify", dataset], env=env)
     assert done.exit_code == 1
     assert "damaged  big.bin" in done.output
-    assert "4 damaged. Put them again" in done.output
+    assert "4 damaged. " in done.output
+    assert "Put them again" in done.output
     done = CliRunner().invoke(command, ["verify", dataset, "--json"], env=env)
     assert done.exit_code == 1
     assert len(Verification.model_validate(json.loads(done.stdout)).damaged) == 4

@@ -8,24 +8,26 @@ import io
 import os
 import subprocess
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from nablahub.core.errors import NablaError
+from nablahub.core.errors import NablaError, QuotaExceeded
 from nablahub.core.times import now
 from nablahub.jobs.cli import jobs as command
 from nablahub.jobs.service import JobService
 from nablahub.jobs.store import WorkspaceRow
 from nablahub.jobs.workspaces import errors, packing
 from nablahub.jobs.workspaces.packing import look, pack
-from tests.support.service import RunningService
-from tests.unit.jobs.conftest import Jobs, until
+from tests.support.service import RunningService, running
+from tests.unit.jobs.conftest import EXTENSIONS, Jobs, until
 
 
 def rows[T](service: RunningService, work: Callable[[Session], T]) -> T:
@@ -245,3 +247,55 @@ def test_what_no_job_needs_goes_after_a_week(jobs: Jobs, tmp_path: Path) -> None
     assert {path.name for path in folder.glob("*/workspaces/*")} == ids
     jobs.api.cancel(job.id)
     jobs.api.wait(job.id)
+
+
+@pytest.fixture
+def tight(tmp_path: Path) -> Iterator[RunningService]:
+    """A service whose teams may store 100 kB."""
+    with running(tmp_path / "tight", EXTENSIONS, dataset_quota_bytes=100_000) as found:
+        yield found
+
+
+def noise(root: Path, size: int, seed: int = 0) -> Path:
+    """Make a folder that cannot be compressed."""
+    root.mkdir()
+    (root / "noise").write_bytes(Random(seed).randbytes(size))
+    return root
+
+
+def age(service: RunningService, by: timedelta) -> None:
+    """Let all workspaces be older."""
+    rows(service, lambda s: s.execute(update(WorkspaceRow).values(used_at=now() - by)))
+
+
+def test_workspaces_count_in_the_quota(tight: RunningService, tmp_path: Path) -> None:
+    hub = tight.hub("alice")
+    project = hub.projects.create("work").id
+    hub.datasets.create("data")
+    hub.datasets.write("data", "x", Random(1).randbytes(30_000))
+    first = hub.jobs.workspace(project, noise(tmp_path / "first", 40_000))
+    full = r"hold 6\d\.\d KiB of the 97\.7 KiB"
+    with pytest.raises(errors.WorkspaceQuota, match=full) as refused:
+        hub.jobs.workspace(project, noise(tmp_path / "second", 60_000, 2))
+    assert "nablahubignore" in (refused.value.hint or "")
+    assert "larger quota" in (refused.value.hint or "")
+    # Sent without its length it is refused as well, and nothing of either is left.
+    digest, whole = packed(tmp_path / "second")
+    pieces = (whole[at : at + 10_000] for at in range(0, len(whole), 10_000))
+    answer = httpx.put(
+        f"{tight.url}/api/v1/projects/{project}/workspaces/{digest}", content=pieces,
+        headers={"Authorization": "Bearer token-of-alice", "Content-Type": "application/gzip"},
+    )  # fmt: skip
+    assert (answer.status_code, answer.json()["code"]) == (507, "workspace_quota")
+    assert rows(tight, lambda s: len(s.scalars(select(WorkspaceRow)).all())) == 1
+    with pytest.raises(QuotaExceeded, match="datasets and workspaces hold"):
+        hub.datasets.write("data", "y", Random(3).randbytes(60_000))
+    # One that was not used for a while makes room, for another one or for data.
+    age(tight, timedelta(hours=2))
+    second = hub.jobs.workspace(project, tmp_path / "second")
+    with pytest.raises(errors.NoSuchWorkspace):
+        hub.jobs._hub.get(f"/projects/{project}/workspaces/{first}")
+    age(tight, timedelta(hours=2))
+    hub.datasets.write("data", "y", Random(3).randbytes(60_000))
+    with pytest.raises(errors.NoSuchWorkspace):
+        hub.jobs._hub.get(f"/projects/{project}/workspaces/{second}")

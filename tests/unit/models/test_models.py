@@ -17,6 +17,7 @@ from nablahub.datasets.packs import SMALL
 from nablahub.models.api import ModelsAPI
 from nablahub.models.errors import BadModelFiles, ModelNameTaken, NoSuchModel, NoSuchModelVersion
 from nablahub.models.service import ModelService
+from nablahub.models.versions import Registration
 from nablahub.projects.api import ProjectsAPI
 from tests.support.service import RunningService, running
 from tests.unit.datasets.builders import read, write
@@ -149,14 +150,23 @@ def test_registering_is_idempotent_by_its_key(service: RunningService, made: Mad
     team = made.models.create("other", project=made.project).team_id
 
     def register(key: str) -> str:
+        asked = Registration(
+            made.version, "ONNX", path="model.onnx", key=key, author="alice", source="run 1"
+        )
+        files = models.read(*database.read_sync(lambda s: models.look(s, team, team, asked)), asked)
         return database.write_sync(
-            lambda s: models.register(
-                s, team_id=team, project_id=made.project, name="digits", format="ONNX",
-                dataset_version_ref=made.version, path="model.onnx", key=key, author="alice",
-                source="run 1",
-            ).id,
+            lambda s: (
+                models.register(
+                    s,
+                    team_id=team,
+                    project_id=made.project,
+                    name="digits",
+                    asked=asked,
+                    files=files,
+                ).id
+            ),
             service._loop,
-        )  # fmt: skip
+        )
 
     first = register("run-1/register")
     assert register("run-1/register") == first

@@ -20,6 +20,7 @@ from nablahub.mounts import service as mounts_service
 from nablahub.mounts.api import CacheAPI, MountsAPI
 from nablahub.mounts.store import REMEMBERED, MountRow
 from nablahub.mounts.view import CACHE_VARIABLE, SERVER_VARIABLE, VARIABLE
+from tests.support import waiting
 from tests.support.service import RunningService, running
 from tests.unit.datasets.hub import api_of
 
@@ -124,6 +125,85 @@ def test_of_other_teams_nothing_is_mounted_or_seen(service: RunningService, view
     assert not view.joinpath("elsewhere").exists()
 
 
+def publish(service: RunningService, version: str, public: bool = True) -> None:
+    """Let everybody read bob's dataset, or nobody else."""
+    api = api_of(service, "bob")
+    found = api.get(version.partition(":")[0])
+    api._hub.patch(f"/datasets/{found.id}", {"public": public}, revision=found.revision)
+
+
+def test_another_teams_public_dataset_is_mounted(service: RunningService, view: Path) -> None:
+    old, new = dataset(service, "open", b"old", b"new", user="bob")
+    api = mounts_of(service)
+    for ref in ("bob/open", new):
+        with pytest.raises(NotFound):
+            api.mount(ref)
+    publish(service, new)
+    made = api.mount("bob/open")
+    assert (made.path, made.version, made.place.partition("/")[0]) == (
+        "/datasets/open", new, "public"
+    )  # fmt: skip
+    assert (view / "open" / "a.txt").read_bytes() == b"new"
+    assert api.mount(f"bob/open:{old.partition(':')[2]}", "before").version == old
+    assert (view / "before" / "a.txt").read_bytes() == b"old"
+    # Its tree stays while it is mounted, and whoever owns it is not held up by strangers.
+    cache(service).prune(to=0)
+    assert (view / "open" / "a.txt").read_bytes() == b"new"
+    api_of(service, "bob").delete_version(old)
+    api_of(service, "bob").restore(old)
+    # What bob himself mounts is where only his team sees it.
+    assert mounts_of(service, "bob").mount("open").place.partition("/")[0] != "public"
+    mounts_of(service, "bob").unmount("open")
+
+
+def test_what_is_private_again_is_seen_no_more(service: RunningService, view: Path) -> None:
+    (version,) = dataset(service, "shut", b"1", user="bob")
+    publish(service, version)
+    api = mounts_of(service)
+    made = api.mount("bob/shut")
+    tree = service.state.cache / made.place
+    assert tree.is_dir()
+    publish(service, version, False)
+    waiting.until(lambda: not tree.exists(), "the tree went")
+    with pytest.raises(NotFound):
+        api.mount("bob/shut")
+    (left,) = api.list()
+    assert (left.state, left.message) == ("Failed", "The dataset is not public any more.")
+    assert "/datasets/shut" in api.restore()[0]
+    assert list(view.iterdir()) == []
+    pod = service.fake.add("pod", scopes=["custom:nablahub:deliver"])
+    asked = service.transport(pod.removeprefix("token-of-")).post(
+        "/cache/users", {"places": [made.place, "te1/ds1-nothing"]}
+    )
+    assert (asked["items"], asked["withdrawn"]) == ([], [made.place])
+    publish(service, version)
+    api.mount("bob/shut")
+    assert (view / "shut" / "a.txt").read_bytes() == b"1"
+    # A deleted one is as gone.
+    api_of(service, "bob").delete("shut")
+    waiting.until(lambda: not tree.exists(), "the tree went")
+    assert "/datasets/shut" in api.restore()[0]
+
+
+def test_a_tree_that_is_made_while_it_becomes_private_does_not_stay(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (version,) = dataset(service, "racing", b"1", user="bob")
+    publish(service, version)
+    datasets = service.service.context.get(DatasetService)
+    make = datasets.building.keeping.tree
+
+    def slowly(*args: object) -> Path:
+        tree = make(*args)  # type: ignore[arg-type]  # handed on
+        publish(service, version, False)
+        return tree
+
+    monkeypatch.setattr(datasets.building.keeping, "tree", slowly)
+    with pytest.raises(NotFound):
+        datasets.public.materialise(version)
+    assert not list((service.state.cache / "public").glob(f"{version.partition(':')[0]}-*"))
+
+
 def test_what_is_mounted_stays_in_the_cache_until_it_is_not(
     service: RunningService, view: Path
 ) -> None:
@@ -217,7 +297,7 @@ def test_a_pod_is_told_what_is_read(service: RunningService, view: Path) -> None
     pod = service.fake.add("pod", scopes=["custom:nablahub:deliver"])
     asked = {"places": [made.place, "te1/ds1-nothing"]}
     assert service.transport(pod.removeprefix("token-of-")).post("/cache/users", asked) == {
-        "items": [made.place], "next": None
+        "items": [made.place], "next": None, "withdrawn": []
     }  # fmt: skip
     with pytest.raises(Forbidden):
         service.transport("alice").post("/cache/users", asked)

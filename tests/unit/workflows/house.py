@@ -20,7 +20,7 @@ from nablahub.workflows.binding import Binder
 from nablahub.workflows.spec import parse
 from nablahub.workflows.store import RunJobRow, RunRow, WorkflowRow, jobs_of
 from nablahub.workflows.types import ENDED, InputValue
-from nablahub.workflows.work import JobRequest, JobView, Place
+from nablahub.workflows.work import JobRequest, JobView, ModelRequest, Place
 
 PLACE = Place("run", "team", "project", "alice")
 ALICE = Principal("alice", team_ids=frozenset({"team"}))
@@ -73,11 +73,15 @@ class Below:
     def forget(self, session: Session, run: str) -> None:
         self.views.clear()
 
+    def read_model(self, place: Place, asked: ModelRequest) -> object:
+        return asked
+
     def create_model(
-        self, session: Session, place: Place, *, name: str, type_: str, version: str, key: str
+        self, session: Session, place: Place, asked: ModelRequest, files: Any, key: str
     ) -> str:
-        self.models[key] = version
-        return f"mo-{name}:{key[-7:]}"
+        assert files == asked
+        self.models[key] = asked.version
+        return f"mo-{asked.name}:{key[-7:]}"
 
     def end(self, job_id: str, state: str) -> None:
         """End a job; one that ends well has left all its outputs."""
@@ -142,7 +146,13 @@ class House:
 
     def step(self, below: Below, uuid: str) -> bool:
         """Take one step; return whether the run has ended."""
-        return self.database.write_sync(lambda s: self.advancer(below).step(s, uuid).ended)
+        read: dict[str, object] = {}
+        while True:
+            step = self.database.write_sync(lambda s: self.advancer(below).step(s, uuid, read))
+            if not step.unread:
+                return step.ended
+            for name, (place, asked) in step.unread.items():
+                read[name] = below.read_model(place, asked)
 
     def run(self, uuid: str) -> tuple[RunRow, dict[str, RunJobRow]]:
         """Return a run and its jobs."""

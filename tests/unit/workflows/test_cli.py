@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from nablahub.cli import main
+from nablahub.core.times import now
 from nablahub.jobs.runners.process.shutdown import end_all
+from nablahub.jobs.service import JobService
+from nablahub.jobs.store import WorkspaceRow
+from nablahub.jobs.workspaces.errors import NoSuchWorkspace
+from nablahub.workflows.store import RunRow
 from tests.support.environments import FOLDER, environment
 from tests.support.service import RunningService, running
 
@@ -126,3 +134,50 @@ def test_wrong_usage_and_unknown_things_have_their_codes(cli: Cli, folder: Path)
     assert "already" in cli("create", "-f", other, "--project", "cli", code=1).stderr
     assert "has not run yet" in cli("status", "other", code=1).stderr
     assert cli.json("delete", "other")["deleted"] == made["id"]
+
+
+IN_A_FOLDER = """\
+jobs:
+  first: {uses: script@v1, with: {script: "cat code.txt carried.txt && echo mine > code.txt"}}
+  second: {uses: script@v1, needs: [first], with: {script: "cat code.txt"}}
+"""
+
+
+def test_each_job_of_a_run_begins_in_a_folder_that_goes_with_it(
+    service: RunningService, cli: Cli, tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "code.txt").write_text("of the folder\n")
+    (code / "carried.txt").write_text("lies under what the workflow carries\n")
+    (tmp_path / "carried.txt").write_text("carried\n")
+    (tmp_path / "folder.yaml").write_text(IN_A_FOLDER)
+    spec, carried = tmp_path / "folder.yaml", tmp_path / "carried.txt"
+    made = cli.json("create", "-f", spec, "--project", "cli", "--file", carried)
+    done = cli.json("run", made["id"], "--workspace", code, "--watch")
+    assert done["state"] == "Succeeded", done
+    jobs = service.hub().jobs
+    logs = [jobs.log(job["job_id"]) for job in done["jobs"]]
+    assert logs == ["of the folder\ncarried\n", "of the folder\n"]
+    assert done["workspace"] == jobs.get(done["jobs"][0]["job_id"]).workspace
+    assert done["workspace"] in cli("status", made["id"], str(done["number"])).output
+    # It stays while a run is going on whose next job will need it, however long that takes.
+    cells = service.service.context
+    workspaces = cells.get(JobService).workspaces
+    week = timedelta(days=8)
+
+    def age(session: Session) -> None:
+        session.execute(update(WorkspaceRow).values(used_at=now() - week))
+        session.execute(update(RunRow).where(RunRow.uuid == done["uuid"]).values(state="Running"))
+
+    cells.database.write_sync(age)
+    assert workspaces.collect() == 0
+
+    def end(session: Session) -> None:
+        session.execute(update(RunRow).where(RunRow.uuid == done["uuid"]).values(state="Succeeded"))
+
+    cells.database.write_sync(end)
+    assert workspaces.collect() == 1
+    body = {"inputs": {}, "workspace": done["workspace"]}
+    with pytest.raises(NoSuchWorkspace, match="no workspace"):
+        service.transport().post(f"/workflows/{made['id']}/runs", body)

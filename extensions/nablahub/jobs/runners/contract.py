@@ -49,10 +49,11 @@ class Mount(_Wire):
     path
         Where the task sees it, such as `/inputs/data`.
     kind
-        What it is: a dataset's version, a model's, a volume of a run, a small text, the team's
-        storage, a folder of a bucket, the live folder of a deployment's key hashes, an output that
-        is collected afterwards (all of them when `ref` is empty), a folder of the task's own, or a
-        workspace: a folder that was packed for it, of which `/work` is a copy.
+        What it is: a dataset's version, a model's, a public dataset's that is to lie where all
+        servers see it, a volume of a run, a small text, the team's storage, a folder of a bucket,
+        the live folder of a deployment's key hashes, an output that is collected afterwards (all of
+        them when `ref` is empty), a folder of the task's own, or a workspace: a folder that was
+        packed for it, of which `/work` is a copy.
     ref
         Which one: a version's id, a volume's name, the text itself, a team's id, a workspace's id,
         a storage provider and a folder in it; empty for `own`.
@@ -62,8 +63,8 @@ class Mount(_Wire):
 
     path: str = Field(pattern=r"^/[^\x00]*$")
     kind: Literal[
-        "dataset", "model", "volume", "string", "storage", "bucket", "keys", "output", "own",
-        "workspace",
+        "dataset", "model", "public", "volume", "string", "storage", "bucket", "keys", "output",
+        "own", "workspace",
     ]  # fmt: skip
     ref: str = ""
     mode: Literal["ro", "rw"] = "ro"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nablahub.core.errors import Fault, Invalid, NotFound, TooLarge
+from nablahub.core.errors import Fault, Invalid, NotFound, StorageFull, TooLarge
 from nablahub.core.paths import show
 from nablahub.core.quantities import human
 from nablahub.jobs.workspaces.types import LARGEST, MOST
@@ -47,6 +47,21 @@ class WorkspaceTooLarge(TooLarge):
         )
 
 
+class WorkspaceQuota(StorageFull):
+    """The team's share of the data store is used up."""
+
+    code = "workspace_quota"
+
+    def __init__(self, used: int, limit: int) -> None:
+        super().__init__(
+            f"The team's datasets and workspaces hold {human(used)} of the {human(limit)} that "
+            "they may: there is no room for the workspace. Nothing of it was stored.",
+            hint="Leave files out by .nablahubignore, delete datasets that are no longer needed "
+            "(`nablahub datasets delete`, `nablahub datasets gc`), or ask an administrator for a "
+            "larger quota. Workspaces that no job needs make room by themselves.",
+        )
+
+
 class NoSuchWorkspace(NotFound):
     """It was never uploaded by the team, or has been collected."""
 
@@ -55,5 +70,6 @@ class NoSuchWorkspace(NotFound):
     def __init__(self, digest: str) -> None:
         super().__init__(
             f"There is no workspace {digest}.",
-            hint="`nablahub jobs run --workspace DIR` packs a folder and uploads it.",
+            hint="`nablahub jobs run --workspace DIR` packs a folder and uploads it, and so does "
+            "`nablahub workflows run`.",
         )

@@ -28,7 +28,7 @@ async def put_workspace(call: StreamCall) -> Workspace:
     """Upload a folder for jobs, as a tar archive compressed by gzip.
 
     The digest is the sha256 of the archive before it is compressed. What is not needed by a job
-    and was not used for a week is deleted.
+    and was not used for a week is deleted, earlier where its team has no room for something else.
     """
     digest = call.path["digest"]
     project = await call.db_read(
@@ -36,7 +36,8 @@ async def put_workspace(call: StreamCall) -> Workspace:
     )
     workspaces = call.get(JobService).workspaces
     await blocking(workspaces.collect)
-    taking = await blocking(workspaces.taking, project.team_id, digest)
+    size = int(call.request_headers.get("Content-Length", 0))
+    taking = await blocking(workspaces.taking, project.team_id, digest, size)
     try:
         async for data in call.chunks():
             await blocking(taking.feed, data)

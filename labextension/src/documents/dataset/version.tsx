@@ -5,6 +5,7 @@ import { useServices, useTrans } from '../../components/context';
 import { FileBrowser } from '../../files/browser';
 import { VersionSource } from '../../files/source';
 import { DiffView } from './diff';
+import { MountPart } from './mount';
 import { Snippets } from './snippets';
 
 type Version = Pick<DatasetVersion, 'version' | 'ref'>;
@@ -34,6 +35,7 @@ export function VersionPart(props: { dataset: Dataset; version: Version }): JSX.
   };
   return (
     <section className="nbl-part" aria-label={trans.__('Version %1', version.version)}>
+      <MountPart version={version} key={version.ref} />
       <div
         ref={list}
         className="nbl-tabs"

@@ -9,7 +9,7 @@ import pytest
 
 from nablahub.jobs.runners.kubernetes.inside import shrinking
 from nablahub.jobs.runners.kubernetes.inside.filling import FILLED, NAMES, fill, lock, name
-from nablahub.jobs.runners.kubernetes.inside.shrinking import GONE, shrink, taken
+from nablahub.jobs.runners.kubernetes.inside.shrinking import GONE, shrink, taken, withdraw
 
 PLACES = ["te1/ds1-a", "te2/ds2-b", "te1/ds1-c"]
 
@@ -92,3 +92,19 @@ def test_who_is_killed_leaves_nothing_half(root: Path, monkeypatch: pytest.Monke
     assert shrink(root, 1 << 40, nobody) == []
     assert not list((root / "te1").glob(f"{GONE}*"))
     assert fill(root, PLACES[0], write) is True
+
+
+def test_what_is_public_no_more_goes_who_reads_it_or_not(root: Path) -> None:
+    for name_ in ("ds4-a", "ds5-a"):
+        fill(root, f"public/{name_}", write)
+    asked: list[list[str]] = []
+
+    def gone(places: list[str]) -> list[str]:
+        asked.append(places)
+        return ["public/ds4-a"]
+
+    assert withdraw(root, gone) == ["public/ds4-a"]
+    assert sorted(asked[0]) == ["public/ds4-a", "public/ds5-a"]
+    assert not (root / "public/ds4-a").exists()
+    assert (root / "public/ds5-a/file").exists()
+    assert there(root) == PLACES

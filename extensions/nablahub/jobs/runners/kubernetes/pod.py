@@ -46,7 +46,7 @@ _FETCH_RESOURCES = {
     "limits": {"memory": "512Mi"},
 }
 #: What is read by version.
-READ: Final = ("dataset", "model")
+READ: Final = ("dataset", "model", "public")
 #: The volume that they lie in.
 CACHE: Final = "cache"
 #: The volume that folders of buckets lie in, and where what copies them sees all of it.

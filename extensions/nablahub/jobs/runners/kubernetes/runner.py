@@ -29,6 +29,7 @@ from nablahub.jobs.runners.kubernetes.claims import ClaimVolumes
 from nablahub.jobs.runners.kubernetes.leavings import Leavings
 from nablahub.jobs.runners.kubernetes.minding import Minder
 from nablahub.jobs.runners.kubernetes.names import object_name, selector
+from nablahub.jobs.runners.kubernetes.pod import READ
 from nablahub.jobs.runners.kubernetes.refusals import refusal
 from nablahub.jobs.runners.kubernetes.serving import ServerMinder
 from nablahub.jobs.runners.kubernetes.together import see_all, with_refusal
@@ -256,7 +257,7 @@ class KubernetesRunner:
         """Find what a task reads."""
         sub_paths: dict[str, str] = {}
         for mount in task.mounts:
-            if mount.kind not in ("dataset", "model"):
+            if mount.kind not in READ:
                 continue
             sub_paths[mount.path] = self._layout.cached_at(mount)
         return objects.Cluster(self._settings, self.service_url, sub_paths)

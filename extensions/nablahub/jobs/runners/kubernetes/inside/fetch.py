@@ -19,14 +19,14 @@ from typing import Any
 
 from nablahub.core.archives import unpack_tar
 from nablahub.core.errors import NablaError, Unavailable
-from nablahub.core.identity import CACHE
+from nablahub.core.identity import CACHE, PUBLIC
 from nablahub.core.transport import Transport
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.jobs.runners.kubernetes.inside import places
 from nablahub.jobs.runners.kubernetes.inside.buckets import stage, telling
 from nablahub.jobs.runners.kubernetes.inside.filling import fill, name, remove
 from nablahub.jobs.runners.kubernetes.inside.sending import API
-from nablahub.jobs.runners.kubernetes.inside.shrinking import shrink, taken
+from nablahub.jobs.runners.kubernetes.inside.shrinking import shrink, taken, withdraw
 from nablahub.jobs.workspaces.laying import RULES, Pieces
 from nablahub.models.api import ModelsAPI
 
@@ -51,6 +51,7 @@ def main() -> int:
             download = partial(_model if wanted["kind"] == "model" else _dataset, hub, wanted)
             _fill(hub, task, wanted["to"], partial(_patiently, download))
         if task["cached"]:
+            withdraw(FETCHED, partial(_withdrawn, hub))
             shrink(FETCHED, task["room"], partial(_read, hub))
         if task.get("buckets"):
             return _mount(hub, task)
@@ -100,6 +101,15 @@ def _read(hub: Transport, places: list[str]) -> set[str]:
         return set(places)
 
 
+def _withdrawn(hub: Transport, places: list[str]) -> list[str]:
+    """Return which versions nobody may see any more; none of them while nobody tells."""
+    try:
+        answer = hub.post("/cache/users", {"places": places[:ASKED]})
+    except NablaError:
+        return []
+    return list(answer.get("withdrawn", []))
+
+
 def _patiently(download: Callable[[Path], None], folder: Path) -> None:
     """Download one version, however long the service is away: it may just be restarted."""
     wait = _FIRST_WAIT
@@ -138,6 +148,8 @@ def _model(hub: Transport, wanted: dict[str, str], folder: Path) -> None:
 def _dataset(hub: Transport, wanted: dict[str, str], folder: Path) -> None:
     version = DatasetsAPI(hub).download(wanted["ref"], folder)
     team, _, own = wanted["to"].partition("/")
+    if team == PUBLIC:  # Several teams may call theirs the same.
+        return
     name(FETCHED, team, (version.dataset_name, version.version), f"{CACHE}/{team}/{own}")
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from nablahub.core.identity import PUBLIC
 from nablahub.jobs.runners.kubernetes.inside.filling import FILLED, NAMES, lock, remove
 
 GONE = ".gone-"
@@ -59,6 +60,25 @@ def shrink(root: Path, room: int, ask: Ask) -> list[str]:
             taken -= each.size
             gone.append(each.place)
     return gone
+
+
+def withdraw(root: Path, ask: Ask) -> list[str]:
+    """Take away the versions that nobody may see any more, who reads them or not.
+
+    Parameters
+    ----------
+    root
+        The folder that is shared.
+    ask
+        Which these are.
+
+    Returns
+    -------
+    list of str
+        What is gone.
+    """
+    shown = [each.place for each in _filled(root) if each.place.startswith(f"{PUBLIC}/")]
+    return [place for place in (ask(shown) if shown else ()) if _evict(root, place, lambda _: ())]
 
 
 def taken(root: Path) -> int:
