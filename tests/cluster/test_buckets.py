@@ -138,6 +138,7 @@ def test_what_a_job_wrote_is_in_the_bucket_whatever_became_of_it(place: Place) -
     assert "4 files (8.6 MiB) written, 1 deleted." in place.jobs.log(job.id)
 
 
+@pytest.mark.slow
 def test_what_a_cancelled_job_wrote_is_in_the_bucket(place: Place) -> None:
     place.put(raw__a=b"1")
     job = place.writing("printf 2 > /inputs/raw/a; echo ready; sleep 600")
@@ -148,6 +149,7 @@ def test_what_a_cancelled_job_wrote_is_in_the_bucket(place: Place) -> None:
     assert place.get("raw/a") == b"2"
 
 
+@pytest.mark.slow
 def test_what_a_deleted_pod_wrote_is_in_the_bucket(place: Place) -> None:
     place.put(raw__a=b"1")
     job = place.writing("printf 2 > /inputs/raw/a; echo ready; sleep 600")
@@ -170,6 +172,7 @@ def test_a_pod_that_vanishes_loses_nothing_silently(place: Place) -> None:
     assert place.get("raw/a") in (b"1", b"2")
 
 
+@pytest.mark.slow
 def test_what_others_changed_meanwhile_is_not_overwritten(place: Place) -> None:
     place.put(raw__mine=b"1", raw__theirs=b"1", raw__deleted=b"1")
     job = place.writing(
@@ -206,6 +209,7 @@ def test_what_cannot_be_mounted_is_said_in_words(place: Place, tmp_path: Path) -
         place.submit("true", nodes=2, inputs=[folder("raw", "ours/raw", read_only=False)])
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_it_is_copied(
     tmp_path: Path, cluster: Cluster, s3: SeaweedFS
 ) -> None:
@@ -219,6 +223,7 @@ def test_what_does_not_fit_is_refused_before_it_is_copied(
         made.service.stop()
 
 
+@pytest.mark.slow
 def test_two_nodes_read_and_a_step_of_a_workflow_writes(place: Place) -> None:
     place.put(raw__word=b"word\n")
     both = place.shell("cat /inputs/raw/word", nodes=2, inputs=[folder("raw", "ours/raw")])

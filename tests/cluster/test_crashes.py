@@ -61,6 +61,7 @@ def test_a_killed_part_changes_nothing_of_the_work(
     struck(stand, phase, victim, 0)
 
 
+@pytest.mark.slow
 def test_a_killed_service_leaves_no_half_in_a_bucket(stand: PodStand, s3: SeaweedFS) -> None:
     hub, bucket = stand.client, s3.bucket()
     given = {f"raw/{n:02}": bytes([n]) * (1 << 20) for n in range(40)} | {
