@@ -1,4 +1,4 @@
-import { useSyncExternalStore } from 'react';
+import { useEffect, useSyncExternalStore } from 'react';
 
 import { ApiError, asApiError } from './api/client';
 import type { Change } from './api/types';
@@ -73,6 +73,19 @@ export class Resource<T> {
   private _listeners = new Set<() => void>();
   private _snapshot: Snapshot<T> = { loading: false };
   private _stale = true;
+}
+
+/** Ask for a resource again when somebody comes back to the page: what it tells changes without a word. */
+export function useFreshOnReturn<T>(resource: Resource<T>): void {
+  useEffect(() => {
+    const look = (): void => {
+      if (!document.hidden) {
+        resource.invalidate();
+      }
+    };
+    document.addEventListener('visibilitychange', look);
+    return () => document.removeEventListener('visibilitychange', look);
+  }, [resource]);
 }
 
 /** Look at a resource from a React component. */

@@ -22,7 +22,8 @@ from nablahub.workflows.api import WorkflowsAPI
 from tests.cluster import stores
 from tests.cluster.lives import BELOW, Life
 from tests.cluster.target import Cluster
-from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
+from tests.support.buckets import WithBucket
+from tests.support.s3 import SECRET, SeaweedFS
 from tests.support.waiting import until
 
 EXTENSIONS = [one for one in discover() if one.name in (*BELOW, "workflows")]
@@ -40,7 +41,7 @@ jobs:
 """
 
 
-class Place(Life):
+class Place(Life, WithBucket):
     """Jobs whose pods mount folders of a bucket, `ours`."""
 
     def __init__(self, root: Path, cluster: Cluster, s3: SeaweedFS, **changes: Any) -> None:
@@ -48,19 +49,7 @@ class Place(Life):
         super().__init__(root, cluster, EXTENSIONS, settings, **changes)
         self.s3, self.bucket = s3, s3.bucket()
         self.storage = StorageAPI(self.service.transport())
-        self.storage.create(
-            "ours", bucket=self.bucket, access_key=KEY, secret_key=SECRET,
-            endpoint=s3.endpoint, region=REGION,
-        )  # fmt: skip
-
-    def put(self, **objects: bytes) -> None:
-        for key, content in objects.items():
-            name = key.replace("__", "/")
-            self.s3.client().put_object(Bucket=self.bucket, Key=name, Body=content)
-
-    def get(self, key: str) -> bytes:
-        found: bytes = self.s3.client().get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        return found
+        self.provide(self.storage)
 
     def writing(self, script: str) -> Job:
         """Submit a script that may write to `raw`."""

@@ -1,10 +1,10 @@
-import React, { useEffect, useId } from 'react';
+import React, { useId } from 'react';
 
 import type { DiskUsage } from '../api/types';
 import { Code } from '../components/basics';
 import { useServices, useTrans } from '../components/context';
 import { bytes } from '../format';
-import { useResource } from '../resource';
+import { useFreshOnReturn, useResource } from '../resource';
 
 /**
  * How much room the user's files take: of `/storage`, of the home, and of other teams' storage
@@ -17,15 +17,7 @@ export function Room(): JSX.Element | null {
   const { value } = useResource(resource);
   const { value: me } = useResource(store.whoami());
   // Whoever comes back to this page may have made room, or filled it.
-  useEffect(() => {
-    const look = (): void => {
-      if (!document.hidden) {
-        resource.invalidate();
-      }
-    };
-    document.addEventListener('visibilitychange', look);
-    return () => document.removeEventListener('visibilitychange', look);
-  }, [resource]);
+  useFreshOnReturn(resource);
   const own = (usage: DiskUsage): boolean => usage.kind === 'home' || usage.name === me?.name;
   const shown = (value?.items ?? []).filter(
     usage => usage.measured_at && (own(usage) || usage.level !== 'ok')

@@ -22,7 +22,8 @@ from nablahub.jobs.types import JobSpec
 from nablahub.projects.api import ProjectsAPI
 from nablahub.storage.api import StorageAPI
 from nablahub.storage.service import StorageService
-from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
+from tests.support.buckets import WithBucket
+from tests.support.s3 import SeaweedFS
 from tests.support.service import RunningService
 
 BELOW = ("teams", "projects", "storage", "datasets", "models", "jobs")
@@ -30,7 +31,7 @@ EXTENSIONS = [extension for extension in discover() if extension.name in BELOW]
 JOB = "jpod"
 
 
-class Pod:
+class Pod(WithBucket):
     """A bucket of alice's as `ours`, a job of hers that mounts it, and its pod's own folder."""
 
     def __init__(self, root: Path, s3: SeaweedFS) -> None:
@@ -43,10 +44,7 @@ class Pod:
         self.project = ProjectsAPI(self.transport).create("work").id
         self.bucket = s3.bucket()
         self.storage = StorageAPI(self.transport)
-        self.storage.create(
-            "ours", bucket=self.bucket, access_key=KEY, secret_key=SECRET,
-            endpoint=s3.endpoint, region=REGION,
-        )  # fmt: skip
+        self.provide(self.storage)
         context = self.service.service.context
         self.jobs = context.get(JobService)
         self.receiving = Receiving(self.service.state.jobs)
@@ -102,15 +100,6 @@ class Pod:
 
     def bring(self) -> dict[str, Any]:
         return bring(self.hub, self.task, self.root, self.said.append)
-
-    def put(self, **objects: bytes) -> None:
-        for key, content in objects.items():
-            name = key.replace("__", "/")
-            self.s3.client().put_object(Bucket=self.bucket, Key=name, Body=content)
-
-    def get(self, key: str) -> bytes:
-        found: bytes = self.s3.client().get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        return found
 
     def lost(self) -> str | None:
         return self.pods._lost(JOB)

@@ -32,8 +32,9 @@ from nablahub.storage.mounting.refs import BucketFolder
 from nablahub.storage.service import StorageService
 from nablahub.storage.store import StorageProviderRow
 from tests.support import waiting
+from tests.support.buckets import WithBucket
 from tests.support.relay import relayed
-from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
+from tests.support.s3 import SECRET, SeaweedFS
 from tests.support.service import RunningService
 from tests.unit.jobs.conftest import EXTENSIONS, Jobs, until
 
@@ -41,7 +42,7 @@ from tests.unit.jobs.conftest import EXTENSIONS, Jobs, until
 WAYS = ("copy", "fuse") if fuse.missing() is None else ("copy",)
 
 
-class Place:
+class Place(WithBucket):
     """Jobs of alice, and a bucket of hers under the name `ours`."""
 
     def __init__(self, root: Path, environments: Path, s3: SeaweedFS, by: str) -> None:
@@ -53,10 +54,7 @@ class Place:
         self.project = ProjectsAPI(self.service.transport()).create("work").id
         self.bucket = s3.bucket()
         self.storage = StorageAPI(self.service.transport())
-        self.storage.create(
-            "ours", bucket=self.bucket, access_key=KEY, secret_key=SECRET,
-            endpoint=s3.endpoint, region=REGION,
-        )  # fmt: skip
+        self.provide(self.storage)
 
     def begin(self, **settings: Any) -> None:
         self._settings |= settings
@@ -65,15 +63,6 @@ class Place:
     @property
     def jobs(self) -> Jobs:
         return Jobs(self.service, self.project)
-
-    def put(self, **objects: bytes) -> None:
-        for key, content in objects.items():
-            name = key.replace("__", "/")
-            self.s3.client().put_object(Bucket=self.bucket, Key=name, Body=content)
-
-    def get(self, key: str) -> bytes:
-        found: bytes = self.s3.client().get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        return found
 
     def run(self, script: str, *mounts: dict[str, Any]) -> Job:
         return self.jobs.shell(script, inputs=list(mounts))

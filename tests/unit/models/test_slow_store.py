@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from tests.support.s3 import SeaweedFS
 from tests.support.service import running
 from tests.support.stores import own_store
 from tests.unit.datasets.builders import write
-from tests.unit.datasets.test_slow_store import Stalling
+from tests.unit.datasets.test_slow_store import Stalling, proxy
+
+__all__ = ["proxy"]  # a fixture
 
 SPEC = {
     "name": "register",
@@ -32,14 +33,6 @@ SPEC = {
         },
     },
 }
-
-
-@pytest.fixture
-def proxy(s3: SeaweedFS) -> Iterator[Stalling]:
-    made = Stalling(s3.endpoint)
-    yield made
-    made.go()
-    made.close()
 
 
 def test_registering_keeps_nobody_else_waiting(

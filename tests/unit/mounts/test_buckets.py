@@ -27,8 +27,9 @@ from nablahub.storage.mounting.errors import NotWrittenBack
 from nablahub.storage.service import StorageService
 from nablahub.storage.store import StorageProviderRow
 from tests.support import waiting
+from tests.support.buckets import WithBucket
 from tests.support.relay import relayed
-from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS
+from tests.support.s3 import SeaweedFS
 from tests.support.service import RunningService
 from tests.unit.datasets.hub import api_of
 from tests.unit.mounts.test_mounts import EXTENSIONS
@@ -37,7 +38,7 @@ from tests.unit.mounts.test_mounts import EXTENSIONS
 WAYS = ("copy", "fuse") if fuse.missing() is None else ("copy",)
 
 
-class Place:
+class Place(WithBucket):
     """A server of alice, without a sandbox, and a bucket of hers under the name `ours`."""
 
     def __init__(self, root: Path, s3: SeaweedFS, by: str) -> None:
@@ -51,10 +52,7 @@ class Place:
             (self.seen / name).mkdir(parents=True)
         self.bucket = s3.bucket()
         self.storage = StorageAPI(self.service.transport())
-        self.storage.create(
-            "ours", bucket=self.bucket, access_key=KEY, secret_key=SECRET,
-            endpoint=s3.endpoint, region=REGION,
-        )  # fmt: skip
+        self.provide(self.storage)
         self.start_server()
 
     def begin(self, **settings: Any) -> None:
@@ -80,15 +78,6 @@ class Place:
     def until_stopped(self, name: str) -> Mount:
         waiting.until(lambda: self.mounted(name).state == "Stopped", "the mount is put away")
         return self.mounted(name)
-
-    def put(self, **objects: bytes) -> None:
-        for key, content in objects.items():
-            name = key.replace("__", "/")
-            self.s3.client().put_object(Bucket=self.bucket, Key=name, Body=content)
-
-    def get(self, key: str) -> bytes:
-        found: bytes = self.s3.client().get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        return found
 
     def objects(self) -> set[str]:
         return set(self.s3.keys(self.bucket))

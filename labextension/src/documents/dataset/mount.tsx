@@ -1,9 +1,9 @@
-import React, { useEffect } from 'react';
+import React from 'react';
 
 import type { DatasetVersion } from '../../api/types';
 import { CopyButton, ProblemBox, useAction } from '../../components/basics';
 import { useServices, useTrans } from '../../components/context';
-import { useResource } from '../../resource';
+import { useFreshOnReturn, useResource } from '../../resource';
 
 /** Mounts a version in the running server, tells where it is there, and unmounts it. */
 export function MountPart(props: { version: Pick<DatasetVersion, 'version' | 'ref'> }): JSX.Element | null {
@@ -13,15 +13,7 @@ export function MountPart(props: { version: Pick<DatasetVersion, 'version' | 're
   const resource = store.mounts();
   const { value, error } = useResource(resource);
   // Notebooks and terminals mount and unmount, too.
-  useEffect(() => {
-    const look = (): void => {
-      if (!document.hidden) {
-        resource.invalidate();
-      }
-    };
-    document.addEventListener('visibilitychange', look);
-    return () => document.removeEventListener('visibilitychange', look);
-  }, [resource]);
+  useFreshOnReturn(resource);
   const mount = useAction(async () => {
     await store.client.own('POST', 'mounts', { body: { dataset: version.ref } });
     await resource.refresh();
