@@ -16,8 +16,7 @@ USER = "bob"
 
 
 def test_enter_starts_the_last_choice(page: Page, hub: RunningHub, watch: Watch) -> None:
-    if hub.api("GET", f"/users/{USER}").json().get("servers"):
-        Server(hub, USER).stop()
+    hub.stop_server(USER)
     page.goto(f"{hub.url}/hub/login?next=/hub/spawn")
     sign_in(page, USER)
     chosen = page.locator("input[name=instance_type]:checked")

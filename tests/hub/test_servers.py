@@ -96,6 +96,7 @@ def test_the_servers_token_reads_and_writes(server: Server) -> None:
 
 
 def test_a_type_too_big_is_refused_with_a_reason(hub: RunningHub) -> None:
+    hub.stop_server("bob")
     token = hub.token("bob")
     answer = hub.api("POST", "/users/bob/server", token=token, body={"instance_type": "A100x8"})
     assert answer.status_code == 400

@@ -180,6 +180,11 @@ class RunningHub:
             self.await_server(name, token)
         return Server(self, name)
 
+    def stop_server(self, name: str) -> None:
+        """Stop a user's server, if another test left it running."""
+        if self.api("GET", f"/users/{name}").json().get("servers"):
+            Server(self, name).stop()
+
     def await_server(self, name: str, token: str) -> None:
         """Follow the hub's own progress events to the last."""
         url = f"{self.url}/hub/api/users/{name}/server/progress"
