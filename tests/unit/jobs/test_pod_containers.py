@@ -3,10 +3,11 @@
 They see what their volumes show them at the paths that a pod has, and nothing else.
 """
 
-from __future__ import re
+from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
