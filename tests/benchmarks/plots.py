@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 TARGET: Final = Path(__file__).parents[2] / "docs/_static/speed-data.svg"
-ROW, LEFT, PLOT, RIGHT, TOP = 46, 400, 420, 380, 78
+ROW, LEFT, PLOT, RIGHT, TOP = 46, 400, 420, 410, 98
 OURS, PEER, GRID = "#5a4fcf", "#b9b9c6", "#e4e4ec"
 
 
@@ -83,7 +83,7 @@ def _row(row: dict[str, Any], top: float, place: Any) -> list[str]:
                 f'fill="{colour}"/><text x="{end + 5:.1f}" y="{y + 11}" font-size="11">'
                 f"{value:.3g} s {escape(name)}</text>"
             )
-    x = LEFT + PLOT + 130
+    x = LEFT + PLOT + 160
     said = "" if row["ratio"] is None else f"{row['ratio']:.2g}×"
     if row["goal"] is not None:
         said += f" (meant: ≥ {row['goal']:.2g}×)"
