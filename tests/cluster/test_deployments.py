@@ -247,6 +247,7 @@ def test_it_answers_and_is_replaced_while_the_service_is_away(
     assert stage.wait(found.id).state == "Running"
 
 
+@pytest.mark.slow
 def test_what_a_killed_service_left_is_removed(stage: Stage) -> None:
     made = stage.deploy(name="short")
     assert made.state == "Running", made.message
