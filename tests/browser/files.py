@@ -8,6 +8,7 @@ import struct
 import wave
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -76,3 +77,31 @@ def commit_many(client: Hub, dataset: str, count: int) -> None:
     text = "".join(f"{line}{number:06}.txt\n" for number in range(count)).encode()
     plain = {"Content-Type": "text/plain; charset=utf-8"}
     client.transport.request("POST", f"{path}/commit", content=text, headers=plain)
+
+
+def nearly_full(user: str) -> dict[str, Any]:
+    """Return what the hub tells of the room of a user whose disks are full or nearly so.
+
+    Nobody fills real disks with that much for a picture.
+    """
+    return {
+        "items": [
+            {
+                "kind": "storage", "name": user, "team_id": "te1", "bytes": 45 << 30, "files": 9,
+                "quota_bytes": 50 << 30, "level": "warning", "measured_at": "2026-01-01T00:00:00Z",
+                "largest": [{"path": "runs/", "bytes": 40 << 30}],
+            },
+            {
+                "kind": "storage", "name": "vision", "team_id": "te2", "bytes": 51 << 30,
+                "files": 9, "quota_bytes": 50 << 30, "level": "over",
+                "measured_at": "2026-01-01T00:00:00Z",
+                "largest": [{"path": "a/b.pt", "bytes": 1 << 30}],
+            },
+            {
+                "kind": "home", "name": user, "team_id": None, "bytes": 3 << 30, "files": 9,
+                "quota_bytes": None, "level": "ok", "measured_at": "2026-01-01T00:00:00Z",
+                "largest": [],
+            },
+        ],
+        "next": None,
+    }  # fmt: skip

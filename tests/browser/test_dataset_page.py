@@ -328,31 +328,13 @@ def test_the_shown_version_is_mounted_in_the_running_server(
     assert inside("ls /datasets") == ""
 
 
-FULL = {
-    "items": [
-        {
-            "kind": "storage", "name": USER, "team_id": "te1", "bytes": 45 << 30, "files": 9,
-            "quota_bytes": 50 << 30, "level": "warning", "measured_at": "2026-01-01T00:00:00Z",
-            "largest": [{"path": "runs/", "bytes": 40 << 30}],
-        },
-        {
-            "kind": "storage", "name": "vision", "team_id": "te2", "bytes": 51 << 30, "files": 9,
-            "quota_bytes": 50 << 30, "level": "over", "measured_at": "2026-01-01T00:00:00Z",
-            "largest": [{"path": "a/b.pt", "bytes": 1 << 30}],
-        },
-        {
-            "kind": "home", "name": USER, "team_id": None, "bytes": 3 << 30, "files": 9,
-            "quota_bytes": None, "level": "ok", "measured_at": "2026-01-01T00:00:00Z",
-            "largest": [],
-        },
-    ],
-    "next": None,
-}  # fmt: skip
-
-
 def test_the_panel_tells_how_much_room_files_take(datasets: Datasets, pictures: Path) -> None:
     page, panel = datasets.lab.page, datasets.lab.panel
-    page.route("**/nablahub/api/storage-usage", lambda route: route.fulfill(json=FULL), times=1)
+    page.route(
+        "**/nablahub/api/storage-usage",
+        lambda route: route.fulfill(json=files.nearly_full(USER)),
+        times=1,
+    )
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     room = panel.get_by_role("list", name="Room for files")
     expect(room.get_by_role("meter")).to_have_count(2)

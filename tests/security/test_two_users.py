@@ -9,7 +9,8 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.security.requests import ADMINS, API, NOBODYS, OWNED, PODS, PROXYS, Maker, Request
+from tests.security.makers import Maker, Request
+from tests.security.requests import ADMINS, API, NOBODYS, OWNED, PODS, PROXYS
 from tests.security.world import World, build
 from tests.support.hub import RunningHub
 from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS

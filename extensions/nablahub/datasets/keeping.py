@@ -92,9 +92,8 @@ class Keeping:
         Who calls must have written down before that it reads it; see :attr:`readers`.
         """
         target = self._ledger.cache / team_id / name
-        with self._turns.take(
-            target
-        ):  # The second of two that want the same tree waits for the first.
+        # The second of two that want the same tree waits for the first.
+        with self._turns.take(target):
             if target.is_dir():
                 self._ledger.use(target)
                 return target

@@ -34,8 +34,11 @@ class Patch:
         self._reader = reader
         self._puts = puts
         self._drops = {path for path in drops if path not in puts}
-        paths = {*self._puts, *self._drops}
-        self._touched = sorted({max(reader.root.find(path), 0) for path in paths})
+        #: Of each page that changes, in their order: the paths that do.
+        self._changes: dict[int, list[str]] = {}
+        for path in sorted({*self._puts, *self._drops}):
+            self._changes.setdefault(max(reader.root.find(path), 0), []).append(path)
+        self._touched = list(self._changes)
         self._ahead: dict[int, bytes] = {}
         self._rows = lru_cache(64)(self._read)
 
@@ -52,15 +55,12 @@ class Patch:
         """
         self.check_added()
         base = self._reader.root.pages
-        touched: dict[int, list[str]] = {}
-        for path in sorted({*self._puts, *self._drops}):
-            touched.setdefault(max(self._reader.root.find(path), 0), []).append(path)
         rows = Rows()
         for number, page in enumerate(base):
-            if not len(rows) and number not in touched:
+            if not len(rows) and number not in self._changes:
                 yield Stored(page, None)
                 continue
-            rows.add(self._merged(number, touched.get(number, [])))
+            rows.add(self._merged(number, self._changes.get(number, [])))
             whole, rows = cut(rows)
             yield from map(make_page, whole)
         if not base:

@@ -34,6 +34,10 @@ class Quota:
         other = sum(count(session, self.space) for count in self.others)
         return used_bytes(session, self.space) + other
 
+    def left(self, session: Session) -> int:
+        """Return how many bytes may still come."""
+        return self.limit - self.used(session)
+
     def check(self, session: Session, size: int) -> None:
         """Raise DatasetQuota when ``size`` more bytes are more than the team may have."""
         used = self.used(session)

@@ -51,8 +51,7 @@ class Wanted:
     @classmethod
     def of(cls, row: MountRow) -> Wanted:
         """Return what a row wants."""
-        storage, _, prefix = (row.bucket or "").partition("/")
-        folder = BucketFolder(storage, prefix)
+        folder = BucketFolder.parse(row.bucket or "")
         return cls(row.id, row.user_name, row.server, folder, row.read_only)
 
 

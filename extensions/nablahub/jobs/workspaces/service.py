@@ -115,8 +115,7 @@ class Workspaces:
 
     def _left(self, team_id: str) -> int:
         """Return how many bytes the team may still store."""
-        quota = self._datasets.quota(team_id)
-        return quota.limit - self._database.read_sync(quota.used)
+        return self._database.read_sync(self._datasets.quota(team_id).left)
 
     def _full(self, team_id: str) -> WorkspaceQuota:
         quota = self._datasets.quota(team_id)
