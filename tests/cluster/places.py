@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,21 @@ from nablahub.jobs.runners.kubernetes.runner import KubernetesRunner
 from tests.cluster.helper import Receiver, Way, own_address, with_server
 from tests.cluster.target import Cluster
 from tests.contract.places import Layout, processes_with
+
+
+async def first_pod(
+    api: Api, labels: str, wanted: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """Return the first pod with these labels that is as wanted, now or later."""
+    while True:
+        pods, version = await api.list("Pod", labels)
+        for pod in pods:
+            if wanted(pod):
+                return pod
+        async with aclosing(api.watch("Pod", labels, version)) as changes:
+            async for event, pod in changes:
+                if event in ("ADDED", "MODIFIED") and wanted(pod):
+                    return pod
 
 
 class KubernetesPlace:
@@ -77,15 +94,11 @@ class KubernetesPlace:
 
     async def pod(self, name: TaskName) -> dict[str, Any]:
         """The task's pod, as soon as there is one."""
-        labels = selector(self.settings.hub)
-        pods, version = await self.api.list("Pod", labels)
-        found = [pod for pod in pods if pod["metadata"]["annotations"][TASK] == name]
-        if found:
-            return found[0]
-        async for event, pod in self.api.watch("Pod", labels, version):
-            if event == "ADDED" and pod["metadata"]["annotations"][TASK] == name:
-                return pod
-        raise AssertionError("the watch ended without a pod")
+        return await first_pod(
+            self.api,
+            selector(self.settings.hub),
+            lambda pod: bool(pod["metadata"]["annotations"][TASK] == name),
+        )
 
     def left(self, marker: str) -> list[str]:
         # Where the cluster's node is this machine; elsewhere there is nothing to be seen.
@@ -141,13 +154,11 @@ class KubernetesPlace:
         )  # fmt: skip
         self._helpers[volume] = name
         wanted = f"nablahub.org/helper={self.settings.hub}"
-        _, version = await self.api.list("Pod", wanted)
-        pod = await self.api.get("Pod", name)
-        assert pod is not None
-        if pod["status"]["phase"] != "Running":
-            async for _, pod in self.api.watch("Pod", wanted, version):
-                if pod["metadata"]["name"] == name and pod["status"]["phase"] == "Running":
-                    break
+        await first_pod(
+            self.api,
+            wanted,
+            lambda pod: pod["metadata"]["name"] == name and pod["status"]["phase"] == "Running",
+        )
         return name
 
     async def close(self) -> None:

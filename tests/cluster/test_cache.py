@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +13,7 @@ from nablahub.core.extension import discover
 from nablahub.jobs.runners.kubernetes.api import Api
 from nablahub.jobs.runners.kubernetes.names import TASK, selector
 from tests.cluster.lives import BELOW, Life
+from tests.cluster.places import first_pod
 from tests.cluster.target import Cluster
 
 #: Reads all of it, and tells the number of the folder: a copy has another one.
@@ -46,28 +47,15 @@ async def kill_while_it_is_fetched(life: Life, job: str) -> None:
     """Delete a job's pod when its first container runs."""
     api = Api(life.service.settings.kubernetes)
     await api.connect()
-    labels = selector(life.hub_label)
-    pods, version = await api.list("Pod", labels)
-    watch = api.watch("Pod", labels, version)
-    async with aclosing(watch) as events:
-        changes = ((kind, pod) async for kind, pod in events)
-        for pod in pods:
-            if _fetches(pod, job):
-                break
-        else:
-            async for _, pod in changes:
-                if _fetches(pod, job):
-                    break
+    pod = await first_pod(api, selector(life.hub_label), lambda pod: _fetches(pod, job))
     await api.delete("Pod", pod["metadata"]["name"], grace_seconds=0)
     await api.close()
 
 
-def _fetches(pod: dict[str, object], job: str) -> bool:
-    meta, status = pod["metadata"], pod["status"]
-    assert isinstance(meta, dict)
-    assert isinstance(status, dict)
-    states = [c["state"] for c in status.get("initContainerStatuses", ())]
-    return meta["annotations"][TASK] == job and any("running" in state for state in states)
+def _fetches(pod: dict[str, Any], job: str) -> bool:
+    states = [c["state"] for c in pod["status"].get("initContainerStatuses", ())]
+    its = pod["metadata"]["annotations"][TASK] == job
+    return its and any("running" in state for state in states)
 
 
 def test_a_version_is_fetched_once_whoever_is_killed(life: Life, tmp_path: Path) -> None:

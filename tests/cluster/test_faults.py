@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,19 @@ from kubernetes_asyncio import client
 
 from nablahub.jobs.runners.contract import Mount, Placement, Resources, TaskName, Toleration
 from nablahub.jobs.runners.kubernetes.names import object_name, selector
+from tests.cluster.conftest import namespace
 from tests.cluster.nodes import SILENT, pretend_it_runs, silent_node, small_class, small_disk
 from tests.cluster.places import KubernetesPlace
 from tests.cluster.target import Cluster
 from tests.contract.places import Watcher
 from tests.contract.suite import ONE, lines, log, shell
+
+
+@pytest.fixture(scope="module")
+def cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """A namespace whose quota counts nobody else's pods."""
+    with namespace(cluster.kubeconfig) as own:
+        yield own
 
 
 async def changed(cluster: Cluster, tmp_path: Path, **settings: object) -> KubernetesPlace:

@@ -12,6 +12,7 @@ from kubernetes_asyncio import client
 from kubernetes_asyncio.client import ApiException
 
 from nablahub.core import kubenames
+from tests.cluster.conftest import namespace
 from tests.cluster.hubs import Browser, kube_hub
 from tests.cluster.target import Cluster
 from tests.support.hub import RunningHub
@@ -50,6 +51,13 @@ def go_wrong(spawner):
 
 c.NablaKubeSpawner.pre_spawn_hook = go_wrong
 """
+
+
+@pytest.fixture(scope="module")
+def cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """A namespace whose quota counts nobody else's pods."""
+    with namespace(cluster.kubeconfig) as own:
+        yield own
 
 
 @pytest.fixture(scope="module")
