@@ -76,12 +76,12 @@ def _no_room(status: TaskStatus, words: str) -> str:
 
 
 def _is_missing(job: JobRow, words: str) -> bool:
-    """Whether what starts the command said that it is not there: a shell's words, or the kernel's.
+    """Whether what starts the command said that it is not there: the sandbox's words, or ours.
 
     A command's own 127, such as that of a script that calls what is not there, is another matter.
     """
     name = re.escape(job.spec["command"][0])
-    said = rf"nablahub: (.* )?{name}: (not found|No such file or directory)"
+    said = rf"(bwrap: execvp|nablahub:) {name}: (not found|No such file or directory)"
     return re.fullmatch(said, words) is not None
 
 

@@ -178,30 +178,50 @@ async def test_one_launcher_whoever_starts_it_first(place: ProcessPlace) -> None
     assert len(set(place.left(str(place.root / "run")))) == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [("nonsuch", 127, "No such file or directory"), ("/etc/passwd", 126, "Permission denied")],
+)
+async def test_a_command_that_cannot_be_run(
+    place: ProcessPlace, command: str, code: int, words: str
+) -> None:
+    status = await end(place, TaskSpec(name=ONE, command=(command,)))
+    assert (status.verdict, status.exit_code) == ("code", code)
+    assert status.last_words == f"bwrap: execvp {command}: {words}"
+
+
+def launcher_pid(place: ProcessPlace) -> int:
+    return int((place.root / "run" / launcher.PID).read_text())
+
+
+async def waiting_shim(place: ProcessPlace, ended: TaskName) -> int:
+    """The shim that waits for a task, once there is one; that of a task that ended may go still."""
+    mark = files.read(place.root / "jobs" / ended, files.STARTED)
+    assert mark is not None
+    while True:
+        for pid in procfs.children(launcher_pid(place)):
+            if pid != mark["pid"]:
+                return pid
+        await asyncio.sleep(0.005)
+
+
 async def test_the_shim_that_waits_is_killed(place: ProcessPlace) -> None:
     """The next task gets another, and nothing of the killed one is left."""
     await end(place, TaskSpec(name=TaskName("jfirst"), command=("true",)))
-    pid = int((place.root / "run" / launcher.PID).read_text())
-    while not (spare := procfs.children(pid)):
-        await asyncio.sleep(0.005)
-    await kill_and_wait(spare[0])
+    await kill_and_wait(await waiting_shim(place, TaskName("jfirst")))
     assert (await end(place, shell("echo on"))).exit_code == 0
 
 
 async def test_a_dead_launcher_takes_the_shim_that_waits_with_it(place: ProcessPlace) -> None:
     await end(place, shell("true"))
-    pid = int((place.root / "run" / launcher.PID).read_text())
-    while not (spare := procfs.children(pid)):
-        await asyncio.sleep(0.005)
-    os.kill(pid, signal.SIGKILL)
-    pidfds = [os.pidfd_open(child) for child in spare]
-    for pidfd in pidfds:
-        loop = asyncio.get_running_loop()
-        gone = asyncio.Event()
-        loop.add_reader(pidfd, gone.set)
-        await gone.wait()
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
+    pidfd = os.pidfd_open(await waiting_shim(place, ONE))
+    os.kill(launcher_pid(place), signal.SIGKILL)
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    loop.add_reader(pidfd, gone.set)
+    await gone.wait()
+    loop.remove_reader(pidfd)
+    os.close(pidfd)
 
 
 async def test_a_state_folder_with_a_long_path(tmp_path: Path) -> None:

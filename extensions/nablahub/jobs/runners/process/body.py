@@ -18,11 +18,6 @@ from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.process.limits import Group
 
 _PR_SET_PDEATHSIG = 1
-#: Where the command waits for its gate to be opened.
-GATE_FD = 9
-#: What waits: bwrap's own --block-fd takes the end of file for a yes, so a killed shim would
-#: set its command free. Here the end of file ends it.
-GATE = ("/bin/sh", "-c", f'read -r _ <&{GATE_FD} && exec "$@" {GATE_FD}<&-', "nablahub")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -57,7 +52,8 @@ class Body:
         launch
             The content of launch.json.
         fds
-            Where the sandbox tells its status, where it waits for the gate, and the lock it holds.
+            Where the sandbox tells its status, the gate at which it waits before its command
+            begins, and the lock it holds.
         """
         with contextlib.suppress(BrokenPipeError):  # It was killed; waiting for it will tell.
             socket.send_fds(self._ours, [b"."], list(fds))
@@ -113,10 +109,9 @@ def _become(launch: dict[str, Any], fds: list[int]) -> None:
     argv: list[str] = launch["argv"]
     if launch["sandboxed"]:
         status, gate, lock = fds
-        for fd in (status, lock):
+        for fd in (status, gate, lock):
             os.set_inheritable(fd, True)
-        os.dup2(gate, GATE_FD)
-        options = ("--json-status-fd", status, "--sync-fd", lock)
+        options = ("--json-status-fd", status, "--sync-fd", lock, "--block-fd", gate)
         argv = [argv[0], *map(str, options), *argv[1:]]
     else:
         for fd in fds:

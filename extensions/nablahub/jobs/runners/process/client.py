@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,15 +116,16 @@ class LauncherClient:
     async def _launch(self) -> None:
         root = str(Path(launcher.__file__).parents[4])
         arguments = ("-I", "-S", "-c", _PROGRAM, str(self._run), root)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
+        # In a thread: by an event loop's own way more than it is given may reach what runs on.
+        ended = await asyncio.to_thread(
+            subprocess.run,
+            (sys.executable, *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,
+            check=False,
         )
-        _, said = await process.communicate()
-        if process.returncode:
-            words = said.decode(errors="replace").strip().splitlines()
+        if ended.returncode:
+            words = ended.stderr.decode(errors="replace").strip().splitlines()
             raise OSError(f"the job launcher does not start: {words[-1] if words else 'no word'}")

@@ -27,7 +27,6 @@ from nablahub.jobs.runners.contract import (
     TaskRefused,
     TaskSpec,
 )
-from nablahub.jobs.runners.process.body import GATE
 from nablahub.jobs.runners.remove import remove_tree
 from nablahub.jobs.runners.variables import variables
 
@@ -114,7 +113,7 @@ class Launcher:
             shm_bytes=task.resources.memory_bytes,
             devices=tuple(sorted(Path("/dev").glob("nvidia*"))) if task.resources.gpus else (),
         )
-        argv = sandbox.argv((*GATE, *task.command))
+        argv = sandbox.argv(task.command)
         return common | {"argv": argv, "env": sandbox.environ(), "cwd": None}
 
     def _own(self, task: TaskSpec, folder: Path) -> list[Bind]:

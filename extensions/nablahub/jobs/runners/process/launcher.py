@@ -27,7 +27,17 @@ SOCKET = "runner.sock"
 LOCK = "runner.lock"
 PID = "runner.pid"
 #: The modules that a launcher has in memory, and that which writes what they read.
-_MODULES = ("launcher", "shim", "body", "limits", "procfs", "../folder", "ports", "launch")
+_MODULES = (
+    "launcher",
+    "shim",
+    "body",
+    "sandboxed",
+    "limits",
+    "procfs",
+    "../folder",
+    "ports",
+    "launch",
+)
 #: Without a request for so long, the next shim is made ready.
 _IDLE_MS = 20
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import select
@@ -20,6 +21,7 @@ from typing import Any
 
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.process import procfs
+from nablahub.jobs.runners.process import sandboxed as bwrap
 from nablahub.jobs.runners.process.body import Body
 from nablahub.jobs.runners.process.limits import (
     Group,
@@ -34,6 +36,8 @@ from nablahub.jobs.runners.process.ports import free_port
 _PR_SET_CHILD_SUBREAPER = 36
 _ASK_AGAIN_SECONDS = 0.005
 _LOG_SECONDS = 1.0  # Between looks at how long the log has become.
+#: How a sandbox says that its command cannot be run; a shell's codes for it are used, too.
+_NO_COMMAND = "bwrap: execvp "
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -70,30 +74,50 @@ class Shim:
     message: str = ""
     limit: MemoryLimit | None = None
     started_at: float = field(default_factory=time.time)
+    #: Where the sandbox tells its status, and what opens its gate.
+    status: int = -1
+    gate: int = -1
     _deadline: float | None = None
     _kill_at: float | None = None
     _asked: bool = False
 
     def mark_started(self) -> dict[str, Any]:
-        """Leave the mark that this task was started, after which nobody starts it again."""
+        """Leave the mark that this task was started, after which nobody starts it again.
+
+        A sandbox is being made meanwhile: its command waits for the gate.
+        """
         me = os.getpid()
-        mark: dict[str, Any] = {
+        mark: dict[str, Any] = {}
+        if self.launch["port"]:
+            mark["port"] = self.launch["env"]["PORT"] = str(free_port())
+            self.launch["env"]["HOST"] = "127.0.0.1"
+        if self.launch["memory"] is not None:
+            self.limit = limit_memory(self.group, self.launch["memory"])
+        if self.launch["sandboxed"]:
+            self._become()
+        mark |= {
             "pid": me,
             "start_time": procfs.start_time(me),
             "boot": procfs.boot_id(),
             "at": self.started_at,
             "body": self.body.pid,
             "body_start_time": procfs.start_time(self.body.pid),
+            "group": str(self.group.folder) if self.group else None,
         }
-        if self.launch["port"]:
-            mark["port"] = self.launch["env"]["PORT"] = str(free_port())
-            self.launch["env"]["HOST"] = "127.0.0.1"
-        if self.launch["memory"] is not None:
-            self.limit = limit_memory(self.group, self.launch["memory"])
-        mark["group"] = str(self.group.folder) if self.group else None
         files.reserve(self.folder)
         files.write(self.folder, files.STARTED, mark)
         return mark
+
+    def _become(self) -> None:
+        """Have the body become what runs the command."""
+        self.status, status_end = os.pipe2(os.O_CLOEXEC)
+        gate_end, self.gate = os.pipe2(os.O_CLOEXEC)
+        # With both ends in it the sandbox never reads an end of file, which it would take for a
+        # yes: were this process killed, its command would begin.
+        both_ends = os.open(f"/proc/self/fd/{gate_end}", os.O_RDWR | os.O_CLOEXEC)
+        self.body.become(self.folder, self.launch, (status_end, both_ends, self.lock))
+        for fd in (status_end, gate_end, both_ends):
+            os.close(fd)
 
     def run(self) -> None:
         """Run the task to its end and write the verdict."""
@@ -101,52 +125,68 @@ class Shim:
         signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         exit_code: int | None = None
         if self._cancelled():
-            self.body.give_up()
+            self._end_unbegun()
             self.message = "It was cancelled before it began."
+        elif self.launch["sandboxed"]:
+            exit_code = self._run_sandbox(wake)
         else:
-            exit_code = self._run_command(wake)
+            exit_code = self._run_bare(wake)
         self._finish(exit_code)
 
-    def _run_command(self, wake: int) -> int | None:
-        status, status_end = os.pipe2(os.O_CLOEXEC)
-        gate_end, gate = os.pipe2(os.O_CLOEXEC)
-        child = self.body.pid
-        if not self.launch["sandboxed"]:
-            # Orphans come to us, so that none outlives its job.
-            _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self.body.become(self.folder, self.launch, (status_end, gate_end, self.lock))
-        os.close(status_end)
-        os.close(gate_end)
-        said = b""
-        init: int | None = None
+    def _end_unbegun(self) -> None:
+        """End what waits to be told to run the command."""
+        init = None
         if self.launch["sandboxed"]:
-            said = _first_line(status)
-            self.root = _child_pid(said) or child
-            init = _pidfd(self.root)
-            files.write(
-                self.folder,
-                files.SANDBOX,
-                {
-                    "pid": self.root,
-                    "start_time": procfs.start_time(self.root),
-                    "boot": procfs.boot_id(),
-                },
-            )
-        else:
-            self.root = os.getpid()
-        _open(gate)
+            self.root = bwrap.child_pid(bwrap.first_line(self.status)) or self.body.pid
+            init = bwrap.hold(self.root)
+        self.body.give_up()
+        if init is not None:
+            bwrap.kill_and_wait(init)
+
+    def _run_sandbox(self, wake: int) -> int | None:
+        said = bwrap.first_line(self.status)
+        self.root = bwrap.child_pid(said) or self.body.pid
+        init = bwrap.hold(self.root)
+        files.write(
+            self.folder,
+            files.SANDBOX,
+            {
+                "pid": self.root,
+                "start_time": procfs.start_time(self.root),
+                "boot": procfs.boot_id(),
+            },
+        )
+        bwrap.open_gate(self.gate)
+        wait_status = self._wait(wake)
+        if init is not None:
+            bwrap.kill_and_wait(init)
+        os.close(self.gate)
+        self._judge(wait_status)
+        return self._sandbox_exit(said + bwrap.rest(self.status), wait_status)
+
+    def _run_bare(self, wake: int) -> int:
+        # Orphans come to us, so that none outlives its job.
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._become()
+        self.root = os.getpid()
+        wait_status = self._wait(wake)
+        _end_all_below()
+        self._judge(wait_status)
+        return _exit_code(wait_status)
+
+    def _wait(self, wake: int) -> int:
+        """Return the status of the command, once it has ended."""
         if self.launch["timeout"] is not None:
             self._deadline = time.monotonic() + self.launch["timeout"]
-        child_fd = os.pidfd_open(child)
+        child_fd = os.pidfd_open(self.body.pid)
         self._watch(child_fd, wake)
-        _, wait_status = os.waitpid(child, 0)
-        self._end_all(init)
-        os.close(gate)
-        if self.limit is not None and self.verdict is None and self._is_oom(wait_status):
+        return os.waitpid(self.body.pid, 0)[1]
+
+    def _judge(self, wait_status: int) -> None:
+        # A kill inside the sandbox comes out as status 137.
+        failed = self.verdict is None and _exit_code(wait_status) != 0
+        if failed and self.limit is not None and self.limit.exceeded(self.root):
             self._set_oom()
-        if not self.launch["sandboxed"]:
-            return _exit_code(wait_status)
-        return self._sandbox_exit(said + _rest(status), wait_status)
 
     def _watch(self, child: int, wake: int) -> None:
         """Wait until the command ends; meanwhile see to cancelling, the deadline and memory."""
@@ -227,22 +267,6 @@ class Shim:
         else:
             procfs.kill_all(list(procfs.descendants(self.root)), signal.SIGKILL)
 
-    def _end_all(self, init: int | None) -> None:
-        """See that nothing of the task is left once its command has ended."""
-        if init is not None:
-            _kill_and_wait(init)
-        elif not self.launch["sandboxed"]:
-            while left := list(procfs.descendants(os.getpid())):
-                procfs.kill_all(left, signal.SIGKILL)
-                try:
-                    os.waitpid(-1, 0)
-                except ChildProcessError:
-                    break
-
-    def _is_oom(self, wait_status: int) -> bool:
-        # A kill inside the sandbox comes out as status 137.
-        return _exit_code(wait_status) != 0 and bool(self.limit and self.limit.exceeded(self.root))
-
     def _sandbox_exit(self, said: bytes, wait_status: int) -> int | None:
         for line in said.splitlines():
             try:
@@ -252,12 +276,15 @@ class Shim:
             if "exit-code" in content:
                 return int(content["exit-code"])
         if self.verdict is None:
-            code = _exit_code(wait_status)
+            code, words = _exit_code(wait_status), self._last_words()
+            if code == 1 and words.startswith(_NO_COMMAND):
+                self.verdict = "code"
+                return 127 if words.endswith(os.strerror(errno.ENOENT)) else 126
             if code == 137:
                 self.verdict, self.message = "code", "Its sandbox was killed from outside."
                 return code
             self.verdict = "start"
-            self.message = f"The sandbox could not be made: {self._last_words()}"
+            self.message = f"The sandbox could not be made: {words}"
         return None
 
     def _last_words(self) -> str:
@@ -325,8 +352,11 @@ def main(orders: socket.socket) -> None:
 
 def _begin(folder: Path, answer: socket.socket, body: Body, group: Group | None) -> Shim | None:
     """Mark the task as started and tell who asked; None when it was started before."""
-    lock = files.take_lock(folder)
-    if lock is None or (folder / files.STARTED).exists():
+    started = folder / files.STARTED
+    while (lock := files.take_lock(folder)) is None and not started.exists():
+        # Another shim is about to leave its mark, or was killed before and its sandbox goes now.
+        time.sleep(_ASK_AGAIN_SECONDS)
+    if lock is None or started.exists():
         # Somebody started it between the runner's look and this moment: that one counts.
         answer.sendall(json.dumps(files.read(folder, files.STARTED) or {}).encode() + b"\n")
         return None
@@ -341,54 +371,14 @@ def _begin(folder: Path, answer: socket.socket, body: Body, group: Group | None)
     return shim
 
 
-def _open(gate: int) -> None:
-    """Let the command begin."""
-    try:
-        os.write(gate, b"go\n")
-    except BrokenPipeError:
-        return  # It ended already, or has no gate because it has no sandbox.
-
-
-def _pidfd(pid: int) -> int | None:
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-
-
-def _kill_and_wait(pidfd: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    poll.poll()
-    os.close(pidfd)
-
-
-def _child_pid(said: bytes) -> int | None:
-    try:
-        return int(json.loads(said)["child-pid"])
-    except (ValueError, KeyError):
-        return None
-
-
-def _first_line(fd: int) -> bytes:
-    """What bwrap says first, up to its end of line; empty when it ends without a word."""
-    said = b""
-    while not said.endswith(b"\n"):
-        part = os.read(fd, 4096)
-        if not part:
+def _end_all_below() -> None:
+    """See that nothing of the task is left once its command has ended."""
+    while left := list(procfs.descendants(os.getpid())):
+        procfs.kill_all(left, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
             break
-        said += part
-    return said
-
-
-def _rest(fd: int) -> bytes:
-    said = b""
-    while part := os.read(fd, 4096):
-        said += part
-    os.close(fd)
-    return said
 
 
 def _exit_code(wait_status: int) -> int:
