@@ -47,7 +47,7 @@ class EventRow(Base):
     data: Mapped[str] = mapped_column(Text, default="{}")
 
 
-_EVENTS = cast("Table", EventRow.__table__)
+_INSERT = insert(cast("Table", EventRow.__table__))
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class EventBus:
             "data": json.dumps(event.data, default=str),
         }  # fmt: skip
         # Not by the unit of work: every change of anything comes by here.
-        done = cast("CursorResult[Any]", session.execute(insert(_EVENTS), fields))
+        done = cast("CursorResult[Any]", session.execute(_INSERT, fields))
         seq = int(done.inserted_primary_key[0])  # type: ignore[index]  # one row was inserted
         if seq % 1000 == 0:
             session.execute(delete(EventRow).where(EventRow.seq <= seq - self._keep))

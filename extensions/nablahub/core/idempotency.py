@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import Integer, String, Table, Text, delete, insert, select
+from sqlalchemy import Integer, String, Table, Text, bindparam, delete, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base
@@ -36,6 +36,11 @@ class IdempotencyRow(Base):
 
 #: Without the unit of work, since each POST comes by here.
 _ANSWERS = cast("Table", IdempotencyRow.__table__)
+_RECALL = select(_ANSWERS).where(
+    (_ANSWERS.c.who == bindparam("who")) & (_ANSWERS.c.key == bindparam("key"))
+)
+_FORGET = delete(_ANSWERS).where(_ANSWERS.c.at < bindparam("before"))
+_REMEMBER = insert(_ANSWERS)
 
 
 class KeyReused(Conflict):
@@ -64,8 +69,7 @@ def fingerprint(method: str, path: str, body: bytes) -> str:
 
 def recall(session: Session, who: str, key: str, request: str) -> Remembered | None:
     """Return the answer given for this key; KeyReused when the request differs."""
-    asked = (_ANSWERS.c.who == who) & (_ANSWERS.c.key == key)
-    row = session.execute(select(_ANSWERS).where(asked)).first()
+    row = session.execute(_RECALL, {"who": who, "key": key}).first()
     if row is None:
         return None
     if row.request != request:
@@ -79,6 +83,6 @@ def recall(session: Session, who: str, key: str, request: str) -> Remembered | N
 def remember(session: Session, who: str, key: str, request: str, given: Remembered) -> None:
     """Keep an answer, in the transaction that made it, and forget those of other days."""
     at = now()
-    session.execute(delete(_ANSWERS).where(_ANSWERS.c.at < at - KEPT))
+    session.execute(_FORGET, {"before": at - KEPT})
     fields = {"who": who, "key": key, "at": at, "request": request}
-    session.execute(insert(_ANSWERS), fields | {"status": given.status, "answer": given.answer})
+    session.execute(_REMEMBER, fields | {"status": given.status, "answer": given.answer})

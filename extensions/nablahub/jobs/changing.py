@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Table, update
+from sqlalchemy import CursorResult, Table, bindparam, update
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
@@ -19,6 +19,10 @@ from nablahub.jobs.store import JobRow
 Changed = Callable[[JobRow], None]
 
 _JOBS = cast("Table", JobRow.__table__)
+_COLUMNS = [column.name for column in _JOBS.columns]
+_ADVANCE = update(_JOBS).where(
+    (_JOBS.c.id == bindparam("its_id")) & (_JOBS.c.revision == bindparam("its_revision"))
+)
 
 
 def advance(session: Session, job: JobRow, change: Change | None, **fields: Any) -> JobRow | None:
@@ -45,15 +49,15 @@ def advance(session: Session, job: JobRow, change: Change | None, **fields: Any)
     TransitionRefused
         A rule objects.
     """
-    row = JobRow(**{column.name: getattr(job, column.name) for column in _JOBS.columns})
+    row = JobRow(**{name: getattr(job, name) for name in _COLUMNS})
     if change is not None:
         move(row, change)
         fields |= {"state": row.state, "reason": row.reason, "boot": row.boot}
     fields |= {"revision": job.revision + 1, "updated_at": now()}
     for name, value in fields.items():
         setattr(row, name, value)
-    unchanged = (_JOBS.c.id == job.id) & (_JOBS.c.revision == job.revision)
-    done = cast("CursorResult[Any]", session.execute(update(_JOBS).where(unchanged), fields))
+    its = {"its_id": job.id, "its_revision": job.revision}
+    done = cast("CursorResult[Any]", session.execute(_ADVANCE, fields | its))
     return row if done.rowcount else None
 
 

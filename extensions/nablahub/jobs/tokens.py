@@ -33,7 +33,7 @@ SERVERS: Final = timedelta(days=3650)
 _SLACK = timedelta(hours=1)
 
 #: Without the unit of work, since each job comes by here.
-_TOKENS = cast("Table", RunTokenRow.__table__)
+_INSERT = insert(cast("Table", RunTokenRow.__table__))
 
 
 def new(*, delivered: bool) -> Tokens:
@@ -55,7 +55,7 @@ def issue(session: Session, job: JobRow, given: Tokens) -> None:
     life = timedelta(seconds=limit) + _SLACK if limit else endless
     fields = {"job_id": job.id, "created_at": at, "expires_at": at + life}
     made = [{"hash": digest(token), **fields} for token in given if token]
-    session.execute(insert(_TOKENS), made)
+    session.execute(_INSERT, made)
 
 
 def sweep(session: Session) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -63,6 +64,7 @@ async def serve(settings: Settings, found: Sequence[socket.socket] = (), address
     host, port = settings.service_host, settings.service_port
     server.add_sockets(listening(found, host, port) or bind_sockets(port, host))
     log.info("Listening on %s:%d", host, port)
+    gc.freeze()  # What is there from the start stays: no collection need look at it.
     pages = HTTPServer(service.metrics.application())
     if settings.metrics_port:
         pages.listen(settings.metrics_port, host)

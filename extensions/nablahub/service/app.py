@@ -122,12 +122,19 @@ class Service:
         }  # fmt: skip
         # Paths without parameters first, and "rest of the path" last: most special wins.
         ordered = sorted(by_path, key=lambda p: (p.count(".+"), p.count("(?P<"), -len(p)))
-        routes: list[Any] = [
-            (path + "$", EdgeHandler, {**shared, "operations": by_path[path]}) for path in ordered
-        ]
+        # By their noun: a request is then compared with a dozen patterns and not with them all.
+        nouns: dict[str, list[Any]] = {}
+        for path in ordered:
+            noun = path.removeprefix(f"{prefix}/api/v1/").split("/")[0]
+            route = (path + "$", EdgeHandler, {**shared, "operations": by_path[path]})
+            nouns.setdefault(noun, []).append(route)
         nothing = {**shared, "operations": {}}
-        routes.append((r"/deployments(?:/.*)?", NoDeploymentHandler, nothing))
-        routes.append((r".*", NotFoundHandler, nothing))
+        routes: list[Any] = [
+            *((rf"{prefix}/api/v1/{noun}(?:/.*)?$", own) for noun, own in nouns.items() if noun),
+            *nouns.get("", ()),
+            (r"/deployments(?:/.*)?", NoDeploymentHandler, nothing),
+            (r".*", NotFoundHandler, nothing),
+        ]
         return web.Application(routes, log_function=_log_request)
 
     def _document_operation(self) -> Operation:
