@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -40,17 +41,13 @@ class Assembled(click.Group):
         own = super().get_command(ctx, cmd_name)
         if own is not None or cmd_name not in self._known():
             return own
-        try:
-            command: click.Command = load(self._known()[cmd_name][0])
-            for words, (place, _) in self._known().items():
-                group, _, word = words.partition(" ")
-                if word and group == cmd_name and isinstance(command, click.Group):
-                    command.add_command(load(place), word)
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("nablahub"):
-                raise
-            return _not_installed(cmd_name, error)
-        return command
+        command = _loaded(self._known()[cmd_name][0], cmd_name)
+        others = {
+            words.removeprefix(f"{cmd_name} "): place
+            for words, (place, _) in self._known().items()
+            if words.startswith(f"{cmd_name} ")
+        }
+        return Joined(command, others) if others and isinstance(command, click.Group) else command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List words and what they are for, loading none of them."""
@@ -61,6 +58,46 @@ class Assembled(click.Group):
         ]
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows))
+
+
+class Joined(click.Group):
+    """A group with commands of other extensions, each of which is loaded when it is used.
+
+    Parameters
+    ----------
+    own : click.Group
+        The group as it was declared.
+    others : mapping of str to str
+        Word → ``"package.module:command"``.
+    """
+
+    def __init__(self, own: click.Group, others: Mapping[str, str]) -> None:
+        super().__init__(
+            own.name, own.commands, callback=own.callback, params=own.params, help=own.help,
+            epilog=own.epilog, context_settings=own.context_settings,
+            invoke_without_command=own.invoke_without_command,
+        )  # fmt: skip
+        self._others = others
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all words."""
+        return sorted({*super().list_commands(ctx), *self._others})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load the command of a word."""
+        if cmd_name in self._others:
+            return _loaded(self._others[cmd_name], cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _loaded(place: str, word: str) -> click.Command:
+    try:
+        command: click.Command = load(place)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("nablahub"):
+            raise
+        return _not_installed(word, error)
+    return command
 
 
 def _not_installed(word: str, error: ModuleNotFoundError) -> click.Command:

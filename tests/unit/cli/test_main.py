@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 
@@ -25,3 +28,28 @@ def test_help_lists_every_noun() -> None:
     result = CliRunner().invoke(main, ["--help"])
     for noun in ("projects", "datasets", "models", "jobs", "workflows", "deployments", "up"):
         assert f"  {noun} " in result.output
+
+
+def test_a_command_loads_nothing_of_those_that_other_extensions_add() -> None:
+    """Neither their modules nor pydantic, which takes longer than all that `put` needs."""
+    code = """
+import sys
+from nablahub.cli import main
+try:
+    main(["datasets", "put", "--help"])
+finally:
+    loaded = sorted({name.split(".")[0] for name in sys.modules} & {"pydantic", "rich", "sqlalchemy"})
+    print("loaded:", loaded, "nablahub.mounts.cli" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )  # fmt: skip
+    assert "Commit a folder" in done.stdout
+    assert done.stdout.splitlines()[-1] == "loaded: [] False"
+
+
+def test_a_group_has_the_commands_that_other_extensions_add() -> None:
+    listed = CliRunner().invoke(main, ["datasets", "--help"])
+    assert "  put " in listed.output and "  unmount " in listed.output
+    result = CliRunner().invoke(main, ["datasets", "mount", "--help"])
+    assert "Show a version or a bucket in /datasets" in result.output
