@@ -21,7 +21,11 @@ import os
 import stat
 import struct
 from array import array
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -33,6 +37,7 @@ FIELDS: Final = 5
 STAT: Final = 8 * FIELDS
 DIGEST: Final = 48
 _INT63: Final = 2**63 - 1
+_fields = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode")
 
 
 class Known(NamedTuple):
@@ -127,26 +132,60 @@ def save(root: Path, index: Index) -> None:
             temporary.unlink()
 
 
+@dataclass
+class Files:
+    """What lies in a folder: names and stats, in one order."""
+
+    names: list[str] = field(default_factory=list)
+    infos: list[os.stat_result] = field(default_factory=list)
+
+    def add(self, name: str, info: os.stat_result) -> None:
+        """Put one behind the others."""
+        self.names.append(name)
+        self.infos.append(info)
+
+    def __iter__(self) -> Iterator[tuple[str, os.stat_result]]:
+        return zip(self.names, self.infos, strict=True)
+
+
 class Listed(NamedTuple):
-    """A folder as it is now: names (ended by NUL) and stats of its files, and who they are."""
+    """A folder as it is now: names (ended by NUL) and stats of its files, and who they are.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of all files together.
+    """
 
     path: str
     names: bytes
     stats: bytes
+    size: int
 
 
-def list_folder(path: str, found: list[tuple[str, os.stat_result]]) -> Listed:
+def read_folder(folder: str) -> Files:
+    """Return everything in a folder, which is no link, by one stat each."""
+    # By its descriptor: the system would walk down the whole path for each file.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with os.scandir(descriptor) as found:
+            entries = list(found)
+        infos = [entry.stat(follow_symlinks=False) for entry in entries]
+    finally:
+        os.close(descriptor)
+    return Files([entry.name for entry in entries], infos)
+
+
+def list_folder(path: str, files: Files) -> Listed:
     """Return a folder's files in the index's form."""
-    names = "\0".join([name for name, _ in found])
-    numbers = [
-        number
-        for _, info in found
-        for number in (
-            info.st_ino & _INT63, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_mode
-        )
-    ]  # fmt: skip
-    stats = array("q", numbers).tobytes()
-    return Listed(path, os.fsencode(names + "\0") if found else b"", stats)
+    numbers = list(chain.from_iterable(map(_fields, files.infos)))
+    try:
+        stats = array("q", numbers)
+    except OverflowError:  # Some file systems use all 64 bits of an inode's number.
+        numbers[::FIELDS] = [number & _INT63 for number in numbers[::FIELDS]]
+        stats = array("q", numbers)
+    names = os.fsencode("\0".join([*files.names, ""]))
+    return Listed(path, names, stats.tobytes(), sum(numbers[1::FIELDS]))
 
 
 def without_young(stats: bytes, seen: int) -> bytes:

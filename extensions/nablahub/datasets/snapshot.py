@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nablahub.datasets.index import (
-    FIELDS,
     STAT,
+    Files,
     Index,
     Known,
     Listed,
     kind_of,
     list_folder,
     load,
+    read_folder,
     without_young,
 )
 from nablahub.datasets.paths import are_plain_names, check_path
@@ -95,39 +96,40 @@ class Snapshot:
         base, todo = str(self.root), [""]
         while todo:
             path = todo.pop()
-            files: list[tuple[str, os.stat_result]] = []
             links: list[str] = []
-            with os.scandir(f"{base}/{path}" if path else base) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(f"{path}{entry.name}/")
-                    elif entry.is_symlink():
-                        links.append(entry.name)
+            found = files = read_folder(f"{base}/{path}")
+            if not all(map(stat.S_ISREG, {info.st_mode for info in found.infos})):
+                files = Files()
+                for name, info in found:
+                    if stat.S_ISDIR(info.st_mode):
+                        todo.append(f"{path}{name}/")
+                    elif stat.S_ISLNK(info.st_mode):
+                        links.append(name)
                     else:
-                        files.append((entry.name, entry.stat(follow_symlinks=False)))
+                        files.add(name, info)
             self._folder(path, files, links)
 
-    def _folder(self, path: str, files: list[tuple[str, os.stat_result]], links: list[str]) -> None:
+    def _folder(self, path: str, files: Files, links: list[str]) -> None:
         listed = list_folder(path, files)
         known = self.index.folders.get(path)
-        self.size += sum(array("q", listed.stats)[1::FIELDS])
+        self.size += listed.size
         folder = _Folder(path, listed)
-        if files or links:
+        if listed.names or links:
             self._folders.append(folder)
         if not links and known and known.names == listed.names and known.stats == listed.stats:
             folder.known = known
             return
-        folder.names = [name for name, _ in files]
+        folder.names = files.names
         base = f"{self.root}/{path}"
         before = known.by_name() if known is not None else {}
         if before:
-            stats, kept = listed.stats, []
+            stats, kept = listed.stats, Files()
             for number, (name, info) in enumerate(files):
                 was = before.get(name)
                 if was is not None and was[0] == stats[STAT * number : STAT * number + STAT]:
                     self.learned[path + name] = was[1]
                     continue
-                kept.append((name, info))
+                kept.add(name, info)
                 if was is not None:
                     self._before[path + name] = kind_of(array("q", was[0])[4]), was[1]
             files = kept
@@ -138,10 +140,10 @@ class Snapshot:
             if name in before:
                 self._before[path + name] = found[-1].kind, before[name][1]
         if links:
-            folder.names += links
+            folder.names = [*folder.names, *links]
             extra = os.fsencode("".join(f"{name}\0" for name in links))
             stats = listed.stats + bytes(STAT * len(links))  # Links are looked at each time.
-            folder.listed = Listed(path, listed.names + extra, stats)
+            folder.listed = Listed(path, listed.names + extra, stats, listed.size)
         _check_names(path, found)
         self.unread += found
 
@@ -170,10 +172,10 @@ class Snapshot:
         return Index(folders, manifest)
 
 
-def _found(path: str, base: str, files: list[tuple[str, os.stat_result]]) -> list[Found]:
+def _found(path: str, base: str, files: Files) -> list[Found]:
     """Return the files of one folder; BadPath for what is none."""
     kinds: dict[int, str] = {}
-    for mode in {info.st_mode for _, info in files}:
+    for mode in {info.st_mode for info in files.infos}:
         if not stat.S_ISREG(mode):
             for name, info in files:
                 refuse_special(path + name, info)

@@ -38,18 +38,18 @@ from nablahub.cli import main
 try:
     main(["datasets", "put", "--help"])
 finally:
-    loaded = sorted({name.split(".")[0] for name in sys.modules} & {"pydantic", "rich", "sqlalchemy"})
-    print("loaded:", loaded, "nablahub.mounts.cli" in sys.modules)
+    slow = {"pydantic", "rich", "sqlalchemy", "nablahub.mounts.cli"}
+    print("loaded:", sorted(slow & set(sys.modules)))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )  # fmt: skip
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert "Commit a folder" in done.stdout
-    assert done.stdout.splitlines()[-1] == "loaded: [] False"
+    assert done.stdout.splitlines()[-1] == "loaded: []"
 
 
 def test_a_group_has_the_commands_that_other_extensions_add() -> None:
     listed = CliRunner().invoke(main, ["datasets", "--help"])
-    assert "  put " in listed.output and "  unmount " in listed.output
+    assert "  put " in listed.output
+    assert "  unmount " in listed.output
     result = CliRunner().invoke(main, ["datasets", "mount", "--help"])
     assert "Show a version or a bucket in /datasets" in result.output

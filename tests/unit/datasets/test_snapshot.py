@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from array import array
 from pathlib import Path
 
 import pytest
 
 from nablahub.datasets.errors import BadPath
-from nablahub.datasets.index import YOUNG, place_of, save
+from nablahub.datasets.index import FIELDS, YOUNG, Files, list_folder, place_of, save
 from nablahub.datasets.snapshot import Snapshot
 from tests.unit.datasets.builders import write
 
@@ -130,3 +131,15 @@ def test_a_damaged_index_is_no_index(tree: Path) -> None:
 def test_one_file_is_a_snapshot_too(tree: Path) -> None:
     snapshot = Snapshot(tree / "f.bin", None)
     assert [(f.path, f.size) for f in snapshot.unread] == [("f.bin", 5000)]
+
+
+def test_inodes_of_64_bits_fit_into_the_index(tree: Path) -> None:
+    """Overlays and network file systems use the highest bit; an index has signed numbers."""
+    info = (tree / "a").stat()
+    times = {"st_mtime_ns": info.st_mtime_ns, "st_ctime_ns": info.st_ctime_ns}
+    large = os.stat_result((info.st_mode, 2**64 - 5, *info[2:]), times)
+    files = Files(["a", "b"], [info, large])
+    listed = list_folder("", files)
+    assert listed.names == b"a\0b\0"
+    assert listed.size == 2 * info.st_size
+    assert array("q", listed.stats)[::FIELDS].tolist() == [info.st_ino, 2**63 - 5]
