@@ -8,6 +8,7 @@ threads need to hand each other the interpreter's lock.
 
 from __future__ import annotations
 
+import gc
 import os
 import struct
 import sys
@@ -179,6 +180,7 @@ TASKS: dict[bytes, Callable[[bytes], list[bytes]]] = {HASH: _hash, PUT: _write}
 
 def serve(source: BinaryIO, target: BinaryIO) -> None:
     """Do tasks until there are no more."""
+    gc.disable()  # Nothing here refers to itself, and a task is many thousand objects.
     while frame := source.read(FRAME.size):
         kind, length = FRAME.unpack(frame)
         try:

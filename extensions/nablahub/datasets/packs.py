@@ -156,27 +156,29 @@ class PackChecker:
         """The pack's table, once it has been read."""
         return self._index
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Take the next bytes."""
         if self._pending:
-            data = self._pending + data
+            data = self._pending + bytes(data)
             self._pending = b""
-        if self._index is None and not (data := self._head(data)):
-            return
-        self._bodies(data)
+        view = memoryview(data)
+        if self._index is not None:
+            self._bodies(view)
+        elif rest := self._head(view):
+            self._bodies(rest)
 
-    def _head(self, data: bytes) -> bytes:
+    def _head(self, data: memoryview) -> memoryview | None:
         """Read the table when all of it is there; return what follows it."""
         if len(data) >= HEAD:
-            count = read_count(data[:HEAD])
+            count = read_count(bytes(data[:HEAD]))
             head = HEAD + ROW * count
             if len(data) >= head:
-                self._begin(PackIndex(count, data[HEAD:head]), data[:head])
+                self._begin(PackIndex(count, bytes(data[HEAD:head])), data[:head])
                 return data[head:]
-        self._pending = data
-        return b""
+        self._pending = bytes(data)
+        return None
 
-    def _begin(self, index: PackIndex, head: bytes) -> None:
+    def _begin(self, index: PackIndex, head: memoryview) -> None:
         if self._digest is not None and hashlib.sha256(head).hexdigest() != self._digest:
             raise BadObject("The pack is not the one its name says.", hint="Send it again.")
         self._index = index
@@ -187,12 +189,12 @@ class PackChecker:
                 raise self._bad(number, "has a size that no packed object may have")
             start = end
 
-    def _bodies(self, data: bytes) -> None:
+    def _bodies(self, view: memoryview) -> None:
         """Prove the objects that are whole; every byte of small files goes this way."""
         if self._index is None:
             return
         table, count, ends = self._index.table, self._index.count, self._ends
-        number, begin, view = self._number, self._place, memoryview(data)
+        number, begin = self._number, self._place
         start, md5, sha256 = 0, hashlib.md5, hashlib.sha256
         while number < count and (end := ends[number] - begin) <= len(view):
             piece = view[start:end]
@@ -205,7 +207,7 @@ class PackChecker:
             start = end
             number += 1
         self._number, self._place = number, begin + start
-        self._pending = data[start:]
+        self._pending = bytes(view[start:])
         if number == count and self._pending:
             raise BadObject("Bytes follow the last object of the pack.", hint="Send it again.")
 
@@ -219,7 +221,7 @@ class PackChecker:
     def finish(self) -> PackIndex:
         """Say that the pack ends here and return its table."""
         if self._index is not None and not self._number:
-            self._bodies(b"")  # A pack of nothing but empty objects.
+            self._bodies(memoryview(b""))  # A pack of nothing but empty objects.
         if self._index is None or self._number < self._index.count:
             raise BadObject("The pack ends too early.", hint="Send it again.")
         return self._index
