@@ -77,6 +77,10 @@ class ObjectStore(Protocol):
         """Return bytes of an object; FileNotFoundError when it is not there."""
         ...
 
+    def tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """Return an object's last bytes and the size of all of it, as :meth:`read`."""
+        ...
+
     def chunks(self, key: str, start: int, length: int) -> Iterator[bytes]:
         """Yield bytes of an object in pieces of at most :data:`CHUNK`."""
         ...
@@ -208,6 +212,12 @@ class DirectoryStore:
         with self._path(key).open("rb") as file:
             file.seek(start)
             return file.read(-1 if length is None else length)
+
+    def tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """Return an object's last bytes and the size of all of it."""
+        size = self._path(key).stat().st_size
+        start = max(size - length, 0)
+        return self.read(key, start, size - start), size
 
     def chunks(self, key: str, start: int, length: int) -> Iterator[bytes]:
         """Yield bytes of an object in pieces."""

@@ -121,6 +121,18 @@ class S3Store:
                     return b""
                 raise
 
+    def tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """Return an object's last bytes and the size of all of it, by one request."""
+        with told(self.config):
+            options = {"range": {"suffix": length}}
+            try:
+                found = obstore.get(self._remote, key, options=cast("Any", options))
+            except obs.GenericError as error:
+                if "<Code>InvalidRange</Code>" in str(error):
+                    return b"", 0  # Nothing is the end of an empty object.
+                raise
+            return bytes(found.bytes()), int(found.meta["size"])
+
     def read_as(self, key: str, start: int, length: int, etag: str) -> bytes:
         """Return bytes of an object as it was when it had that ETag; FileNotFoundError else."""
         options = {"if_match": f'"{etag}"'}

@@ -34,7 +34,7 @@ from nablahub.datasets.keeping import SHRINK, Keeping, Recipe
 from nablahub.datasets.layout import cache_name, object_key, pack_key
 from nablahub.datasets.local import TreeStorer
 from nablahub.datasets.manifest import KIND_FILE
-from nablahub.datasets.packs import SMALL
+from nablahub.datasets.packs import SMALL, PackIndex
 from nablahub.datasets.scan import Found
 from nablahub.datasets.store import (
     DatasetRow,
@@ -194,6 +194,10 @@ class Building:
         self.write(note)
         if self._loop is None:
             self.collect_now(team_id)
+
+    def keep_table(self, pack: str, index: PackIndex) -> None:
+        """Keep the table of a pack that was just stored: the commit looks into it."""
+        self._datasets.tables.keep(pack, index)
 
     def storer(
         self,
@@ -378,8 +382,10 @@ class _Register:
     def claim(self, kind: str, key: str) -> None:
         self._building.claim(self._store, self._team_id, self._upload, kind, key)
 
-    def pack(self, name: str, size: int, count: int) -> None:
-        self._building.register_pack(self._team_id, self._upload, name, Received(size, count))
+    def pack(self, name: str, size: int, index: PackIndex) -> None:
+        got = Received(size, index.count)
+        self._building.register_pack(self._team_id, self._upload, name, got)
+        self._building.keep_table(name, index)
 
     def object(self, md5: str, sha256: str, size: int) -> None:
         self._building.register_object(self._team_id, self._upload, md5, sha256, size)

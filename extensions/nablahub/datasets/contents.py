@@ -64,7 +64,10 @@ class PackTables:
             raise _damaged_pack(dataset, pack) from error
         if pack_name(head + table) != pack:
             raise _damaged_pack(dataset, pack)
-        index = PackIndex(count, table)
+        return self.keep(pack, PackIndex(count, table))
+
+    def keep(self, pack: str, index: PackIndex) -> PackIndex:
+        """Keep the table of a pack, which was proved; return it."""
         with self._lock:
             self._tables[pack] = index
             while len(self._tables) > self._limit:

@@ -141,13 +141,19 @@ async def commit_draft(call: StreamCall) -> DatasetVersion:
     """
     service, who = call.get(DatasetService), call.who
     asked: DraftCommit = call.query
-    dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
-    name = call.path["upload"].removeprefix(f"{dataset.id}:")
-    done = await call.db_read(lambda s: s.get(VersionRow, f"{dataset.id}:{name}"))
-    if done is not None:
-        return version_wire(dataset, done)
-    upload = await call.db_read(lambda s: service.building.upload(s, dataset, name))
-    row = await blocking(service.building.drafts.commit, dataset, upload, rebase=asked.rebase)
+
+    def look(session: Session) -> tuple[DatasetRow, VersionRow | None, UploadRow | None]:
+        dataset = service.row(session, who, call.path["dataset"])
+        name = call.path["upload"].removeprefix(f"{dataset.id}:")
+        done = session.get(VersionRow, f"{dataset.id}:{name}")
+        upload = None if done else service.building.upload(session, dataset, name)
+        return dataset, done, upload
+
+    dataset, row, upload = await call.db_read(look)
+    if upload is not None:
+        row = await blocking(service.building.drafts.commit, dataset, upload, rebase=asked.rebase)
+    if row is None:
+        raise AssertionError("neither a version nor a draft")
     return version_wire(dataset, row)
 
 

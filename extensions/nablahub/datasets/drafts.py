@@ -106,14 +106,17 @@ class Drafts:
             When there is a later version and ``rebase`` is false.
         BadPath, MissingObjects, UploadLost
         """
-        rows = self._building.read(lambda s: list(changes_of(s, upload.id)))
+
+        def look(session: Session) -> tuple[list[ChangeRow], VersionRow | None, VersionRow | None]:
+            changes = list(changes_of(session, upload.id))
+            return changes, _version(session, upload.base), _latest(session, dataset.id)
+
+        rows, base, latest = self._building.read(look)
         entries = {row.path: entry_of(row) for row in rows}
         puts = {path: entry for path, entry in entries.items() if entry is not None}
         drops = {path for path, entry in entries.items() if entry is None}
         self._pack(dataset, upload, puts)
-        base = self._building.read(lambda s: _version(s, upload.base))
         for _ in range(TRIES):
-            latest = self._building.read(lambda s: _latest(s, dataset.id))
             name = None if latest is None else latest.id
             if name != upload.base:
                 if not rebase:
@@ -122,7 +125,7 @@ class Drafts:
             try:
                 return self._try(dataset, upload, latest, puts, drops)
             except uploads.LatestMoved:
-                continue
+                latest = self._building.read(lambda s: _latest(s, dataset.id))
         raise UploadLost
 
     def _manifest(self, dataset: DatasetRow, version: VersionRow | None) -> Manifest:

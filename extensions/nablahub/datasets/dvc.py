@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from nablahub.core.objects import CHUNK
 from nablahub.datasets.manifest import Entry, decode
+from nablahub.datasets.memory import Memory
 
 #: The header in which DVC sends the hub's token (``custom_auth_header``), as ``Bearer TOKEN``.
 AUTH_HEADER = "Authorization"
@@ -150,22 +149,14 @@ class DirRows:
     """
 
     def __init__(self, limit: int = 64 * 1024 * 1024) -> None:
-        self._limit = limit
-        self._size = 0
-        self._rows: OrderedDict[str, bytes] = OrderedDict()
-        self._lock = threading.Lock()
+        self._rows = Memory(limit)
 
     def get(self, digest: str, read: Callable[[], bytes]) -> bytes:
         """Return the rows of the page of a digest, which ``read`` reads when they are not here."""
-        with self._lock:
-            if (found := self._rows.get(digest)) is not None:
-                self._rows.move_to_end(digest)
-                return found
-        made = rows_of(read())
-        with self._lock:
-            if digest not in self._rows:
-                self._rows[digest] = made
-                self._size += len(made)
-            while self._size > self._limit:
-                self._size -= len(self._rows.popitem(last=False)[1])
-        return made
+        if (found := self._rows.get(digest)) is None:
+            found = rows_of(read())
+            self._rows.keep(digest, found)
+        return found
+
+    def __contains__(self, digest: str) -> bool:
+        return self._rows.get(digest) is not None

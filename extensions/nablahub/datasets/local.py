@@ -14,7 +14,7 @@ from nablahub.core.objects import ObjectStore, full_storage
 from nablahub.datasets.errors import ChangedWhileRead
 from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.manifest import Entry
-from nablahub.datasets.packs import SMALL, PackBuilder, pack_name
+from nablahub.datasets.packs import HEAD, SMALL, PackBuilder, PackIndex, pack_name
 from nablahub.datasets.scan import Found, Scan, read_chunks, read_small
 
 #: Name of a large file that is being copied into the store.
@@ -27,8 +27,8 @@ class Register(Protocol):
     def claim(self, kind: str, key: str) -> None:
         """Say that an object is about to be stored."""
 
-    def pack(self, name: str, size: int, count: int) -> None:
-        """Count a pack; ``size`` in bytes."""
+    def pack(self, name: str, size: int, index: PackIndex) -> None:
+        """Count a pack of that table; ``size`` in bytes."""
 
     def object(self, md5: str, sha256: str, size: int) -> None:
         """Count a large object."""
@@ -107,7 +107,7 @@ class TreeStorer:
             for part in parts:
                 writer.write(part)
             writer.commit()
-        self._register.pack(name, size, len(builder))
+        self._register.pack(name, size, PackIndex(len(builder), parts[0][HEAD:]))
         self._known.update(row[0] for row in builder.rows)
 
     def _large(self, found: Found) -> Entry:

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import batched
 from typing import Final
 
 from nablahub.core.objects import CHUNK, ObjectStore
@@ -22,12 +23,17 @@ from nablahub.datasets.dvc import DirHasher, DirObject, rows_of
 from nablahub.datasets.errors import DamagedManifest
 from nablahub.datasets.layout import manifest_key
 from nablahub.datasets.manifest import Entry, Page, Root, Rows, Stored, decode, order, paginate
+from nablahub.datasets.memory import Memory
 from nablahub.datasets.roots import Roots
 
 MAGIC: Final = b"NABLMF1\n"
 FOOTER: Final = 24
+#: Bytes at the end of a manifest object that are read first: its footer, and mostly its list.
+TAIL: Final = 64 * 1024
 #: Bytes between two pages that are read as well, rather than ask for each page by itself.
 GAP: Final = 512 * 1024
+#: Pages that are read ahead: of some 120 KiB each.
+AHEAD: Final = 64
 #: Bytes that are read at once for several pages.
 RUN: Final = 8 * CHUNK
 
@@ -125,6 +131,8 @@ class ManifestReader:
         What the list of pages must have; None: it is not compared.
     roots : Roots or None
         Lists that were read before; None: it is read from the store.
+    pages : Memory or None
+        Texts of pages that were read before; None: all are read from the store.
     """
 
     def __init__(
@@ -134,9 +142,11 @@ class ManifestReader:
         version: str,
         digest: str | None = None,
         roots: Roots | None = None,
+        pages: Memory | None = None,
     ) -> None:
         self._digest = digest
         self._roots = roots
+        self._pages = pages or Memory(0)
         self._store = store
         self._dataset = dataset
         self._version = version
@@ -159,15 +169,20 @@ class ManifestReader:
 
     def _read_root(self) -> Root:
         key = manifest_key(self._dataset, self._version)
-        size = self._store.size(key)
-        if size is None or size < FOOTER:
-            raise DamagedManifest(f"{self._dataset}:{self._version}")
-        footer = self._store.read(key, size - FOOTER, FOOTER)
-        offset, length = struct.unpack("<QQ", footer[8:])
-        if footer[:8] != MAGIC or offset + length + FOOTER != size:
-            raise DamagedManifest(f"{self._dataset}:{self._version}")
         try:
-            root = parse_root(self._store.read(key, offset, length))
+            data, size = self._store.tail(key, TAIL)
+        except FileNotFoundError as error:
+            raise DamagedManifest(f"{self._dataset}:{self._version}") from error
+        listed, footer = data[:-FOOTER], data[-FOOTER:]
+        if len(footer) < FOOTER or footer[:8] != MAGIC:
+            raise DamagedManifest(f"{self._dataset}:{self._version}")
+        offset, length = struct.unpack("<QQ", footer[8:])
+        if offset + length + FOOTER != size:
+            raise DamagedManifest(f"{self._dataset}:{self._version}")
+        if length > len(listed):
+            listed = self._store.read(key, offset, length)
+        try:
+            root = parse_root(listed[len(listed) - length :])
         except ValueError as error:
             raise DamagedManifest(f"{self._dataset}:{self._version}") from error
         if self._digest is not None and root.digest != self._digest:
@@ -176,23 +191,26 @@ class ManifestReader:
 
     def page_bytes(self, number: int) -> bytes:
         """Return the text of a page; DamagedManifest when it is not what was stored."""
-        page = self.root.pages[number]
-        holder, start, length = page.place.split(" ")
-        return self._proved([page], self._read(holder, int(start), int(length)))
+        return self.texts([number])[number]
 
     def texts(self, numbers: Iterable[int]) -> dict[int, bytes]:
         """Return the texts of some pages; those that lie close together are read at once."""
         places: list[Place] = []
-        for number in numbers:
-            holder, offset, size = self.root.pages[number].place.split(" ")
-            places.append((holder, int(offset), int(size), number))
         found: dict[int, bytes] = {}
+        for number in numbers:
+            page = self.root.pages[number]
+            if (known := self._pages.get(page.digest)) is not None:
+                found[number] = known
+                continue
+            holder, offset, size = page.place.split(" ")
+            places.append((holder, int(offset), int(size), number))
         for run in _runs(sorted(places)):
             holder, first, _, _ = run[0]
             data = self._read(holder, first, run[-1][1] + run[-1][2] - first)
             for _, start, length, number in run:
-                part = data[start - first : start - first + length]
-                found[number] = self._proved([self.root.pages[number]], part)
+                page, part = self.root.pages[number], data[start - first : start - first + length]
+                found[number] = self._proved([page], part)
+                self._pages.keep(page.digest, part)
         return found
 
     def _read(self, holder: str, start: int, length: int) -> bytes:
@@ -238,22 +256,35 @@ class ManifestReader:
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries in order."""
-        for number in range(len(self.root.pages)):
-            yield from self.page(number)
+        for numbers in batched(range(len(self.root.pages)), AHEAD):
+            texts = self.texts(numbers)
+            for number in numbers:
+                yield from decode(texts[number])
 
     def find(self, path: str) -> Entry | None:
         """Return the entry of a path; reads one page."""
         number = self.root.find(path)
-        found = None if number < 0 else _first(self._text(number), path.encode())
-        return found if found is not None and found.path == path else None
+        if number < 0:
+            return None
+        text = self._text(number)
+        place = _place(text, path.encode())
+        found = decode(text[place : text.find(b"\n", place) + 1])
+        return found[0] if found and found[0].path == path else None
 
     def from_path(self, path: str) -> Entry | None:
         """Return the first entry at or after a path, in the order of the bytes."""
+        return next(self._from(path), None)
+
+    def _from(self, path: str) -> Iterator[Entry]:
+        """Yield the entries at or after a path; of a page no more lines are read than are asked."""
         key = path.encode()
         for number in range(max(self.root.find(path), 0), len(self.root.pages)):
-            if (found := _first(self._text(number), key)) is not None:
-                return found
-        return None
+            text = self._text(number)
+            place = _place(text, key)
+            while place < len(text):
+                end = text.index(b"\n", place) + 1
+                yield decode(text[place:end])[0]
+                place = end
 
     def _text(self, number: int) -> bytes:
         """Return the text of a page; the one read last is kept."""
@@ -277,14 +308,14 @@ class ManifestReader:
             inside = self.from_path(f"{after}/")
             is_folder = inside is not None and inside.path.startswith(f"{after}/")
             start = f"{after}0" if is_folder else f"{after}\0"
-        while (entry := self.from_path(start)) is not None and entry.path.startswith(folder):
+        found = self._from(start)
+        while (entry := next(found, None)) is not None and entry.path.startswith(folder):
             name, slash, _ = entry.path[len(folder) :].partition("/")
             if slash:
                 yield folder + name
-                start = f"{folder}{name}0"
+                found = self._from(f"{folder}{name}0")
             else:
                 yield entry
-                start = f"{entry.path}\0"
 
     def after(self, path: str, *, prefix: str = "") -> Iterator[Entry]:
         """Yield the entries after a path (empty: from the start) that begin with a prefix."""
@@ -314,8 +345,8 @@ def _runs(places: list[Place]) -> Iterator[list[Place]]:
         yield run
 
 
-def _first(page: bytes, key: bytes) -> Entry | None:
-    """Return the first entry of a page at or after a path.
+def _place(page: bytes, key: bytes) -> int:
+    """Return where the first line of a page at or after a path begins; its length: there is none.
 
     Only the lines on the way are looked at: a folder of many folders is listed by one search for
     each, most of them in pages of their own.
@@ -329,4 +360,4 @@ def _first(page: bytes, key: bytes) -> Entry | None:
             low = end + 1
         else:
             high = start
-    return decode(page[low : page.index(b"\n", low) + 1])[0] if low < len(page) else None
+    return low

@@ -6,15 +6,12 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final
 
 from nablahub.datasets.comparing import Manifest
 from nablahub.datasets.errors import BadManifest, BadPath
 from nablahub.datasets.manifest import Entry, Rows, Stored, cut, make_page
+from nablahub.datasets.manifests import AHEAD
 from nablahub.datasets.paths import show
-
-#: Touched pages that are read ahead: of some 120 KiB each.
-AHEAD: Final = 64
 
 
 class Patch:

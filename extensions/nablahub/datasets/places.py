@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import batched
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -12,13 +14,17 @@ from nablahub.core.wire import LARGEST
 from nablahub.datasets.contents import Contents, PackTables
 from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
 from nablahub.datasets.intake import Parts
-from nablahub.datasets.manifests import ManifestReader
+from nablahub.datasets.manifests import AHEAD, ManifestReader
+from nablahub.datasets.memory import Memory
 from nablahub.datasets.proofs import Proofs
 from nablahub.datasets.quota import Quota
 from nablahub.datasets.roots import Roots
 from nablahub.datasets.store import DatasetRow, VersionRow, pack_names
 from nablahub.datasets.uploads import NOT_YET
 from nablahub.storage.service import PROVIDER, StorageService, Store
+
+#: Bytes of pages of manifests that are kept in memory, about 120 KiB for a thousand files.
+PAGES_KEPT: Final = 16 * 1024 * 1024
 
 
 class Places:
@@ -30,6 +36,7 @@ class Places:
         self.tables = PackTables()
         self.dir_rows = DirRows()
         self._roots = Roots()
+        self._pages = Memory(PAGES_KEPT)
         self.proofs = Proofs()
         #: Tell how many bytes of a space other slices hold.
         self.holders: list[Callable[[Session, str], int]] = []
@@ -68,8 +75,8 @@ class Places:
     ) -> ManifestReader:
         """Return the manifest of a version; ``anew``: nothing of it is taken from memory."""
         store = self.store(dataset.space)
-        roots = None if anew else self._roots
-        return ManifestReader(store, dataset.id, version.version, version.digest, roots)
+        known = (None, None) if anew else (self._roots, self._pages)
+        return ManifestReader(store, dataset.id, version.version, version.digest, *known)
 
     def dvc_tree(self, dataset: DatasetRow, version: VersionRow) -> DirObject:
         """Return what DVC calls a version's tree; reads all of the manifest if nobody has yet."""
@@ -77,6 +84,17 @@ class Places:
             return DirObject(version.dvc_md5, version.dvc_size)
         hasher = DirHasher()
         reader = self.manifest(dataset, version)
-        for number, part in enumerate(reader.root.pages):
-            hasher.add_rows(self.dir_rows.get(part.digest, partial(reader.page_bytes, number)))
+        for pages in batched(enumerate(reader.root.pages), AHEAD):
+            # Many at once: in an S3 each page by itself would be a request of its own.
+            unknown = [n for n, page in pages if page.digest not in self.dir_rows]
+            texts = reader.texts(unknown)
+            for number, page in pages:
+                hasher.add_rows(
+                    self.dir_rows.get(page.digest, partial(_text, reader, texts, number))
+                )
         return hasher.finish()
+
+
+def _text(reader: ManifestReader, texts: Mapping[int, bytes], number: int) -> bytes:
+    """Return the text of a page, which was read ahead unless its rows were forgotten meanwhile."""
+    return texts[number] if number in texts else reader.page_bytes(number)

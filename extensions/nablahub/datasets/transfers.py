@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,6 +23,7 @@ from nablahub.datasets import remote_garbage
 from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
 from nablahub.datasets.intake import LARGEST_PACK, Received
 from nablahub.datasets.layout import object_key, pack_key
+from nablahub.datasets.packs import HEAD, ROW, PackIndex
 from nablahub.datasets.proving import provers
 from nablahub.datasets.store import (
     DatasetRow,
@@ -240,7 +241,7 @@ class Transfers:
                 raise PartsMissing
             self._complete(target, row)
             try:
-                got = prove(target)
+                got = prove(target, self._building.keep_table)
             except BadObject:
                 target.store.remove(target.key)
                 self._drop(target, row)
@@ -287,8 +288,13 @@ def _cut(size: int, part: int) -> list[tuple[int, int]]:
     return [(at, min(part, size - at)) for at in range(0, max(size, 1), part)]
 
 
-def prove(target: Target) -> Received:
+def prove(target: Target, keep_table: Callable[[str, PackIndex], object]) -> Received:
     """Read an object once, in pieces, and see that it is what was said.
+
+    Parameters
+    ----------
+    keep_table : callable
+        Told name and table of a pack that was right: its commit looks into it.
 
     Raises
     ------
@@ -299,7 +305,10 @@ def prove(target: Target) -> Received:
     if size != asked.size or (asked.kind == "pack" and size > LARGEST_PACK):
         raise BadObject("The object does not have the size that was said.", hint="Send it again.")
     if asked.kind == "pack":
-        return Received(size, provers().prove_data(asked.name, target.store.read(target.key)))
+        data = target.store.read(target.key)
+        count = provers().prove_data(asked.name, data)
+        keep_table(asked.name, PackIndex(count, data[HEAD : HEAD + ROW * count]))
+        return Received(size, count)
     pieces = target.store.chunks(target.key, 0, size)
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     for data in pieces:
