@@ -36,6 +36,8 @@ def test_what_was_put_comes_back(store: ObjectStore) -> None:
     assert store.read("a/b/c") == data
     assert store.read("a/b/c", 10, 20) == data[10:30]
     assert b"".join(store.chunks("a/b/c", 7, 1_200_000)) == data[7 : 7 + 1_200_000]
+    assert store.tail("a/b/c", 100) == (data[-100:], len(data))
+    assert store.tail("a/b/c", 2 * len(data)) == (data, len(data))
     assert store.size("a/b/c") == len(data)
     assert list(store.keys("a")) == ["a/b/c"]
 
@@ -60,6 +62,7 @@ def test_a_large_object_comes_back(store: ObjectStore, tmp_path: Path) -> None:
 def test_an_empty_object_comes_back(store: ObjectStore) -> None:
     put(store, "a/empty", b"")
     assert store.read("a/empty") == b""
+    assert store.tail("a/empty", 100) == (b"", 0)
     assert store.size("a/empty") == 0
     assert list(store.chunks("a/empty", 0, 0)) in ([], [b""])
 
@@ -76,6 +79,8 @@ def test_what_is_not_there(store: ObjectStore) -> None:
     assert store.size("nothing") is None
     with pytest.raises(FileNotFoundError):
         store.read("nothing")
+    with pytest.raises(FileNotFoundError):
+        store.tail("nothing", 100)
     store.remove("nothing")
     assert list(store.keys("no/folder")) == []
 
