@@ -25,20 +25,14 @@ from nablahub.datasets.layout import manifest_key
 from nablahub.datasets.manifest import Entry, Page, Root, Rows, Stored, decode, order, paginate
 from nablahub.datasets.memory import Memory
 from nablahub.datasets.roots import Roots
+from nablahub.datasets.runs import Place, runs
 
 MAGIC: Final = b"NABLMF1\n"
 FOOTER: Final = 24
 #: Bytes at the end of a manifest object that are read first: its footer, and mostly its list.
 TAIL: Final = 64 * 1024
-#: Bytes between two pages that are read as well, rather than ask for each page by itself.
-GAP: Final = 512 * 1024
 #: Pages that are read ahead: of some 120 KiB each.
 AHEAD: Final = 64
-#: Bytes that are read at once for several pages.
-RUN: Final = 8 * CHUNK
-
-#: Of a page: in whose object it lies, from which byte on, how many, and its number.
-type Place = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -204,7 +198,7 @@ class ManifestReader:
                 continue
             holder, offset, size = page.place.split(" ")
             places.append((holder, int(offset), int(size), number))
-        for run in _runs(sorted(places)):
+        for run in runs(sorted(places)):
             holder, first, _, _ = run[0]
             data = self._read(holder, first, run[-1][1] + run[-1][2] - first)
             for _, start, length, number in run:
@@ -327,22 +321,6 @@ class ManifestReader:
                         return
                 elif not path or order(entry) > path.encode():
                     yield entry
-
-
-def _runs(places: list[Place]) -> Iterator[list[Place]]:
-    """Yield places in groups, each of which lies close together in one object."""
-    run: list[Place] = []
-    for place in places:
-        holder, start, length, _ = place
-        if run:
-            end = run[-1][1] + run[-1][2]
-            whole = start + length - run[0][1]
-            if holder != run[0][0] or start > end + GAP or whole > RUN:
-                yield run
-                run = []
-        run.append(place)
-    if run:
-        yield run
 
 
 def _place(page: bytes, key: bytes) -> int:
