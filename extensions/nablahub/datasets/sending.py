@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from nablahub.core.bodies import sized
 from nablahub.core.errors import NotFound, QuotaExceeded, StorageFull, Unavailable
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import (
@@ -255,23 +256,24 @@ class Sender:
         """Send what is missing of an object; return how many of its bytes have been reported."""
         arrived = self._arrived(path)
         arrived = arrived if arrived <= found.size else 0
-        for data in _pieces_of(found, arrived):
+        for parts in _pieces_of(found, arrived):
             params = {"sha256": sha256, "size": found.size, "offset": arrived}
-            arrived = self._piece(path, params, data)
+            arrived = self._piece(path, params, parts)
             if arrived > reported:
                 self._report(arrived - reported)
                 reported = arrived
         return reported
 
-    def _piece(self, path: str, params: dict[str, Any], data: bytes) -> int:
+    def _piece(self, path: str, params: dict[str, Any], parts: list[bytes]) -> int:
+        body, headers = sized(parts, BINARY)
         # Not by `request`, which would send all of it again after the line was cut.
-        with self._hub.stream("PUT", path, params=params, content=data, headers=BINARY) as answer:
+        with self._hub.stream("PUT", path, params=params, content=body, headers=headers) as answer:
             answer.read()
             return int(answer.json()["arrived"])
 
 
-def _pieces_of(found: Found, start: int) -> Iterator[bytes]:
-    """Yield a file's bytes from ``start`` in large pieces; at least one, empty at the end."""
+def _pieces_of(found: Found, start: int) -> Iterator[list[bytes]]:
+    """Yield a file's bytes from ``start`` in large pieces of several parts; one part at least."""
     gathered, size, skipped = list[bytes](), 0, 0
     sent = False
     for data in read_chunks(found):
@@ -281,10 +283,10 @@ def _pieces_of(found: Found, start: int) -> Iterator[bytes]:
             gathered.append(data)
             size += len(data)
         if size >= PIECE:
-            yield b"".join(gathered)
+            yield gathered
             gathered, size, sent = [], 0, True
     if gathered or not sent:
-        yield b"".join(gathered)
+        yield gathered or [b""]
 
 
 def _direct_sender(hub: Transport, upload: str) -> DirectSender:
