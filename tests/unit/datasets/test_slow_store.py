@@ -71,19 +71,21 @@ def test_a_slow_store_keeps_nobody_else_waiting(
     proxy: Stalling, s3: SeaweedFS, tmp_path: Path
 ) -> None:
     own = own_store(s3, tmp_path / "keys", endpoint=proxy.url)
-    with running(
-        tmp_path / "state", EXTENSIONS, object_store=own, allow_private_addresses=True
-    ) as service:
+    settings: dict[str, Any] = {"object_store": own, "allow_private_addresses": True}
+    with running(tmp_path / "state", EXTENSIONS, **settings) as service:
         api = api_of(service)
         dataset, old = prepared(service, api, tmp_path)
-        datasets = service.service.context.services[-1]
-        draft = api.draft(dataset)
-        draft.put("another", b"1")
         other = api.create("purged").id
         first = api.upload(other, tmp_path / "tree")
         api.upload(other, write(tmp_path / "more", {"x": b"y"}))
         api.delete_version(first.id)
         api.collect(other, really=True)
+    # Another one, which has nothing of it in memory yet.
+    with running(tmp_path / "state", EXTENSIONS, **settings) as service:
+        api = api_of(service)
+        datasets = service.service.context.services[-1]
+        draft = api.draft(dataset)
+        draft.put("another", b"1")
         due(service, first.id)
         work: list[Callable[[], Any]] = [
             lambda: list(api_of(service).files(dataset)),
