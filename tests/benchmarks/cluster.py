@@ -3,10 +3,10 @@
 ``python -m tests.benchmarks.cluster [--json] [--quick]`` needs a KUBECONFIG and our images where
 its nodes find them (``make images``). Row "spawn to ready": from the request for a server to the
 hub's event that it is ready, in turns with a hub whose spawner is KubeSpawner itself, with the same
-image, claim and resources. Where the cluster has nodes simulated by kwok (labelled ``type=kwok``,
-with the taint ``kwok.x-k8s.io/node``), more rows tell how 200 notebooks and 2,000 queued jobs do
-there; `--scale` runs these alone, `--many 20 200` with fewer of each. It leaves nothing behind; the
-simulated nodes are whoever's who made them (``kubectl delete nodes -l type=kwok``).
+image, claim and resources. Where the program ``kwok`` is, it simulates nodes meanwhile, 300 with 8
+GPUs each, and more rows tell how 200 notebooks and 2,000 queued jobs do there; `--scale` runs these
+alone, `--many 20 200` with fewer of each, `--nodes 30` on fewer nodes. It leaves nothing behind;
+after a kill, ``kubectl delete nodes -l type=kwok``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from time import perf_counter
 from typing import Any
 
 from tests.benchmarks.report import Row, print_report
-from tests.benchmarks.scale import scale, simulated_nodes
+from tests.benchmarks.scale import scale
+from tests.benchmarks.simulated import kwok
 from tests.cluster.conftest import NO_CLUSTER, namespace
 from tests.cluster.hubs import kube_hub
 from tests.cluster.target import Cluster
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--scale", action="store_true", help="the rows of scale only")
     words = ("NOTEBOOKS", "JOBS")
+    parser.add_argument("--nodes", type=int, default=300, help="so many simulated nodes")
     parser.add_argument("--many", type=int, nargs=2, metavar=words, help="so many of each")
     given: Any = parser.parse_args()
     kubeconfig = Path(os.environ.get("KUBECONFIG", ""))
@@ -82,14 +84,14 @@ def main() -> None:
     ):
         folder = Path(name)
         rows = [] if given.scale else [spawns(cluster, folder, 3 if given.quick else 9)]
-        nodes = simulated_nodes(cluster)
-        if nodes:
+        if kwok():
             (folder / "scale").mkdir()
             many = given.many or ((20, 200) if given.quick else (200, 2000))
-            print(f"{nodes} simulated nodes, {many[0]} notebooks, {many[1]} jobs", file=sys.stderr)
-            rows += scale(cluster, folder / "scale", *many)
+            words = f"{given.nodes} simulated nodes, {many[0]} notebooks, {many[1]} jobs"
+            print(words, file=sys.stderr)
+            rows += scale(cluster, folder / "scale", given.nodes, *many)
         else:
-            print("no simulated nodes (type=kwok): the rows of scale are left out", file=sys.stderr)
+            print("no kwok on the PATH: the rows of scale are left out", file=sys.stderr)
         print_report(rows, as_json=given.json)
 
 

@@ -76,7 +76,13 @@ class Eyes:
     async def end(self) -> None:
         """See no more."""
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        (ended,) = await asyncio.gather(self._task, return_exceptions=True)
+        if isinstance(ended, Exception):
+            raise ended
+
+    def check(self) -> None:
+        """Fail when it sees nothing any more."""
+        assert not self._task.done(), f"the watch has ended: {self._task!r}"
 
     async def _watch(self) -> None:
         api = Api(self._settings)

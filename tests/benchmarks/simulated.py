@@ -1,0 +1,116 @@
+"""Nodes that kwok simulates (https://kwok.sigs.k8s.io), for as long as a benchmark wants them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kubernetes_asyncio import client
+
+from tests.cluster.target import Cluster
+from tests.support.waiting import until
+
+STAGES = Path(__file__).with_name("kwok.yaml")
+#: On the nodes, with the namespace of the run that they are of.
+MARK = "nablahub.org/simulated"
+#: What others may delete them by, should a kill leave them behind.
+LABELS = {"type": "kwok"}
+GPUS = 8
+_SIZE = {"cpu": "96", "memory": "1Ti", "pods": "110", "nvidia.com/gpu": str(GPUS)}
+_AT_ONCE = 20
+#: Its library wants streams for lists, which an API over an etcd before 3.4.31 does not have; it
+#: then lists with ever longer pauses instead of watching, and its pods stand still for a minute.
+_ENVIRONMENT = {"KUBE_FEATURE_WatchListClient": "false"}
+
+
+def kwok() -> str | None:
+    """Return the program, if it is here."""
+    return shutil.which("kwok")
+
+
+def place(cluster: Cluster) -> dict[str, object]:
+    """Return the fields of an instance type whose pods go to the simulated nodes."""
+    toleration = {"key": MARK, "operator": "Exists"}
+    return {"node_selector": {MARK: cluster.namespace}, "tolerations": [toleration]}
+
+
+@contextmanager
+def nodes(cluster: Cluster, count: int) -> Iterator[None]:
+    """While the block runs, the cluster has so many simulated nodes, which take only our pods."""
+    command = [
+        str(kwok()), f"--kubeconfig={cluster.kubeconfig}", f"--config={STAGES}",
+        "--manage-all-nodes=false", "--cidr=10.64.0.0/16", "--node-lease-duration-seconds=120",
+        f"--manage-nodes-with-annotation-selector={MARK}={cluster.namespace}",
+    ]  # fmt: skip
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command, env=os.environ | _ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            asyncio.run(_make(cluster, count))
+            until(lambda: asyncio.run(_ready(cluster)) >= count, "the simulated nodes are ready")
+            assert process.poll() is None
+            yield
+        finally:
+            asyncio.run(_remove(cluster))
+            process.kill()
+            process.wait()
+
+
+async def _each(count: int, work: Any) -> None:
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(number: int) -> None:
+        async with slots:
+            await work(number)
+
+    await asyncio.gather(*(one(number) for number in range(count)))
+
+
+async def _make(cluster: Cluster, count: int) -> None:
+    async with cluster.api() as api:
+        core = client.CoreV1Api(api)
+        mark = {MARK: cluster.namespace}
+
+        async def make(number: int) -> None:
+            name = f"simulated-{number}"
+            labels = {**LABELS, **mark, "kubernetes.io/hostname": name}
+            taint = client.V1Taint(key=MARK, value="yes", effect="NoSchedule")
+            await core.create_node(
+                client.V1Node(
+                    metadata=client.V1ObjectMeta(
+                        name=name, annotations=mark,
+                        labels={**labels, "nvidia.com/gpu.product": "A100"},
+                    ),
+                    spec=client.V1NodeSpec(taints=[taint]),
+                    status=client.V1NodeStatus(allocatable=_SIZE, capacity=_SIZE),
+                )
+            )  # fmt: skip
+
+        await _each(count, make)
+
+
+async def _ready(cluster: Cluster) -> int:
+    async with cluster.api() as api:
+        found = await client.CoreV1Api(api).list_node(
+            label_selector=f"{MARK}={cluster.namespace}", resource_version="0"
+        )
+    return sum(
+        any(each.type == "Ready" and each.status == "True" for each in node.status.conditions or ())
+        for node in found.items
+    )
+
+
+async def _remove(cluster: Cluster) -> None:
+    """Delete the nodes, and first their pods, which nobody else would."""
+    async with cluster.api() as api:
+        core = client.CoreV1Api(api)
+        await core.delete_collection_namespaced_pod(cluster.namespace, grace_period_seconds=0)
+        await core.delete_collection_node(label_selector=f"{MARK}={cluster.namespace}")
