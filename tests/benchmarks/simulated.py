@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import multiprocessing
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from kubernetes_asyncio import client
 
+from tests.cluster.gate import Gate
 from tests.cluster.target import Cluster
 from tests.support.waiting import until
 
@@ -25,9 +28,15 @@ LABELS = {"type": "kwok"}
 GPUS = 8
 _SIZE = {"cpu": "96", "memory": "1Ti", "pods": "110", "nvidia.com/gpu": str(GPUS)}
 _AT_ONCE = 20
-#: Its library wants streams for lists, which an API over an etcd before 3.4.31 does not have; it
-#: then lists with ever longer pauses instead of watching, and its pods stand still for a minute.
-_ENVIRONMENT = {"KUBE_FEATURE_WatchListClient": "false"}
+#: kwok watches from version 0, and so is given all that is there once more at the beginning. An API
+#: of 1.34 over an etcd before 3.4.31 refuses that ("the required storage feature
+#: RequestWatchProgress is disabled"); kwok then lists again and again, with ever longer pauses, and
+#: its pods stand still for up to a minute. This says that it needs nothing but what comes, which is
+#: so: the nodes are there before it is, and the pods come after.
+_ONLY_NEW = {
+    "sendInitialEvents": "false", "resourceVersionMatch": "NotOlderThan", "timeoutSeconds": "7200"
+}  # fmt: skip
+_SPAWN = multiprocessing.get_context("spawn")
 
 
 def kwok() -> str | None:
@@ -41,27 +50,65 @@ def place(cluster: Cluster) -> dict[str, object]:
     return {"node_selector": {MARK: cluster.namespace}, "tolerations": [toleration]}
 
 
+class _OnlyNew(Gate):
+    """The way of kwok to the API."""
+
+    def onward(self, request: web.Request) -> str:
+        """Return the path and the query with which a request goes on."""
+        if "watch" not in request.query:
+            return super().onward(request)
+        return str(request.rel_url.update_query(_ONLY_NEW))
+
+
+def _lead(kubeconfig: Path, to: Path, opened: Any) -> None:
+    """Hold the way open, in a process of its own: it must not delay who measures."""
+    with _OnlyNew(kubeconfig) as way:
+        way.kubeconfig(to, "default")
+        opened.set()
+        signal.pause()
+
+
+@contextmanager
+def _way(cluster: Cluster) -> Iterator[Path]:
+    """While the block runs, a kubeconfig leads kwok to the cluster."""
+    with tempfile.TemporaryDirectory() as folder:
+        opened, to = _SPAWN.Event(), Path(folder) / "kubeconfig"
+        process = _SPAWN.Process(target=_lead, args=(cluster.kubeconfig, to, opened), daemon=True)
+        process.start()
+        try:
+            assert opened.wait(60)
+            yield to
+        finally:
+            process.kill()
+            process.join()
+
+
 @contextmanager
 def nodes(cluster: Cluster, count: int) -> Iterator[None]:
     """While the block runs, the cluster has so many simulated nodes, which take only our pods."""
-    command = [
-        str(kwok()), f"--kubeconfig={cluster.kubeconfig}", f"--config={STAGES}",
-        "--manage-all-nodes=false", "--cidr=10.64.0.0/16", "--node-lease-duration-seconds=120",
-        f"--manage-nodes-with-annotation-selector={MARK}={cluster.namespace}",
-    ]  # fmt: skip
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command, env=os.environ | _ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
-        )
+    with _made(cluster, count), _way(cluster) as kubeconfig, tempfile.TemporaryFile() as log:
+        command = [
+            str(kwok()), f"--kubeconfig={kubeconfig}", f"--config={STAGES}",
+            "--manage-all-nodes=false", "--cidr=10.64.0.0/16", "--node-lease-duration-seconds=120",
+            f"--manage-nodes-with-annotation-selector={MARK}={cluster.namespace}",
+        ]  # fmt: skip
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
-            asyncio.run(_make(cluster, count))
             until(lambda: asyncio.run(_ready(cluster)) >= count, "the simulated nodes are ready")
             assert process.poll() is None
             yield
         finally:
-            asyncio.run(_remove(cluster))
             process.kill()
             process.wait()
+
+
+@contextmanager
+def _made(cluster: Cluster, count: int) -> Iterator[None]:
+    try:
+        asyncio.run(_make(cluster, count))
+        yield
+    finally:
+        asyncio.run(_remove(cluster))
 
 
 async def _each(count: int, work: Any) -> None:
@@ -80,7 +127,7 @@ async def _make(cluster: Cluster, count: int) -> None:
         mark = {MARK: cluster.namespace}
 
         async def make(number: int) -> None:
-            name = f"simulated-{number}"
+            name = f"{cluster.namespace}-{number}"
             labels = {**LABELS, **mark, "kubernetes.io/hostname": name}
             taint = client.V1Taint(key=MARK, value="yes", effect="NoSchedule")
             await core.create_node(

@@ -144,6 +144,10 @@ class Gate:
                 await answer.write(told)
         return await self._cut()
 
+    def onward(self, request: web.Request) -> str:
+        """Return the path and the query with which a request goes on."""
+        return request.raw_path
+
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         watches = request.query.get("watch") in ("true", "True", "1")
         self.asked[_name(request, watches=watches)] += 1
@@ -151,8 +155,9 @@ class Gate:
             self._forgot -= 1
             return web.json_response(GONE, status=410)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP}
+        url = f"{self._server}{self.onward(request)}"
         async with self._client.request(
-            request.method, f"{self._server}{request.raw_path}", headers=headers | self._headers,
+            request.method, url, headers=headers | self._headers,
             data=await request.read() or None, allow_redirects=False, auto_decompress=False,
         ) as answer:  # fmt: skip
             kept = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP}
