@@ -87,8 +87,8 @@ def main() -> None:
         if kwok():
             (folder / "scale").mkdir()
             many = given.many or ((20, 200) if given.quick else (200, 2000))
-            words = f"{given.nodes} simulated nodes, {many[0]} notebooks, {many[1]} jobs"
-            print(words, file=sys.stderr)
+            how = f"{given.nodes} simulated nodes, {many[0]} notebooks, {many[1]} jobs"
+            print(how, file=sys.stderr)
             rows += scale(cluster, folder / "scale", given.nodes, *many)
         else:
             print("no kwok on the PATH: the rows of scale are left out", file=sys.stderr)

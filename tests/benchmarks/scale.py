@@ -138,13 +138,14 @@ def scale(cluster: Cluster, folder: Path, nodes: int, notebooks: int, jobs: int)
         volumes(cluster, 2 * notebooks + 5) as storage,
         gate(cluster.kubeconfig) as way,
         Clocks(cluster) as eyes,
+        Clocks(cluster, "Job") as jobs_made,
     ):
         more = STUBBED.format(stub=url, storage=storage, users=notebooks)
         config = way.kubeconfig(folder / "kubeconfig", cluster.namespace)
         with cluster_hub(
             cluster, folder, kubeconfig=config, types=types, more=more, storage_class=storage
         ) as hub:
-            return [*spawned(hub, way, notebooks), *queued(hub, way, eyes, jobs)]
+            return [*spawned(hub, way, notebooks), *queued(hub, way, eyes, jobs_made, jobs)]
 
 
 def spawned(hub: RunningHub, way: Gate, count: int) -> list[Row]:
@@ -191,7 +192,7 @@ def spawn_all(hub: RunningHub, users: list[str]) -> list[float]:
     return took
 
 
-def queued(hub: RunningHub, way: Gate, eyes: Clocks, count: int) -> list[Row]:
+def queued(hub: RunningHub, way: Gate, eyes: Clocks, made: Clocks, count: int) -> list[Row]:
     """Queue so many jobs of a whole node each, and see what they cost, early and late."""
     nabla = hub.client("alice")
     project = nabla.projects.create("scale").id
@@ -214,6 +215,7 @@ def queued(hub: RunningHub, way: Gate, eyes: Clocks, count: int) -> list[Row]:
     few, many = marks[0], marks[-1]
     flat, near = "ratio ≤ 1.5", f"≤ {NEAR:g} ms, or ratio ≤ 1.5"
     return [
+        lag("submitted to its Job made", count, sent, made.at["made"], "s"),
         lag("submitted to its pod made", count, sent, eyes.at["made"], "s"),
         lag("submitted to told that it runs", count, sent, heard.at["Running"], "s"),
         lag("pod runs to told", count, eyes.at["Running"], heard.at["Running"], "ms", near),
@@ -311,10 +313,10 @@ class Heard:
 
 
 class Clocks(Eyes):
-    """Sees when each task's pod is made, runs and ends."""
+    """Sees when each task's pod, or its Job, is made, and when the pod runs and ends."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        super().__init__(cluster)
+    def __init__(self, cluster: Cluster, kind: str = "Pod") -> None:
+        super().__init__(cluster, kind)
         self.at: dict[str, dict[str, float]] = {"made": {}, "Running": {}, "ended": {}}
 
     def note(self, event: str, pod: dict[str, Any]) -> None:
@@ -322,9 +324,11 @@ class Clocks(Eyes):
         super().note(event, pod)
         if event == "BOOKMARK":  # It has no name.
             return
-        phase = str(pod.get("status", {}).get("phase"))
-        known = {"Succeeded": "ended", "Failed": "ended", "Pending": "made"}
-        self.at.get(known.get(phase, phase), {}).setdefault(self.name_of(pod), perf_counter())
+        task, phase = self.name_of(pod), pod.get("status", {}).get("phase", "")
+        self.at["made"].setdefault(task, perf_counter())
+        what = "ended" if phase in ("Succeeded", "Failed") else phase
+        if what in self.at:
+            self.at[what].setdefault(task, perf_counter())
 
 
 def tell(words: str) -> None:

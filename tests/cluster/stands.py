@@ -43,9 +43,10 @@ SAID = "".join(f"tick {n}\n" for n in range(TICKS))
 
 
 class Eyes:
-    """Sees every pod there ever is in a namespace, in a thread."""
+    """Sees every pod, or all of another kind, there ever is in a namespace, in a thread."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, kind: str = "Pod") -> None:
+        self._kind = kind
         self._settings = KubernetesSettings(
             kubeconfig=cluster.kubeconfig, namespace=cluster.namespace
         )
@@ -90,12 +91,12 @@ class Eyes:
         try:
             while True:
                 with suppress(Expired, *Away):
-                    pods, version = await api.list("Pod", "")
+                    pods, version = await api.list(self._kind, "")
                     self.there = {}
                     for pod in pods:
                         self.note("ADDED", pod)
                     self._synced.set()
-                    async with aclosing(api.watch("Pod", "", version)) as changes:
+                    async with aclosing(api.watch(self._kind, "", version)) as changes:
                         async for event, pod in changes:
                             self.note(event, pod)
         finally:

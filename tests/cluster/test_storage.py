@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nablahub.core import kubenames
+from nablahub.core.errors import NotFound
 from nablahub.jobs.api import JobsAPI
 from nablahub.jobs.types import Input, JobSpec
 from nablahub_hub.local.config import free_ports
@@ -120,3 +121,55 @@ def test_a_notebook_sees_and_mounts_versions_of_its_teams(hub: RunningHub, tmp_p
     server = hub.spawn("bob", instance_type="tiny")
     wait = "for _ in $(seq 300); do [ -e /datasets/words/word ] && break; sleep 0.1; done; "
     assert server.shell(f"{wait} cat /datasets/words/word") == "of a group"
+
+
+def show(hub: RunningHub, user: str, dataset: str, *, public: bool) -> None:
+    """Let everybody read a user's dataset, or nobody else."""
+    datasets = hub.client(user).datasets
+    found = datasets.get(dataset)
+    hub.transport(user).patch(f"/datasets/{found.id}", {"public": public}, revision=found.revision)
+
+
+def test_what_is_public_comes_from_the_claim_until_it_is_not(
+    hub: RunningHub, tmp_path: Path
+) -> None:
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "word").write_text("for everybody")
+    theirs = hub.client("alice").datasets
+    for name in ("open", "other"):
+        theirs.create(name)
+        theirs.upload(name, tmp_path / "given")
+        show(hub, "alice", name, public=True)
+    carol, jobs = hub.client("carol"), JobsAPI(hub.transport("carol"))
+    project = carol.projects.create("reading").id
+
+    def read(ref: str) -> tuple[str, str]:
+        spec = JobSpec(
+            project_id=project, command=["cat", "/inputs/d/word"], instance_type="tiny",
+            inputs=[Input(name="d", kind="dataset", ref=ref)],
+        )  # fmt: skip
+        done = jobs.wait(jobs.submit(spec).id)
+        return done.state, done.message or jobs.log(done.id)
+
+    assert read("alice/open") == ("Succeeded", "for everybody")
+    server = hub.spawn("carol", instance_type="tiny")
+    printed = code(server, MOUNT.format(refs=["alice/open"])).splitlines()
+    assert printed == ["/datasets/open for everybody", "EROFS", "EROFS"]
+    (mounted,) = carol.mounts.list()
+    place = f"/opt/nablahub/cache/{mounted.place}"
+    assert mounted.place.startswith("public/")
+    assert server.shell(f"cat {place}/word") == "for everybody"
+    # Another team's server sees the very tree, and what is in alice's own folder stays hers.
+    bob = hub.spawn("bob", instance_type="tiny")
+    assert bob.shell(f"cat {place}/word") == "for everybody"
+    assert "alice" not in bob.shell("ls -A /opt/nablahub/cache /datasets/@cached").split()
+    # Once it is private nobody may mount it, and the next pod that fetches takes it away.
+    show(hub, "alice", "open", public=False)
+    with pytest.raises(NotFound):
+        carol.mounts.mount("alice/open")
+    with pytest.raises(NotFound):
+        read("alice/open")
+    assert read("alice/other") == ("Succeeded", "for everybody")
+    for each in (server, bob):
+        assert "No such file" in each.shell(f"cat {place}/word 2>&1")
+        each.stop()

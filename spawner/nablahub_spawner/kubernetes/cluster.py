@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
 from kubernetes_asyncio.client import ApiException, CoreV1Api
 
+from nablahub.core.instances import InstanceType
 from nablahub_spawner.failures import SpawnFailed
 from nablahub_spawner.kubernetes import capacity, objects, reasons
+from nablahub_spawner.kubernetes.nodes import nodes_of
 from nablahub_spawner.kubernetes.objects import Json
 
-#: Seconds that a look at all nodes is good for: spawn pages are loaded more often.
-NODES_KEPT = 2.0
+#: Why no node of these could ever run an instance of a type; None when one could.
+Never = Callable[[InstanceType, list[capacity.Node]], str | None]
+
 #: How often a pod is made anew while one of its name goes away, and the seconds between.
 TRIES, PAUSE = 40, 0.25
-_nodes: dict[int, tuple[float, list[capacity.Node] | None]] = {}
 
 
 class Cluster:
@@ -37,28 +38,44 @@ class Cluster:
     def __init__(self, api: CoreV1Api, namespace: str, log: Any) -> None:
         self._api, self._namespace, self._log = api, namespace, log
 
-    async def nodes(self) -> list[capacity.Node] | None:
-        """Return all nodes, as of two seconds ago or less; None when the hub may not list them."""
-        key = id(self._api)
-        at, found = _nodes.get(key, (0.0, None))
-        if time.monotonic() - at > NODES_KEPT:
-            found = await self._list_nodes()
-            _nodes[key] = (time.monotonic(), found)
-        return found
+    async def misfits(
+        self, types: Mapping[str, InstanceType], how: str, never: Never
+    ) -> dict[str, str | None]:
+        """Return for each type why no node can ever give it; None when one can, or nobody knows.
 
-    async def _list_nodes(self) -> list[capacity.Node] | None:
+        Parameters
+        ----------
+        types : mapping of str to InstanceType
+            The same object as long as they are the same.
+        how : str
+            What beside the type decides what `never` says.
+        never : callable
+            Judges one type by the nodes.
+        """
+        seen = nodes_of(self._api)
+        nodes = await seen.now(self._list_nodes)
+        if nodes is None:
+            return dict.fromkeys(types)
+        judged = seen.judged(
+            nodes, types, how, lambda: {name: never(kind, nodes) for name, kind in types.items()}
+        )
+        return dict(judged)
+
+    async def _list_nodes(self) -> bytes | None:
+        """Return the API's own answer: the client's objects of many nodes take a second to make."""
         try:
-            answer = await self._api.list_node()
-        except ApiException as error:
-            if error.status != 403:
-                raise
-            self._log.warning("The hub may not list nodes: no instance type is refused beforehand")
-            return None
+            answer = await self._api.list_node(resource_version="0", _preload_content=False)
+            async with answer:
+                body: bytes = await answer.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._log.warning("The cluster does not answer, so its nodes are not known: %r", error)
             return None
-        plain = self._api.api_client.sanitize_for_serialization(answer.items)
-        return [capacity.Node.of(node) for node in plain]
+        if answer.status == 403:
+            self._log.warning("The hub may not list nodes: no instance type is refused beforehand")
+            return None
+        if answer.status != 200:
+            raise ApiException(answer.status, body.decode(errors="replace")[:500])
+        return body
 
     async def check_quota(self, pod: Json) -> None:
         """Refuse a pod that a quota of the namespace leaves no room for.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from jupyterhub.utils import url_path_join
@@ -77,19 +78,15 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
 
     async def misfits(self, types: Mapping[str, InstanceType]) -> dict[str, str | None]:
         """Return for each type why no node can ever give it; None when one can."""
-        nodes = None if self.autoscaled else await self.cluster.nodes()
-        if nodes is None:
+        if self.autoscaled:
             return dict.fromkeys(types)
-        return {
-            name: capacity.never(
-                kind,
-                nodes,
-                cpu_request_share=self.cpu_request_share,
-                node_selector=self.node_selector,
-                tolerations=self._sorted_dict_values(self.tolerations),
-            )
-            for name, kind in types.items()
+        common: dict[str, Any] = {
+            "cpu_request_share": self.cpu_request_share,
+            "node_selector": self.node_selector,
+            "tolerations": self._sorted_dict_values(self.tolerations),
         }
+        how = json.dumps(common, sort_keys=True, default=str)
+        return await self.cluster.misfits(types, how, partial(capacity.never, **common))
 
     # -- what is made -----------------------------------------------------------------------------
 
