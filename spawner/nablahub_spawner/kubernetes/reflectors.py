@@ -30,21 +30,54 @@ class Bell:
 
 
 class Noticed(dict[str, Any]):
-    """A dict that tells of its changes."""
+    """A dict that tells of its changes, and finds events by what they are about.
+
+    There are as many events as there are pods, and every server that starts asks for its own at
+    each change: none of them looks at all.
+    """
 
     def __init__(self, content: dict[str, Any], notice: Callable[[], None]) -> None:
         super().__init__(content)
         self._notice = notice
+        self._about: dict[str, dict[str, Any]] = {}
+        for key, value in content.items():
+            self._enter(key, value)
 
     def __setitem__(self, key: str, value: Any) -> None:
+        self._leave(key)
         super().__setitem__(key, value)
+        self._enter(key, value)
         self._notice()
 
     def pop(self, key: str, *default: Any) -> Any:
         """Remove a key, and tell."""
+        self._leave(key)
         found = super().pop(key, *default)
         self._notice()
         return found
+
+    def about(self, *objects: str) -> list[Any]:
+        """Return the events about objects of these names or uids, in no order."""
+        found: dict[str, Any] = {}
+        for each in objects:
+            found |= self._about.get(each, {})
+        return list(found.values())
+
+    def _enter(self, key: str, value: Any) -> None:
+        for name in _involved(value):
+            self._about.setdefault(name, {})[key] = value
+
+    def _leave(self, key: str) -> None:
+        for name in _involved(self.get(key, {})):
+            known = self._about.get(name, {})
+            known.pop(key, None)
+            if not known:
+                self._about.pop(name, None)
+
+
+def _involved(event: Any) -> set[str]:
+    about = event.get("involvedObject") or {}
+    return {about[field] for field in ("uid", "name") if about.get(field)}
 
 
 class _Ringing:

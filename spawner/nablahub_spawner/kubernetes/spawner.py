@@ -314,12 +314,12 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
 
     def _news_of(self, uid: str, known: dict[str, str], claims: set[str]) -> list[dict[str, Any]]:
         found = []
-        for event in sorted(self.event_reflector.resources.values(), key=_when):
+        for event in self.event_reflector.resources.about(uid, *claims):
             about, meta = event["involvedObject"], event["metadata"]
             new = known.get(meta["uid"]) != meta["resourceVersion"]
             if new and (about.get("uid") == uid or about.get("name") in claims):
                 found.append(event)
-        return found
+        return sorted(found, key=_when)
 
     async def _remove_old(self) -> None:
         await super().stop(now=True)
