@@ -213,7 +213,7 @@ def queued(hub: RunningHub, way: Gate, eyes: Clocks, made: Clocks, count: int) -
     heard.until(count, eyes)
     asked, worked = calls(way) - before, cpu(hub, "service") - worked
     few, many = marks[0], marks[-1]
-    flat, near = "ratio ≤ 1.5", f"≤ {NEAR:g} ms, or ratio ≤ 1.5"
+    flat, near = "ratio ≤ 1.5", f"≤ {NEAR:g} ms, both"
     return [
         lag("submitted to its Job made", count, sent, made.at["made"], "s"),
         lag("submitted to its pod made", count, sent, eyes.at["made"], "s"),
@@ -238,15 +238,18 @@ def lag(
     unit: str,
     goal: str = "",
 ) -> Row:
-    """Return the row of how long after one moment of a job another was, for the last and first."""
+    """Return the row of how long after one moment of a job another was, for the last and first.
+
+    Not all jobs are told to run: one that has ended when it is looked at has never been seen to.
+    """
     each = 1000 if unit == "ms" else 1
     known = [each * max(1e-4, heard[job] - seen[job])
              for job in sorted(heard, key=heard.__getitem__) if job in seen]  # fmt: skip
-    assert len(known) > count * 0.9, f"{what}: known of {len(known)} of {count} jobs only"
+    assert known, f"{what}: known of none"
     tenth = max(1, len(known) // 10)
     return Row(
-        f"{what}: last tenth of {count}", unit, known[-tenth:], known[:tenth], goal,
-        (lambda row: row.median <= NEAR or (row.ratio or 9) <= 1.5) if goal else None,
+        f"{what}: last tenth of {len(known)} of {count}", unit, known[-tenth:], known[:tenth], goal,
+        (lambda row: max(row.median, row.peer_median or 0) <= NEAR) if goal else None,
         "the first tenth",
     )  # fmt: skip
 
