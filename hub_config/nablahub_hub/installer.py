@@ -94,7 +94,7 @@ def _hub(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig) -> 
 
 def _proxy(c: Config, state: StateDir, local: LocalConfig) -> None:
     c.JupyterHub.bind_url = local.proxy_url
-    c.JupyterHub.proxy_class = "traefik_file"
+    c.JupyterHub.proxy_class = "nablahub_hub.proxy.RoutesProxy"
     proxy = c.TraefikFileProviderProxy
     # Started by the supervisor: a Traefik that is the hub's child would hold the ports after the
     # hub was killed, and the next hub could not start its own.

@@ -20,6 +20,7 @@ from tests.support.s3 import SeaweedFS
 from tests.support.s3_proxy import CountingProxy
 from tests.support.service import RunningService, running
 from tests.support.stores import own_store
+from tests.support.waiting import until
 from tests.unit.datasets.builders import write
 from tests.unit.datasets.hub import EXTENSIONS, api_of
 
@@ -80,6 +81,7 @@ def test_a_slow_store_keeps_nobody_else_waiting(
         api.upload(other, write(tmp_path / "more", {"x": b"y"}))
         api.delete_version(first.id)
         api.collect(other, really=True)
+        derived(api, dataset, other)
     # Another one, which has nothing of it in memory yet.
     with running(tmp_path / "state", EXTENSIONS, **settings) as service:
         api = api_of(service)
@@ -108,7 +110,7 @@ def test_a_slow_store_keeps_nobody_else_waiting(
             made = service.transport("bob").post(f"/datasets/{mine.id}/uploads", {})
             service.transport("bob").delete(f"/datasets/{mine.id}/uploads/{made['version']}")
             assert [found.name for found in bob.list()] == ["mine"]
-            assert not any(future.done() for future in futures)
+            assert [n for n, future in enumerate(futures) if future.done()] == []
             proxy.go()
             for future in futures:
                 future.result()
@@ -127,6 +129,14 @@ def prepared(service: RunningService, api: DatasetsAPI, folder: Path) -> tuple[s
     api.upload(dataset, tree)
     api.delete_version(gone.id)
     return dataset, old.id
+
+
+def derived(api: DatasetsAPI, *datasets: str) -> None:
+    """Wait for what is made of a version after its commit: it reads the version's files."""
+    until(
+        lambda: all(version.dvc_md5 for of in datasets for version in api.versions(of)),
+        "all are derived",
+    )
 
 
 def due(service: RunningService, version: str) -> None:

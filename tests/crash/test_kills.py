@@ -1,4 +1,8 @@
-"""Kill -9 of what is above: a job's parent, the launcher, ``up``, everything at once."""
+"""Kill -9 of service, hub and Traefik, and of what is above them: the work is done once.
+
+Moments are drawn from a seed and the case's name; ``NABLAHUB_CRASH_SEED`` gives another seed, or
+that of a failure again. One file: its tests share a stand, which takes a minute to be made.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,58 @@ import pytest
 
 from tests.crash import checks, processes
 from tests.crash.harness import PARTS, Hit, Stand, kill
-from tests.crash.strikes import seed
-from tests.crash.test_phases import struck
+from tests.crash.strikes import Strike, seed
 from tests.crash.work import PHASES, Work
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.hub, pytest.mark.timeout(600)]
 
+#: In the ordinary run: each phase, and each victim, at least once.
+SOME = [
+    ("commit", "service"),
+    ("spawn", "hub"),
+    ("starting", "service"),
+    ("running", "traefik"),
+    ("output", "service"),
+    ("model", "hub"),
+    ("rollout", "service"),
+]
+ROUNDS = 3
 #: Whoever reads it knows what happened, without knowing how this is built.
 LOST = "The process that ran it was killed, and what it was doing ended with it."
 #: Seconds from a job's mark that it was started to its first line, and a little more.
 BIRTH = 0.03
+
+
+def struck(stand: Stand, phase: str, case: str, hit: Hit) -> None:
+    """Do the work with a blow in one of its phases, and check what came of it."""
+    stand.revive()
+    strike = Strike(phase, case, stand.clock.seconds[phase], hit)
+    print(strike)
+    work = stand.work(
+        case.replace(" ", "-"), spawns=phase == "spawn", phase=strike.within,
+        replicas=2 if phase == "rollout" else 1,
+    )  # fmt: skip
+    with stand.doing(work, strike):
+        work.do()
+        assert strike.dealt
+        if phase == "spawn":
+            checks.spawned_once(stand)
+        checks.done_once(stand, work, strike.chance)
+        checks.clear_away(stand, work)
+
+
+@pytest.mark.parametrize(("phase", "victim"), SOME)
+def test_a_killed_part_changes_nothing_of_the_work(stand: Stand, phase: str, victim: str) -> None:
+    struck(stand, phase, f"{phase} {victim} 0", stand.kill(victim))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("round_", range(1, ROUNDS + 1))
+@pytest.mark.parametrize("victim", PARTS)
+@pytest.mark.parametrize("phase", PHASES)
+def test_at_any_moment(stand: Stand, phase: str, victim: str, round_: int) -> None:
+    struck(stand, phase, f"{phase} {victim} {round_}", stand.kill(victim))
 
 
 @contextmanager
