@@ -40,7 +40,8 @@ class Reconciler:
     lease : Lease or None
         Who leads; None: this process.
     workers : int
-        How many different items may be in a step at the same time.
+        How many different items may be in a step at the same time; a quarter as many more of
+        those about which there is news.
     """
 
     def __init__(self, lease: Lease | None = None, workers: int = 32) -> None:
@@ -49,11 +50,12 @@ class Reconciler:
         self._stale: dict[str, Callable[[str], object]] = {}
         self._queued: dict[Item, float] = {}
         self._running: set[Item] = set()
-        self._again: set[Item] = set()
+        self._again: dict[Item, bool] = {}
         self._failures: dict[Item, int] = {}
         self._timers: dict[Item, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(workers)
+        self._news_slots = asyncio.Semaphore(max(1, workers // 4))
         self._closed = False
         self._open = lease is None or lease.held
 
@@ -114,8 +116,15 @@ class Reconciler:
                 stale(item_id)
             self.wake_now(kind, item_id)
 
-    def wake_now(self, kind: str, item_id: str) -> None:
-        """Look at the item now (on the event loop's thread)."""
+    def wake_now(self, kind: str, item_id: str, *, news: bool = False) -> None:
+        """Look at the item now (on the event loop's thread).
+
+        Parameters
+        ----------
+        news : bool
+            Whether something happened to it out there, as a job's end: that does not wait behind
+            thousands of others that are still to be started.
+        """
         item = (kind, item_id)
         if self._closed or kind not in self._steps or not self.leads:
             return
@@ -123,11 +132,11 @@ class Reconciler:
         if timer is not None:
             timer.cancel()
         if item in self._running:
-            self._again.add(item)
+            self._again[item] = news or self._again.get(item, False)
             return
         self._running.add(item)
         self._queued[item] = time.monotonic()
-        task = asyncio.get_running_loop().create_task(self._run(item))
+        task = asyncio.get_running_loop().create_task(self._run(item, news))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -146,12 +155,12 @@ class Reconciler:
         self._timers.pop(item, None)
         self.wake_now(*item)
 
-    async def _run(self, item: Item) -> None:
+    async def _run(self, item: Item, news: bool) -> None:
         kind, item_id = item
         delay: float | None = None
         acting.set(True)
         try:
-            async with self._slots:
+            async with self._news_slots if news else self._slots:
                 self._queued.pop(item, None)
                 if not self.leads:
                     return
@@ -165,8 +174,7 @@ class Reconciler:
             self._running.discard(item)
             self._queued.pop(item, None)
         if item in self._again:
-            self._again.discard(item)
-            self.wake_now(kind, item_id)
+            self.wake_now(kind, item_id, news=self._again.pop(item))
         elif delay is not None:
             self.wake_later(kind, item_id, delay)
 

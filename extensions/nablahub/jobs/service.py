@@ -101,7 +101,7 @@ class JobService:
         self.live_keys = LiveKeys(settings.state.keys)
         storage = context.get(StorageService)
         self._submission = Submission(self.ground, context.instances, sources, datasets, storage)
-        wake = functools.partial(context.reconciler.wake_now, "job")
+        wake = functools.partial(context.reconciler.wake_now, "job", news=True)
         self.mounts = mounts_of_jobs(settings, storage, self.ground, self.layout, wake)
         self._waiters = Waiters({})
         self._beside: set[asyncio.Task[None]] = set()

@@ -86,3 +86,29 @@ async def test_two_slices_cannot_look_after_one_kind() -> None:
     reconciler.register("thing", step)
     with pytest.raises(ValueError, match="two slices"):
         reconciler.register("thing", step)
+
+
+async def test_news_of_one_does_not_wait_behind_all_that_are_to_be_started() -> None:
+    reconciler = Reconciler(workers=4)
+    release, told = asyncio.Event(), asyncio.Event()
+    looked: list[str] = []
+
+    async def step(item: str) -> None:
+        looked.append(item)
+        if item == "ended":
+            told.set()
+        else:
+            await release.wait()
+
+    reconciler.register("job", step)
+    for number in range(20):
+        reconciler.wake_now("job", f"new {number}")
+    reconciler.wake_now("job", "ended", news=True)
+    await told.wait()
+    assert len(looked) == 5
+    reconciler.wake_now("job", looked[0], news=True)  # It is in its step: once more after it.
+    release.set()
+    while reconciler.waiting or looked.count(looked[0]) < 2:
+        await asyncio.sleep(0)
+    await reconciler.close()
+    assert len(looked) == 22
