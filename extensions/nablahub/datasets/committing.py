@@ -25,8 +25,8 @@ from nablahub.datasets.errors import DamagedManifest, NoSuchDataset
 from nablahub.datasets.layout import manifest_key
 from nablahub.datasets.local import make_readable
 from nablahub.datasets.manifest import Entry, Parser, Root, Rows
-from nablahub.datasets.manifests import Written, write_manifest, write_pages
-from nablahub.datasets.patching import Patch, split_drops
+from nablahub.datasets.manifests import write_manifest
+from nablahub.datasets.patching import split_drops
 from nablahub.datasets.scan import scan
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, damaged, objects_of
 from nablahub.datasets.threads import in_thread
@@ -97,8 +97,7 @@ class Committing:
         check = self.check(dataset)
         for _ in check.through([Rows.of(puts.values())]):
             pass
-        pages = Patch(self._datasets.manifest(dataset, base), puts, drops).pages()
-        written = Written(write_pages(store, dataset.id, upload.version, pages), None)
+        written = self._datasets.write_patch(store, dataset, upload.version, base, puts, drops)
         return self.finish(
             dataset, upload, lambda s: uploads.finish(s, upload, check, written, None, base)
         )

@@ -14,7 +14,6 @@ from nablahub.datasets import uploads
 from nablahub.datasets.comparing import Empty, Manifest, differences
 from nablahub.datasets.errors import BadPath, DraftClash, MovedOn, NoSuchFile, UploadLost
 from nablahub.datasets.manifest import Entry, Rows
-from nablahub.datasets.manifests import Written, write_pages
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.patching import Patch
 from nablahub.datasets.paths import check_path, show
@@ -185,8 +184,7 @@ class Drafts:
         check = self._building.committing.check(dataset)
         for _ in check.through([Rows.of(puts.values())]):
             pass
-        pages = Patch(self._manifest(dataset, latest), puts, drops).pages()
-        written = Written(write_pages(store, dataset.id, upload.version, pages), None)
+        written = self._datasets.write_patch(store, dataset, upload.version, latest, puts, drops)
 
         def make(session: Session) -> VersionRow:
             uploads.expect_latest(session, dataset.id, None if latest is None else latest.id)

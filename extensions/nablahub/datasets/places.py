@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from itertools import batched
 from typing import Final
@@ -10,12 +10,16 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
+from nablahub.core.objects import ObjectStore
 from nablahub.core.wire import LARGEST
+from nablahub.datasets.comparing import Empty
 from nablahub.datasets.contents import Contents, PackTables
 from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
 from nablahub.datasets.intake import Parts
-from nablahub.datasets.manifests import AHEAD, ManifestReader
+from nablahub.datasets.manifest import Entry, Stored
+from nablahub.datasets.manifests import AHEAD, ManifestReader, Written, write_pages
 from nablahub.datasets.memory import Memory
+from nablahub.datasets.patching import Patch
 from nablahub.datasets.proofs import Proofs
 from nablahub.datasets.quota import Quota
 from nablahub.datasets.roots import Roots
@@ -77,6 +81,41 @@ class Places:
         store = self.store(dataset.space)
         known = (None, None) if anew else (self._roots, self._pages)
         return ManifestReader(store, dataset.id, version.version, version.digest, *known)
+
+    def write_patch(
+        self,
+        store: ObjectStore,
+        dataset: DatasetRow,
+        version: str,
+        base: VersionRow | None,
+        puts: Mapping[str, Entry],
+        drops: Collection[str],
+    ) -> Written:
+        """Store the manifest of a version that differs in some files from another.
+
+        What is new in it is kept in memory: who changes a file mostly reads it, or the next one.
+
+        Parameters
+        ----------
+        store : ObjectStore
+            The dataset's, which was told of it.
+        version : str
+            The 7 characters of the new one.
+        base : VersionRow or None
+            What it differs from; None: from nothing.
+        puts, drops
+            See :class:`Patch`.
+        """
+        reader = Empty() if base is None else self.manifest(dataset, base)
+
+        def kept() -> Iterator[Stored]:
+            for stored in Patch(reader, puts, drops).pages():
+                if stored.data is not None:
+                    self._pages.keep(stored.page.digest, stored.data)
+                yield stored
+
+        root = write_pages(store, dataset.id, version, kept())
+        return Written(self._roots.get((dataset.id, version, root.digest), lambda: root), None)
 
     def dvc_tree(self, dataset: DatasetRow, version: VersionRow) -> DirObject:
         """Return what DVC calls a version's tree; reads all of the manifest if nobody has yet."""
