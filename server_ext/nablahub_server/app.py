@@ -9,6 +9,7 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 
 from nablahub_server import mounts
+from nablahub_server.claims import Reporter, claims_of
 from nablahub_server.handlers import ForwardHandler
 from nablahub_server.limits import Limits, LimitsHandler
 from nablahub_server.mount_handler import MountsHandler
@@ -36,5 +37,7 @@ def load(server: ServerApp) -> None:
     if upstream.url:
         server.log.info("NablaHub: calls go to %s", upstream.url)
         mounts.keep(upstream, server.log)
+        if claims := claims_of(os.environ):
+            Reporter(upstream, claims, server.log).start()
     else:
         server.log.warning("NablaHub: NABLAHUB_URL is not set, so its panel can reach no service")

@@ -16,6 +16,7 @@ from tests.cluster.hubs import address_for_pods, kube_hub
 from tests.cluster.target import Cluster
 from tests.support.hub import RunningHub
 from tests.support.kernel import code
+from tests.support.waiting import until
 
 TYPES: dict[str, object] = {"tiny": {"cpus": 1, "memory_gib": 0.75}}
 MORE = 'c.JupyterHub.load_groups = {"Blue Team": {"users": ["bob"]}}'
@@ -93,6 +94,12 @@ def test_a_notebook_sees_and_mounts_versions_of_its_teams(hub: RunningHub, tmp_p
     assert seen.splitlines()[0] == "of a dataset"
     assert seen.count("Read-only file system") == 1
     assert seen.split()[-2:] == [kubenames.folder("Blue Team"), "bob"]
+    # How full its claims are is known to the servers that have them, and told.
+    claims = until(
+        lambda: {u.kind: u for u in bob.storage.usage() if u.measured_at}, "it is told", pause=0.2
+    )
+    assert set(claims) <= {"home", "storage"}
+    assert all(claim.quota_bytes and claim.bytes < claim.quota_bytes for claim in claims.values())
     # What is cached is mounted at once; what is not, be it of a group's, after it was fetched.
     before = [job.id for job in jobs.list()]
     printed = code(server, MOUNT.format(refs=["words"])).splitlines()

@@ -107,6 +107,12 @@ def new_provider(w: World) -> Request:
     return Request("/storage-providers", {"name": unique(), "team": team, **w.bucket})
 
 
+def usage_report(w: World) -> Request:
+    """Tell what the storage of the owner's team holds."""
+    team = w.hub.transport.get("/whoami")["team_ids"][0]
+    return Request("/storage-usage", {"kind": "storage", "team": team, "bytes": 1, "files": 1})
+
+
 def pack_wanted(w: World) -> Request:
     """Ask for a pack of a dataset."""
     path = f"/datasets/{w.dataset}/versions/{w.version}"
@@ -206,6 +212,7 @@ OWNED: dict[tuple[str, str], Maker] = {
     ("POST", "/datasets/{dataset}/uploads/{upload}/transfers"): begin_transfer,
     ("POST", "/datasets/{dataset}/uploads/{upload}/transfers/finish"): finish_transfer,
     ("POST", "/storage-providers"): new_provider,
+    ("PUT", "/storage-usage"): usage_report,
     ("GET", "/storage-providers/{provider}"): of("/storage-providers/{provider}"),
     ("PATCH", "/storage-providers/{provider}"): patch(
         "/storage-providers/{provider}", {"region": "eu-1"}

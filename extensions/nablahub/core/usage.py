@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from secrets import token_hex
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from nablahub.core.quantities import human
 
@@ -75,12 +75,14 @@ def load(file: Path) -> dict[str, FolderUsage]:
     """Return what was measured, by ``storage/<team>`` and ``homes/<user>``; empty when nothing."""
     try:
         rows = json.loads(file.read_text())
-        return {
-            name: FolderUsage(**{**row, "largest": [(p, n) for p, n in row["largest"]]})
-            for name, row in rows.items()
-        }
+        return {name: restored(row) for name, row in rows.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}  # It is measured again.
+
+
+def restored(row: dict[str, Any]) -> FolderUsage:
+    """Return what was kept by :func:`dataclasses.asdict`, as JSON has it."""
+    return FolderUsage(**{**row, "largest": [(path, size) for path, size in row["largest"]]})
 
 
 def save(file: Path, found: dict[str, FolderUsage]) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from nablahub.core.transport import Transport
 from nablahub.storage.types import KeyRotation, StorageCheck, StorageProvider
-from nablahub.storage.usage.types import DiskUsage, DiskUsages
+from nablahub.storage.usage.types import DiskUsage, DiskUsages, UsageReport
 
 
 class StorageAPI:
@@ -67,6 +67,10 @@ class StorageAPI:
     def usage(self) -> Sequence[DiskUsage]:
         """Return what `/storage` of your teams and your home take of the disk."""
         return DiskUsages.model_validate(self._hub.get("/storage-usage")).items
+
+    def tell_usage(self, report: UsageReport) -> None:
+        """Tell what a claim of a cluster holds, which only those see who have it."""
+        self._hub.request("PUT", "/storage-usage", body=report.model_dump())
 
     def rotate_keys(self) -> KeyRotation:
         """Encrypt the hub's stored secrets with a new key; for administrators."""

@@ -16,7 +16,7 @@ from nablahub.storage.types import (
     StorageProviderPatch,
     StorageProviderQuery,
 )
-from nablahub.storage.usage.types import DiskUsages
+from nablahub.storage.usage.types import DiskUsages, UsageReport
 
 
 @operation("GET", "/storage-providers", scope="storage:read", query=StorageProviderQuery)
@@ -77,6 +77,12 @@ async def check_storage_provider(call: StreamCall) -> StorageCheck:
 def get_storage_usage(call: Call) -> DiskUsages:
     """Tell what `/storage` of your teams and your home take of the disk, and what is large."""
     return DiskUsages(items=call.get(StorageService).usage(call.session, call.who))
+
+
+@operation("PUT", "/storage-usage", scope="storage:write")
+def put_storage_usage(call: Call, body: UsageReport) -> None:
+    """Tell what a claim of a cluster holds: the servers that have it do; the service sees none."""
+    call.get(StorageService).keep_usage(call.session, call.who, body)
 
 
 @operation("POST", "/storage-providers/rotate-keys", scope="storage:write")

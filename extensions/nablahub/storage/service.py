@@ -42,8 +42,9 @@ from nablahub.storage.types import (
     StorageProviderPatch,
     StorageProviderQuery,
 )
+from nablahub.storage.usage import reports
 from nablahub.storage.usage.scanner import Scanner
-from nablahub.storage.usage.types import DiskUsage, disk_usage
+from nablahub.storage.usage.types import DiskUsage, UsageReport, disk_usage
 from nablahub.teams.service import TeamService
 from nablahub.teams.store import among
 
@@ -110,10 +111,11 @@ class StorageService:
         return self.scanner.of_team(team_id)
 
     def usage(self, session: Session, who: Principal) -> list[DiskUsage]:
-        """Return what the caller's teams and their own home take of this machine's disk."""
-        if self._settings.runner != "process":
-            return []
+        """Return what is in `/storage` of the caller's teams and in their own home."""
         rows = sorted(session.scalars(among(who.team_ids)).all(), key=lambda row: row.name)
+        if self._settings.runner != "process":
+            teams = {row.id: row.name for row in rows}
+            return reports.told(session, teams, who.name if who.kind == "user" else None)
         found = [
             disk_usage("storage", row.name, self.scanner.of_team(row.id), row.id) for row in rows
         ]
@@ -121,6 +123,19 @@ class StorageService:
             home = self.scanner.of_home(kubenames.folder(who.name))
             found.append(disk_usage("home", who.name, home))
         return found
+
+    def keep_usage(self, session: Session, who: Principal, said: UsageReport) -> None:
+        """Keep what a server of the caller's found in a claim; Forbidden: it has no home.
+
+        Where the service measures by itself, that is what is shown.
+        """
+        if said.kind == "storage":
+            owner = self._context.get(TeamService).pick(session, who, said.team)
+        elif who.kind == "user":
+            owner = who.name
+        else:
+            raise Forbidden("Only a user has a home.")
+        reports.keep(session, owner, said)
 
     # The stores themselves.
 

@@ -1,4 +1,4 @@
-"""Table of storage providers."""
+"""Tables of storage providers, and of what is in a cluster's claims."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ class StorageProviderRow(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
     updated_at: Mapped[datetime] = mapped_column(Moment)
     revision: Mapped[int] = mapped_column(Integer)
+
+
+class StorageUsageRow(Base):
+    """What was told last of a claim, as JSON; ``owner`` is a team's id or a user's name."""
+
+    __tablename__ = "storage_usage"
+
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(255), primary_key=True)
+    found: Mapped[str] = mapped_column(Text)
 
 
 def of_teams(team_ids: Iterable[str], name: str | None = None) -> Select[StorageProviderRow]:

@@ -18,6 +18,8 @@ Json = dict[str, Any]
 CONTAINER = "notebook"
 PORT = "notebook-port"  # by this name KubeSpawner looks for a pod's address
 STORAGE = "/storage"
+#: Annotation of a team's claim: the team's id.
+TEAM = "nablahub.org/team"
 TEAMS = "/teams"
 #: Group and user that the image's files and the claims belong to.
 UID = 1000

@@ -20,6 +20,7 @@ from nablahub_spawner.common import NablaSpawner
 from nablahub_spawner.failures import SpawnFailed
 from nablahub_spawner.jupyter import DATASETS, mount_variables
 from nablahub_spawner.kubernetes import capacity, objects, reasons
+from nablahub_spawner.kubernetes.claims import claims_variable
 from nablahub_spawner.kubernetes.cluster import Cluster
 from nablahub_spawner.kubernetes.settings import PodSettings
 from nablahub_spawner.kubernetes.watching import AWAY, Watching
@@ -109,7 +110,8 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
 
     def notebook(self, teams: list[Team]) -> objects.Notebook:
         """Return what runs in the pod of a user of those teams."""
-        env = {**self.get_env(), **self._own_variables()}
+        claims = (self._home(), *(self._storage(team) for team in teams))
+        env = {**self.get_env(), **self._own_variables(), **claims_variable(claims)}
         secrets = {name: str(env.pop(name)) for name in SECRET_VARIABLES if name in env}
         pull = [s["name"] if isinstance(s, dict) else s for s in self.image_pull_secrets]
         return objects.Notebook(
@@ -121,7 +123,7 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
             env={n: v if isinstance(v, dict) else str(v) for n, v in env.items()},
             secret_env=secrets,
             env_secrets=tuple(self.env_secrets),
-            claims=(self._home(), *(self._storage(team) for team in teams)),
+            claims=claims,
             existing=tuple(self._existing(teams)),
             # The server makes the links that it shows.
             own={MOUNTS: DATASETS} if self.dataset_cache_claim else {},
@@ -157,7 +159,7 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
             size=self.team_storage_capacity,
             access_modes=tuple(self.team_storage_access_modes),
             storage_class=self.team_storage_class,
-            annotations={"nablahub.org/team": team.id, "nablahub.org/team-name": team.name},
+            annotations={objects.TEAM: team.id, "nablahub.org/team-name": team.name},
         )
 
     def _existing(self, teams: list[Team]) -> list[objects.Existing]:
