@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any, Final
 
 from traitlets.config import Config
@@ -24,6 +25,8 @@ EXTERNAL: Final[Mapping[str, Any]] = {"timeout": 1}
 
 #: Ten years, in seconds.
 NEVER: Final = 10 * 365 * 86400
+#: What jupyterhub-idle-culler takes where it is told no ``--timeout``, in seconds.
+OTHERS_DEFAULT: Final = "600"
 
 
 def extend(section: Config, name: str, items: list[Any]) -> None:
@@ -75,6 +78,22 @@ def culler_entry(settings: NablaHub, environment: Mapping[str, str]) -> dict[str
             f"--cull-every={every}",
         ],
     }
+
+
+def others_idle_timeout(hub: Config) -> int:
+    """Return after how many idle seconds a culler that is not ours stops servers; 0: there is none.
+
+    zero-to-jupyterhub runs one, as do many hubs:
+    https://github.com/jupyterhub/jupyterhub-idle-culler#as-a-hub-managed-service
+    """
+    found = []
+    for service in hub.services if given(hub, "services") else []:
+        words = [str(word) for word in service.get("command") or ()]
+        if any("idle_culler" in word or "idle-culler" in word for word in words):
+            options = " ".join(words).replace("=", " ").split()
+            named = [after for name, after in pairwise(options) if name == "--timeout"]
+            found += [int(text) for text in named or [OTHERS_DEFAULT] if text.isdecimal()]
+    return min(found, default=0)
 
 
 def add_roles(hub: Config, roles: list[dict[str, Any]]) -> None:

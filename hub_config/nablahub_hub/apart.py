@@ -57,5 +57,6 @@ def _spawner(c: Config, settings: NablaHub) -> None:
     spawner.service_url = f"{settings.service_url}/services/{SERVICE}"
     spawner.default_instance_type = settings.default_instance_type
     spawner.idle_timeout = settings.idle_timeout if settings.idle_culler else 0
+    spawner.other_idle_timeout = adding.others_idle_timeout(c.JupyterHub)
     spawner.instance_types_file = settings.instance_types_file or str(state.instance_types)
     c.JupyterHub.spawner_class = NablaKubeSpawner

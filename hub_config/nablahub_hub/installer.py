@@ -150,6 +150,7 @@ def _spawner(c: Config, settings: NablaHub, state: StateDir, local: LocalConfig)
     spawner.service_url = f"{local.service_url}/services/{SERVICE}"
     spawner.default_instance_type = settings.default_instance_type
     spawner.idle_timeout = settings.idle_timeout if settings.idle_culler else 0
+    spawner.other_idle_timeout = adding.others_idle_timeout(c.JupyterHub)
     spawner.instance_types_file = settings.instance_types_file or str(state.instance_types)
     if settings.spawner == "kubernetes":
         # Only here: its libraries are an extra, and slow to import.

@@ -55,6 +55,13 @@ class InstanceChoice(Configurable):
         help="Seconds without activity after which the hub stops servers of types that say "
         "nothing about it; 0: it does not. The hub's culler does it: this tells servers of it.",
     )
+    other_idle_timeout = Integer(
+        0,
+        min=0,
+        config=True,
+        help="Seconds without activity after which an idle culler of the hub's that knows nothing "
+        "of instance types stops any server; 0: there is none. Servers are told of it.",
+    )
 
     @property
     def kept_instance_types(self) -> Path | None:
@@ -190,9 +197,10 @@ class InstanceChoice(Configurable):
             return {}
         started = self.orm_spawner.started if self.orm_spawner else None
         idle = self.kind.idle_minutes
+        idles = (self.idle_timeout if idle is None else idle * 60, self.other_idle_timeout)
         limits = {
             "NABLAHUB_MAX_SECONDS": self.kind.max_seconds,
-            "NABLAHUB_IDLE_SECONDS": self.idle_timeout if idle is None else idle * 60,
+            "NABLAHUB_IDLE_SECONDS": min(filter(None, idles), default=0),
         }
         found = {name: f"{seconds:g}" for name, seconds in limits.items() if seconds}
         if started is not None:

@@ -10,6 +10,7 @@ from jupyterhub.app import JupyterHub
 from traitlets.config import Config
 
 import nablahub_hub
+from nablahub.core.instances import InstanceType
 from nablahub_hub.apart import NoServiceToken
 from nablahub_hub.auth import LocalAuthenticator
 from nablahub_hub.local.config import LocalConfig
@@ -120,6 +121,40 @@ def test_limits_of_instance_types_are_kept_where_idle_servers_are_not_stopped(
     assert f"--timeout={10 * 365 * 86400}" in culler["command"]
     assert c.NablaSpawner.idle_timeout == 0
     assert installed(tmp_path).NablaSpawner.idle_timeout == 6 * 3600
+
+
+@pytest.mark.parametrize(
+    ("command", "seconds"),
+    [
+        (["python3", "-m", "jupyterhub_idle_culler", "--timeout=3600", "--max-age=5"], 3600),
+        (["jupyterhub-idle-culler", "--timeout", "900"], 900),
+        (["python3", "-m", "jupyterhub_idle_culler", "--cull-every=60"], 600),
+        (["python3", "-m", "other", "--timeout=60"], 0),
+        (None, 0),
+    ],
+)
+def test_servers_are_told_of_an_idle_culler_that_is_not_ours(
+    tmp_path: Path, command: list[str] | None, seconds: int
+) -> None:
+    c = Config()
+    c.NablaHub.state_dir = str(tmp_path)
+    c.JupyterHub.services = [{"name": "theirs", "command": command}]
+    nablahub_hub.install(c)
+    assert c.NablaSpawner.other_idle_timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("own", "of_hub", "of_other", "told"),
+    [(None, 0, 0, None), (None, 600, 0, "600"), (5, 600, 0, "300"), (None, 0, 3600, "3600"),
+     (90, 0, 3600, "3600"), (5, 0, 3600, "300")],
+)  # fmt: skip
+def test_the_first_to_stop_an_idle_server_is_what_it_is_told(
+    own: int | None, of_hub: int, of_other: int, told: str | None
+) -> None:
+    spawner = SandboxedSpawner(idle_timeout=of_hub, other_idle_timeout=of_other)
+    spawner.kind = InstanceType("C4", 2, 4, idle_minutes=own)
+    spawner.orm_spawner = None
+    assert spawner.limit_variables().get("NABLAHUB_IDLE_SECONDS") == told
 
 
 def test_every_setting_is_documented() -> None:
