@@ -153,6 +153,10 @@ def test_a_draft_of_one_file_touches_its_page_and_its_object_only(
 
     found = passed_by(lambda draft: draft.put("042/new", b"new"))
     assert [p.sent for p in found if "/packs/" in p.key and p.sent] == [16 + 56 + 3]
+    # Who changed a file and reads it: nothing of the new manifest is asked for again.
+    assert api.read(dataset, "042/new") == b"new"
+    new = f"{dataset}/{api.version(dataset).version}"
+    assert {p.method for p in proxy.passed if p.key.endswith(new)} <= {"PUT", "POST"}
     assert kinds(passed_by(lambda draft: draft.rename("042/new", "042/newer"))) == {"manifests"}
     assert kinds(passed_by(lambda draft: draft.remove("042/newer"))) == {"manifests"}
     assert api.version(dataset).digest == first.digest
