@@ -203,6 +203,7 @@ def test_the_number_of_servers_follows_their_load(stage: Stage, found: Deploymen
     until(lambda: len(pods(stage)) == 1, "one is left", pause=0.2)
 
 
+@pytest.mark.slow
 def test_a_service_that_is_killed_goes_on_where_it_was(stage: Stage, found: Deployment) -> None:
     load = Load(f"{found.endpoint}/v2/models/iris/infer", key_of(stage, found))
 

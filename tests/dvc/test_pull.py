@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import httpx
+import pytest
 
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.datasets.packs import SMALL
@@ -13,6 +14,14 @@ from tests.dvc.repository import Repository, export
 from tests.support.service import RunningService
 from tests.support.stores import stored
 from tests.unit.datasets.builders import entry, read, write
+
+#: What does not depend on the store is tried with one of them, with the other by the slow tests.
+AT_A_DIRECTORY = pytest.mark.parametrize(
+    "service",
+    ["directory", pytest.param("s3", marks=pytest.mark.slow)],
+    indirect=True,
+    scope="module",
+)
 
 FILES = {
     "a.csv": b"x,y\n1,2\n",
@@ -53,6 +62,7 @@ def _md5(text: str) -> str:
     return next(line.split()[-1] for line in text.splitlines() if "md5:" in line)
 
 
+@AT_A_DIRECTORY
 def test_dvc_pull_of_a_later_version(service: RunningService, tmp_path: Path) -> None:
     api = DatasetsAPI(service.transport())
     dataset = api.create("changing").id
@@ -68,6 +78,7 @@ def test_dvc_pull_of_a_later_version(service: RunningService, tmp_path: Path) ->
         assert (repo.path / "changing/a.csv").read_bytes() == data
 
 
+@AT_A_DIRECTORY
 def test_a_wrong_token_pulls_nothing(service: RunningService, tmp_path: Path) -> None:
     api = DatasetsAPI(service.transport())
     dataset = api.create("closed").id

@@ -73,7 +73,11 @@ def a_thief(ports: list[int]) -> Iterator[Counter[str]]:
 
 @pytest.mark.parametrize(
     ("part", "ports"),
-    [("service", ["service_port"]), ("hub", ["hub_port"]), ("traefik", ["port", "traefik_port"])],
+    [
+        ("service", ["service_port"]),
+        pytest.param("hub", ["hub_port"], marks=pytest.mark.slow),
+        pytest.param("traefik", ["port", "traefik_port"], marks=pytest.mark.slow),
+    ],
 )
 def test_nobody_gets_the_port_of_a_killed_part(
     hub: RunningHub, part: str, ports: list[str]
@@ -88,6 +92,7 @@ def test_nobody_gets_the_port_of_a_killed_part(
     assert list(went) == ["failed"]
 
 
+@pytest.mark.slow
 def test_up_goes_on_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
     with running(tmp_path / "s", None) as hub:
         assert hub.process is not None

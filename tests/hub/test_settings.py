@@ -48,6 +48,7 @@ def test_a_quota_is_kept_and_a_changed_one_holds_from_the_next_up(tmp_path: Path
         upload(client, tmp_path / "now", 60_000)
 
 
+@pytest.mark.slow
 def test_a_changed_setting_holds_although_the_service_still_runs(tmp_path: Path) -> None:
     with running(tmp_path / "s", config(tmp_path, "max_body_bytes = 10_000")) as hub:
         assert hub.process is not None
@@ -65,6 +66,7 @@ def test_a_changed_setting_holds_although_the_service_still_runs(tmp_path: Path)
             assert client.projects.create("small").name == "small"
 
 
+@pytest.mark.slow
 @needs_unshare
 def test_jobs_and_servers_run_bare_when_the_configuration_accepts_it(tmp_path: Path) -> None:
     path = config(tmp_path, "unsandboxed = True", rest=CONFIG.read_text())
@@ -119,6 +121,7 @@ def test_flags_win_over_the_configuration(tmp_path: Path) -> None:
         hub.down()
 
 
+@pytest.mark.slow
 def test_the_service_listens_where_it_is_told(tmp_path: Path) -> None:
     [port] = free_ports(1)
     path = config(tmp_path, "service_host = '127.0.0.2'", f"service_port = {port}")

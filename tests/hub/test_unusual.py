@@ -32,6 +32,7 @@ def test_going_without_can_be_accepted_knowingly(tmp_path: Path) -> None:
         server.stop()
 
 
+@pytest.mark.slow
 def test_an_idle_server_is_stopped(tmp_path: Path) -> None:
     config = tmp_path / "jupyterhub_config.py"
     config.write_text("c.NablaHub.idle_timeout = 2\n" + CONFIG.read_text())

@@ -158,6 +158,7 @@ def test_down_without_up_ends_what_a_killed_one_left(tmp_path: Path) -> None:
         assert not ours(hub.state)
 
 
+@pytest.mark.slow
 def test_state_survives_a_restart(tmp_path: Path) -> None:
     with running(tmp_path / "s") as hub:
         project = hub.transport().post("/projects", {"name": "kept"})

@@ -197,6 +197,7 @@ def test_a_client_killed_in_the_middle_goes_on_where_it_was(
     assert not [name for name in stored(service) if "begun" in name]
 
 
+@pytest.mark.slow
 def test_an_s3_killed_in_the_middle_is_said_and_the_upload_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

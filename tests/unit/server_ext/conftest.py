@@ -59,7 +59,7 @@ class Echo(web.RequestHandler):
 
     def initialize(self, upstream: Upstream) -> None:
         self.upstream = upstream
-        self.body = b""
+        self.body = bytearray()
 
     async def data_received(self, chunk: bytes) -> None:
         self.body += chunk
@@ -72,7 +72,9 @@ class Echo(web.RequestHandler):
     async def answer(self, path: str) -> None:
         request = self.request
         headers = dict(request.headers.get_all())
-        self.upstream.seen.append(Seen(request.method or "", request.uri or "", headers, self.body))
+        self.upstream.seen.append(
+            Seen(request.method or "", request.uri or "", headers, bytes(self.body))
+        )
         word = path.rsplit("/", 1)[-1]
         if word == "moved":
             self.set_status(302)
