@@ -222,6 +222,9 @@ class Api:
                         raise ApiError(event["object"].get("code", 0), str(event["object"]))
                     yield event["type"], event["object"]
         finally:
+            # Not by TLS's goodbye, which nobody waits for: it may outlive the event loop.
+            if answer.connection is not None and answer.connection.transport is not None:
+                answer.connection.transport.abort()
             answer.close()
 
     def _path(self, kind: str, name: str = "") -> str:
