@@ -62,8 +62,10 @@ test: .build/lab.done ## Run the tests, those in the browser included
 test-slow: .build/lab.done ## Run the long soaks
 	@$(PYTHON) -m pytest -m slow --ignore=tests/cluster $(ARGS)
 
-test-cluster: .build/lab.done images ## Run the tests on the Kubernetes that KUBECONFIG names
-	@tools/build-images tests/cluster/postgres
+# `IMAGES=` says that the pods have them already.
+IMAGES ?= images
+test-cluster: .build/lab.done $(IMAGES) ## Run the tests on the Kubernetes that KUBECONFIG names
+	@test -z '$(IMAGES)' || tools/build-images tests/cluster/postgres
 	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m 'not slow' tests/cluster tests/helm $(ARGS)
 
 images: wheel ## Build the container images (tools/build-images says how they are named and loaded)
