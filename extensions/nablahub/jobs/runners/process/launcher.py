@@ -39,7 +39,7 @@ _MODULES = (
     "launch",
 )
 #: Without a request for so long, the next shim is made ready.
-_IDLE_MS = 20
+_IDLE_MS = 3
 
 
 def fingerprint() -> str:
