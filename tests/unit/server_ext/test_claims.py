@@ -44,10 +44,13 @@ def test_servers_on_a_cluster_tell_what_their_claims_hold(tmp_path: Path) -> Non
         assert [large.path for large in found["home"].largest] == ["data.bin"]
         assert StorageAPI(service.transport("bob")).usage() == []
         # More in it than its size, where the cluster does not keep that: shown, and no more.
-        (home / "more").write_bytes(b"x" * 52 * KIB)
+        for folder in (home, shared):
+            (folder / "more").write_bytes(b"x" * 52 * KIB)
+        before = found["storage"]
         Reporter(Upstream(service.url, "token-of-alice", "alice"), claims, log).tell()
         found = {each.kind: each for each in StorageAPI(alice).usage()}
         assert (found["home"].bytes, found["home"].level) == (148 * KIB, "warning")
+        assert found["storage"] == before  # Another server told of it a moment ago.
 
 
 def test_a_server_that_is_no_pod_has_none() -> None:
