@@ -20,11 +20,11 @@ WORKERS ?= auto
 # In their own order those files come first that take long: the last to end would be waited for alone.
 SIDE_BY_SIDE := -n $(WORKERS) --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-slow test-cluster images lint format docs bench lab wheel clean
+.PHONY: help demo up environments test test-slow test-cluster images lint format docs bench lab wheel clean
 
 # Hubs of a test have states that come and go: the environments of their jobs are built once, here.
 # `demo` and `up` build them in the state directory, where `nablahub up` looks for them as well.
-test test-slow bench: export NABLAHUB_ENVIRONMENTS_DIR ?= $(CURDIR)/.build/environments
+environments test test-slow bench: export NABLAHUB_ENVIRONMENTS_DIR ?= $(CURDIR)/.build/environments
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -56,10 +56,14 @@ demo: .build/lab.done ## Bring a hub up and run the showcase, from data to a pre
 up: .build/lab.done ## Bring a hub up and keep it up until Ctrl-C
 	@$(PYTHON) -m nablahub up $(ARGS)
 
-test: .build/lab.done ## Run the tests, those in the browser included
+# Before the tests, whose patience is for what they test.
+environments: .build/venv.done
+	@$(PYTHON) -m nablahub.core.environments build "$${NABLAHUB_ENVIRONMENTS_DIR:?}"
+
+test: .build/lab.done environments ## Run the tests, those in the browser included
 	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m 'not slow' --ignore=tests/cluster $(ARGS)
 
-test-slow: .build/lab.done ## Run the long soaks
+test-slow: .build/lab.done environments ## Run the long soaks
 	@$(PYTHON) -m pytest -m slow --ignore=tests/cluster $(ARGS)
 
 # `IMAGES=` says that the pods have them already.
