@@ -176,7 +176,7 @@ class RunningHub:
         answer = self.api("POST", f"/users/{name}/server", token=token, body=options)
         runs = answer.status_code == 400 and "is already running" in answer.text
         assert runs or answer.status_code in (201, 202), answer.text
-        if answer.status_code == 202:
+        if not runs:  # 201 does not say that it is ready, where that takes just about ten seconds.
             self.await_server(name, token)
         return Server(self, name)
 
