@@ -111,6 +111,12 @@ class Gate:
 
     async def _end(self) -> None:
         await self._client.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for _ in range(3):  # What was closed hears of it in a later round of the loop.
+            await asyncio.sleep(0)
 
     async def _open(self) -> None:
         if self._runner is not None:
@@ -174,6 +180,9 @@ class Gate:
                         await stream.write(data)
             finally:
                 del self._streams[task]
+                # Not by TLS's goodbye, which may outlive the loop.
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
             return stream
 
 
