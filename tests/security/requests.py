@@ -197,6 +197,9 @@ OWNED: dict[tuple[str, str], Maker] = {
         f"/datasets/{w.dataset}/tags/walked", {"version": w.version}
     ),
     ("DELETE", "/datasets/{dataset}/tags/{tag}"): fresh("/datasets/{dataset}/tags/{new}", a_tag),
+    ("PUT", "/datasets/{dataset}/files/{path}"): lambda w: Request(
+        f"/datasets/{w.new_dataset()}/files/g", content=b"g"
+    ),
     ("PUT", "/datasets/{dataset}/uploads/{upload}/files/{path}"): drafted("/files/g"),
     ("DELETE", "/datasets/{dataset}/uploads/{upload}/files/{path}"): drafted("/files/f"),
     ("POST", "/datasets/{dataset}/uploads/{upload}/rename"): drafted(

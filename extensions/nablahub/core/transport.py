@@ -39,6 +39,11 @@ FIRST_WAIT = 0.1
 AWAY = (502, 503, 504)
 
 
+def once(key: str | None = None) -> dict[str, str]:
+    """Return the header with which a request that is sent again is done once."""
+    return {"Idempotency-Key": key or secrets.token_urlsafe(18)}
+
+
 class NoHub(errors.NablaError):
     """There is no hub to talk to."""
 
@@ -100,8 +105,7 @@ class Transport:
 
     def post(self, path: str, body: Any = None, *, key: str | None = None) -> Any:
         """POST JSON; ``key`` is the Idempotency-Key, a random one by default."""
-        headers = {"Idempotency-Key": key or secrets.token_urlsafe(18)}
-        return self.request("POST", path, body=body, headers=headers)
+        return self.request("POST", path, body=body, headers=once(key))
 
     def put(self, path: str, body: Any = None) -> Any:
         """PUT JSON."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nablahub.core.errors import Unavailable
+from nablahub.core.transport import once
 from nablahub.datasets.checking import FolderChecker
 from nablahub.datasets.drafting import Draft
 from nablahub.datasets.errors import NameTaken, OtherProject
 from nablahub.datasets.reading import DatasetReader, split
-from nablahub.datasets.sending import Progress, Sender, silent
+from nablahub.datasets.sending import BINARY, Progress, Sender, silent
 from nablahub.datasets.types import (
     Change,
     Collection,
@@ -135,10 +136,12 @@ class DatasetsAPI(DatasetReader, VersionedAPI[Dataset, DatasetVersion]):
         return Draft(self._hub, self._path(ref), made)
 
     def write(self, ref: str, path: str, data: bytes, *, message: str = "") -> DatasetVersion:
-        """Make a version in which one file is new or has other bytes."""
-        with self.draft(ref, message=message) as draft:
-            draft.put(path, data)
-            return draft.commit()
+        """Make a version in which one file is new or has other bytes; the rest is the latest's."""
+        found = self._hub.request(
+            "PUT", f"{self._path(ref)}/files/{quote(path)}", content=data,
+            params={"message": message}, headers={**BINARY, **once()},
+        )  # fmt: skip
+        return DatasetVersion.model_validate(found)
 
     def tags(self, ref: str) -> Iterator[Tag]:
         """Yield a dataset's tags, by name."""

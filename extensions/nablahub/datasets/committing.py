@@ -12,7 +12,6 @@ from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.context import Context
@@ -28,7 +27,7 @@ from nablahub.datasets.manifest import Entry, Parser, Root, Rows
 from nablahub.datasets.manifests import write_manifest
 from nablahub.datasets.patching import split_drops
 from nablahub.datasets.scan import scan
-from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, damaged, objects_of
+from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, by_key, damaged, objects_of
 from nablahub.datasets.threads import in_thread
 from nablahub.datasets.uploads import Check, Origin
 
@@ -199,9 +198,9 @@ class Committing:
 
     def commit_tree(self, dataset_id: str, tree: Path, origin: Origin) -> str:
         """Commit a folder of this machine; see :meth:`DatasetService.commit_tree`."""
-        done = self._building.read(lambda s: self._by_key(s, origin.key))
+        done = self._building.read(lambda s: by_key(s, origin.key))
         if done is not None:
-            return done
+            return done.id
 
         def begin(session: Session) -> tuple[DatasetRow, UploadRow, Contents] | None:
             row = session.get(DatasetRow, dataset_id)
@@ -223,16 +222,12 @@ class Committing:
             return self.commit_entries(dataset, upload, entries, origin.key).id
         except (NablaError, OSError):
             self._building.cancel(dataset.space, upload)
-            done = self._building.read(lambda s: self._by_key(s, origin.key))
+            done = self._building.read(lambda s: by_key(s, origin.key))
             if done is not None:  # Somebody else committed the same work at the same time.
-                return done
+                return done.id
             raise
 
     def by_key(self, key: str) -> str | None:
         """Return the id of the version that was committed under a key, None when none was."""
-        return self._building.read(lambda s: self._by_key(s, key))
-
-    def _by_key(self, session: Session, key: str | None) -> str | None:
-        if key is None:
-            return None
-        return session.scalars(select(VersionRow.id).where(VersionRow.key == key)).first()
+        found = self._building.read(lambda s: by_key(s, key))
+        return None if found is None else found.id

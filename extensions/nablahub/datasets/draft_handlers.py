@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from nablahub.core.idempotency import fingerprint, owner
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page
-from nablahub.datasets import drafts, pushing, tags
+from nablahub.datasets import drafts, pushing, tags, uploads
 from nablahub.datasets.comparing import Difference, differences
 from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry, Parser
 from nablahub.datasets.manifests import ManifestReader
@@ -14,7 +15,7 @@ from nablahub.datasets.patching import split_drops
 from nablahub.datasets.paths import check_path
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.shapes import version_wire
-from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, changes_of
+from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, by_key, changes_of
 from nablahub.datasets.threads import blocking, entered
 from nablahub.datasets.types import (
     Change,
@@ -22,6 +23,7 @@ from nablahub.datasets.types import (
     DiffQuery,
     DraftCommit,
     FilePut,
+    FileWrite,
     Rename,
     Tag,
     TagPut,
@@ -43,10 +45,54 @@ def _draft(call: Call) -> tuple[DatasetService, DatasetRow, UploadRow]:
 )  # fmt: skip
 async def put_draft_file(call: StreamCall) -> None:
     """Put a file into a draft; the body is its content."""
-    service = call.get(DatasetService)
     path = check_path(call.path["path"])
     asked: FilePut = call.query
     dataset, upload = await find_upload(call)
+    entry = await _take(call, dataset, upload, path, executable=asked.executable)
+    await call.db_write(lambda s: drafts.stage(s, upload, entry))
+
+
+@stream(
+    "PUT", "/datasets/{dataset}/files/{path+}", scope="datasets:write", status=201,
+    query=FileWrite, consumes="application/octet-stream",
+)  # fmt: skip
+async def write_file(call: StreamCall) -> DatasetVersion:
+    """Make a version in which one file is new or has other bytes: the body.
+
+    All other files are those of the latest version. With an `Idempotency-Key` it may be sent again
+    as it is: the answer is then the version made before.
+    """
+    service, who = call.get(DatasetService), call.who
+    path = check_path(call.path["path"])
+    asked: FileWrite = call.query
+    given = call.request_headers.get("Idempotency-Key")
+    key = given and fingerprint(owner(who), f"{call.path['dataset']}/{path}", given.encode())
+
+    def begin(session: Session) -> tuple[DatasetRow, VersionRow | None, UploadRow | None]:
+        dataset = service.row(session, who, call.path["dataset"])
+        if (done := by_key(session, key)) is not None:
+            return dataset, done, None
+        origin = uploads.Origin(who.name, asked.source, asked.message)
+        return dataset, None, uploads.begin(session, dataset, origin)
+
+    dataset, row, upload = await call.db_write(begin)
+    if upload is not None:
+        try:
+            entry = await _take(call, dataset, upload, path, executable=asked.executable)
+            row = await blocking(service.building.drafts.write, dataset, upload, entry, key)
+        except BaseException:
+            await blocking(service.building.cancel, dataset.space, upload)
+            raise
+    if row is None:
+        raise AssertionError("neither a version nor a draft")
+    return version_wire(dataset, row)
+
+
+async def _take(
+    call: StreamCall, dataset: DatasetRow, upload: UploadRow, path: str, *, executable: bool
+) -> Entry:
+    """Take the body in as the content of a file; a small one waits for its pack."""
+    service = call.get(DatasetService)
     size = int(call.request_headers.get("Content-Length", "0"))
     await blocking(service.building.check_space, dataset.space, size)
     folder = service.parts(dataset.space).root / dataset.id
@@ -55,9 +101,8 @@ async def put_draft_file(call: StreamCall) -> None:
             await blocking(pushed.write, data)
         sha256 = await blocking(pushed.finish)
     await blocking(pushing.keep_large, service, dataset, upload, pushed, sha256)
-    kind = KIND_EXECUTABLE if asked.executable else KIND_FILE
-    entry = Entry(path, kind, pushed.size, str(pushed.md5), sha256)
-    await call.db_write(lambda s: drafts.stage(s, upload, entry))
+    kind = KIND_EXECUTABLE if executable else KIND_FILE
+    return Entry(path, kind, pushed.size, str(pushed.md5), sha256)
 
 
 @stream(

@@ -19,7 +19,14 @@ from nablahub.datasets.patching import Patch
 from nablahub.datasets.paths import check_path, show
 from nablahub.datasets.pushing import PUSHED
 from nablahub.datasets.scan import Found
-from nablahub.datasets.store import ChangeRow, DatasetRow, UploadRow, VersionRow, changes_of
+from nablahub.datasets.store import (
+    ChangeRow,
+    DatasetRow,
+    UploadRow,
+    VersionRow,
+    by_key,
+    changes_of,
+)
 
 if TYPE_CHECKING:
     from nablahub.datasets.building import Building
@@ -114,6 +121,39 @@ class Drafts:
         entries = {row.path: entry_of(row) for row in rows}
         puts = {path: entry for path, entry in entries.items() if entry is not None}
         drops = {path for path, entry in entries.items() if entry is None}
+        return self._commit(dataset, upload, (base, latest), puts, drops, rebase=rebase)
+
+    def write(
+        self, dataset: DatasetRow, upload: UploadRow, entry: Entry, key: str | None
+    ) -> VersionRow:
+        """Make a version of an upload in which one file is new or has other bytes.
+
+        Parameters
+        ----------
+        key : str or None
+            Under which the version is found again: written twice with one key, there is one.
+
+        Raises
+        ------
+        DraftClash, BadPath, MissingObjects, UploadLost
+            As :meth:`commit`.
+        """
+        base = self._building.read(lambda s: _version(s, upload.base))
+        return self._commit(dataset, upload, (base, base), {entry.path: entry}, set(), key=key)
+
+    def _commit(
+        self,
+        dataset: DatasetRow,
+        upload: UploadRow,
+        versions: tuple[VersionRow | None, VersionRow | None],
+        puts: dict[str, Entry],
+        drops: set[str],
+        *,
+        rebase: bool = True,
+        key: str | None = None,
+    ) -> VersionRow:
+        """Put changes upon the latest version; ``versions``: their base, and the latest."""
+        base, latest = versions
         self._pack(dataset, upload, puts)
         for _ in range(TRIES):
             name = None if latest is None else latest.id
@@ -122,8 +162,12 @@ class Drafts:
                     raise MovedOn(upload.base, name)
                 self._check(dataset, base, latest, puts, drops)
             try:
-                return self._try(dataset, upload, latest, puts, drops)
+                return self._try(dataset, upload, latest, puts, drops, key)
             except uploads.LatestMoved:
+                done = self._building.read(lambda s: by_key(s, key))
+                if done is not None:  # The same was sent twice, and the other was faster.
+                    self._building.cancel(dataset.space, upload)
+                    return done
                 latest = self._building.read(lambda s: _latest(s, dataset.id))
         raise UploadLost
 
@@ -178,6 +222,7 @@ class Drafts:
         latest: VersionRow | None,
         puts: dict[str, Entry],
         drops: set[str],
+        key: str | None,
     ) -> VersionRow:
         store = self._building.committing.claim_store(dataset, upload)
 
@@ -188,7 +233,7 @@ class Drafts:
 
         def make(session: Session) -> VersionRow:
             uploads.expect_latest(session, dataset.id, None if latest is None else latest.id)
-            return uploads.finish(session, upload, check, written, None, latest)
+            return uploads.finish(session, upload, check, written, key, latest)
 
         return self._building.committing.finish(dataset, upload, make)
 

@@ -276,6 +276,13 @@ def tags_of(session: Session, dataset_id: str) -> Sequence[TagRow]:
     ).all()
 
 
+def by_key(session: Session, key: str | None) -> VersionRow | None:
+    """Return the version that was made under a key."""
+    if key is None:
+        return None
+    return session.scalars(select(VersionRow).where(VersionRow.key == key)).first()
+
+
 def changes_of(session: Session, upload_id: str) -> Sequence[ChangeRow]:
     """Return what a draft changes, by path."""
     return session.scalars(

@@ -212,6 +212,13 @@ class FilePut(Body):
     executable: bool = Field(default=False, description="Whether it may be run")
 
 
+class FileWrite(FilePut):
+    """How one file becomes part of a new version."""
+
+    message: Message = ""
+    source: str = Field(default="upload", max_length=200)
+
+
 class Rename(Body):
     """A file of a draft and where it goes."""
 

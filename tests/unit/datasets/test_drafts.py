@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nablahub.datasets.errors import BadPath, DraftClash, MissingObjects, MovedOn, NoSuchFile
+from nablahub.core.errors import NotFound
+from nablahub.datasets.errors import (
+    BadPath,
+    DraftClash,
+    MissingObjects,
+    MovedOn,
+    NoSuchDataset,
+    NoSuchFile,
+)
 from tests.support.service import RunningService
 from tests.support.stores import stored
+from tests.support.waiting import until
 from tests.unit.datasets.builders import read, write
 from tests.unit.datasets.hub import FILES, api_of, fresh
 
@@ -175,6 +185,56 @@ def test_a_draft_of_an_empty_dataset(
     made = api_of(service).write(name, "first", b"1", message="m")
     assert made.number == 1
     assert files_of(service, name, tmp_path / "out") == {"first": b"1"}
+
+
+def test_one_file_is_written_in_one_request(
+    service: RunningService, dataset: str, tmp_path: Path
+) -> None:
+    api, hub = api_of(service), service.transport("alice")
+    big = b"b" * 3_000_000
+    where = f"/datasets/{dataset}/files/new/b%C3%A4g"
+    asked: dict[str, Any] = {
+        "content": big, "params": {"message": "big", "executable": "true"},
+        "headers": {"Idempotency-Key": "k1"},
+    }  # fmt: skip
+    first = hub.request("PUT", where, **asked)
+    assert (first["number"], first["message"], first["author"]) == (2, "big", "alice")
+    # Sent again it is the same version; with another key, or another file, a new one.
+    assert hub.request("PUT", where, **asked) == first
+    other = hub.request("PUT", f"/datasets/{dataset}/files/small", **asked | {"content": b"s"})
+    assert other["number"] == 3
+    assert api.write(dataset, "small", b"s2").number == 4
+    found = files_of(service, dataset, tmp_path / "out")
+    assert found == {**FILES, "new/bäg": big, "small": b"s2"}
+    assert (tmp_path / "out/new/bäg").stat().st_mode & 0o100
+
+
+def test_the_same_write_sent_many_times_at_once_is_one_version(
+    service: RunningService, dataset: str
+) -> None:
+    hub = service.transport("alice")
+
+    def send(number: int) -> str:
+        content, key = str(number % 2).encode(), {"Idempotency-Key": f"key {number % 2}"}
+        path = f"/datasets/{dataset}/files/f{number % 2}"
+        return str(hub.request("PUT", path, content=content, headers=key)["id"])
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(send, range(16)))
+    assert len(set(made)) == 2
+    assert {version.id for version in api_of(service).versions(dataset)} > set(made)
+    assert api_of(service).version(dataset).number == 3
+
+
+def test_a_write_that_is_refused_leaves_nothing(service: RunningService, dataset: str) -> None:
+    hub, before = service.transport("alice"), stored(service)
+    for path in ("images/0.bin/inside", "images", "..%2Fx", "a%0Ab"):
+        with pytest.raises((BadPath, NotFound)):
+            hub.request("PUT", f"/datasets/{dataset}/files/{path}", content=b"x")
+    with pytest.raises(NoSuchDataset):
+        service.transport("bob").request("PUT", f"/datasets/{dataset}/files/x", content=b"x")
+    assert api_of(service).version(dataset).number == 1
+    until(lambda: stored(service) == before, "what was refused is gone")
 
 
 def test_an_upload_of_what_changed_is_the_whole_tree(
