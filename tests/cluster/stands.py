@@ -229,7 +229,7 @@ class PodStand:
 
     def spawned_once(self) -> None:
         """Fail unless one pod of the user's server is there, and answers."""
-        answer = self.hub.spawn(SPAWNED).request("GET", "/api/status")
+        answer = self.hub.spawn(SPAWNED).until_answers()
         assert answer.status_code == 200, f"{answer} {answer.headers} {answer.text}"
         assert self._server_pods() == 1
 

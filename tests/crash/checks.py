@@ -107,7 +107,7 @@ def cleared_away(stand: Stand, work: Work) -> None:
 
 def spawned_once(stand: Stand) -> None:
     """Fail unless the server started meanwhile runs once, answers, and can be stopped."""
-    answer = stand.hub.spawn(SPAWNED).request("GET", "/api/status")
+    answer = stand.hub.spawn(SPAWNED).until_answers()
     assert answer.status_code == 200, answer.text
     session = stand.session
     assert len(processes.notebooks_of(stand.hub_url, SPAWNED)) == 1

@@ -20,6 +20,7 @@ from nablahub.client import Hub
 from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
 from nablahub_hub.local.config import LocalConfig
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path(__file__).with_name("jupyterhub_config.py")
@@ -241,6 +242,20 @@ class Server:
         return httpx.request(
             method, f"{self.url}{path}", headers=self.headers, timeout=60, trust_env=False, **more
         )
+
+    def until_answers(self) -> httpx.Response:
+        """Return the server's own answer as soon as it is the server that is asked.
+
+        A hub that was killed says of a server that it found again that it is ready, and listens,
+        a moment before it looks whether the proxy has a route to it.
+        """
+
+        def asked() -> bool:
+            there = self.request("GET", "/api/status").headers.get("location", "")
+            return not there.startswith("/hub/")
+
+        until(asked, f"{self.name}'s server has its route", pause=0.05)
+        return self.request("GET", "/api/status")
 
     def shell(self, script: str) -> str:
         """Run a script where a terminal would, and return what it printed.
