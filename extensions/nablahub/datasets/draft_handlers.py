@@ -66,7 +66,8 @@ async def write_file(call: StreamCall) -> DatasetVersion:
     path = check_path(call.path["path"])
     asked: FileWrite = call.query
     given = call.request_headers.get("Idempotency-Key")
-    key = given and fingerprint(owner(who), f"{call.path['dataset']}/{path}", given.encode())
+    asking = f"{call.path['dataset']}/{path}"
+    key = fingerprint(owner(who), asking, given.encode()) if given else None
 
     def begin(session: Session) -> tuple[DatasetRow, VersionRow | None, UploadRow | None]:
         dataset = service.row(session, who, call.path["dataset"])
