@@ -6,6 +6,7 @@ Follows the IETF draft *The Idempotency-Key HTTP Header Field*.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
@@ -14,7 +15,7 @@ from sqlalchemy import Integer, String, Table, Text, bindparam, delete, insert, 
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base
-from nablahub.core.errors import Conflict
+from nablahub.core.errors import Conflict, Malformed
 from nablahub.core.permissions import Principal
 from nablahub.core.times import Moment, now
 
@@ -55,6 +56,14 @@ class Remembered:
 
     status: int
     answer: str
+
+
+def key_of(headers: Mapping[str, str]) -> str | None:
+    """Return the key of a request, None when it has none; Malformed when it can't be one."""
+    key = headers.get("Idempotency-Key")
+    if key is not None and not 0 < len(key) <= 255:
+        raise Malformed("An Idempotency-Key has 1 to 255 characters.")
+    return key
 
 
 def owner(who: Principal) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from nablahub.core.idempotency import fingerprint, owner
+from nablahub.core.idempotency import fingerprint, key_of, owner
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page
 from nablahub.datasets import drafts, pushing, tags, uploads
@@ -65,9 +65,8 @@ async def write_file(call: StreamCall) -> DatasetVersion:
     service, who = call.get(DatasetService), call.who
     path = check_path(call.path["path"])
     asked: FileWrite = call.query
-    given = call.request_headers.get("Idempotency-Key")
-    asking = f"{call.path['dataset']}/{path}"
-    key = fingerprint(owner(who), asking, given.encode()) if given else None
+    given = key_of(call.request_headers)
+    key = given and fingerprint(owner(who), f"{call.path['dataset']}/{path}", given.encode())
 
     def begin(session: Session) -> tuple[DatasetRow, VersionRow | None, UploadRow | None]:
         dataset = service.row(session, who, call.path["dataset"])

@@ -18,7 +18,7 @@ from tornado.iostream import StreamClosedError
 
 from nablahub.core.context import Context
 from nablahub.core.errors import Malformed, NablaError
-from nablahub.core.idempotency import Remembered, fingerprint, owner, recall, remember
+from nablahub.core.idempotency import Remembered, fingerprint, key_of, owner, recall, remember
 from nablahub.core.operations import Call, Operation, Preparation
 from nablahub.core.permissions import Principal
 from nablahub.service.auth import Authenticator, token_of
@@ -247,10 +247,7 @@ class EdgeHandler(web.RequestHandler):
     def _key(self, operation: Operation) -> str | None:
         if operation.method != "POST" or not operation.writes:
             return None
-        key = self.request.headers.get("Idempotency-Key")
-        if key is not None and not 0 < len(key) <= 255:
-            raise Malformed("An Idempotency-Key has 1 to 255 characters.")
-        return key
+        return key_of(self.request.headers)
 
     def _asked(self) -> str:
         request = self.request
