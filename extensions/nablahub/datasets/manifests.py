@@ -33,13 +33,16 @@ FOOTER: Final = 24
 TAIL: Final = 64 * 1024
 #: Pages that are read ahead: of some 120 KiB each.
 AHEAD: Final = 64
+#: Most files of a version whose ``.dir`` object is derived while it is committed: in some 50 ms.
+DERIVED_AT_ONCE: Final = 16 * 1024
 
 
 @dataclass(frozen=True)
 class Written:
     """What a new manifest is: its list of pages and its ``.dir`` object for DVC.
 
-    The object of one that was made from another's pages is derived later: it needs every file.
+    The object of one that was made from another's pages is derived later, for it needs every file;
+    so is that of one of very many files, for nobody shall wait for what few ask for.
     """
 
     root: Root
@@ -65,12 +68,15 @@ def write_manifest(
     hasher = DirHasher()
 
     def hashed() -> Iterator[Stored]:
+        files = 0
         for stored in paginate(groups):
-            hasher.add_rows(rows_of(stored.data or b""))
+            files += stored.page.files
+            if files <= DERIVED_AT_ONCE:
+                hasher.add_rows(rows_of(stored.data or b""))
             yield stored
 
     root = write_pages(store, dataset, version, hashed(), parent)
-    return Written(root, hasher.finish())
+    return Written(root, hasher.finish() if root.files <= DERIVED_AT_ONCE else None)
 
 
 def write_pages(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from nablahub.core.bodies import PIECE
 from nablahub.datasets.errors import BadPath, ChangedWhileRead
 from nablahub.datasets.hashing import Small
 from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE
@@ -158,6 +159,26 @@ def read_chunks(found: Found) -> Iterator[bytes]:
             yield data
         after = os.fstat(descriptor)
         if size != found.size or after.st_mtime_ns != before.st_mtime_ns:
+            raise ChangedWhileRead(show_path(found.path))
+    finally:
+        os.close(descriptor)
+
+
+def read_range(found: Found, start: int, size: int) -> Iterator[bytes]:
+    """Yield ``size`` bytes of a file from ``start`` on in pieces that a connection takes well.
+
+    Raises
+    ------
+    ChangedWhileRead
+        When the file is no longer of the size that was found.
+    """
+    descriptor = _open(found)
+    try:
+        end = start + size
+        while start < end and (data := os.pread(descriptor, min(PIECE, end - start), start)):
+            start += len(data)
+            yield data
+        if start < end or os.fstat(descriptor).st_size != found.size:
             raise ChangedWhileRead(show_path(found.path))
     finally:
         os.close(descriptor)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from nablahub.core.bodies import sized
 from nablahub.core.errors import NotFound, QuotaExceeded, StorageFull, Unavailable
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import (
@@ -29,7 +28,7 @@ from nablahub.datasets.manifest import Entry, Root, Rows, paginate
 from nablahub.datasets.packs import PACK_BYTES, SMALL, build_head, pack_name
 from nablahub.datasets.patience import patiently
 from nablahub.datasets.pools import wait_all
-from nablahub.datasets.scan import Found, digest, read_chunks
+from nablahub.datasets.scan import Found, digest, read_range
 from nablahub.datasets.snapshot import Snapshot
 from nablahub.datasets.workers import Workers
 
@@ -256,37 +255,23 @@ class Sender:
         """Send what is missing of an object; return how many of its bytes have been reported."""
         arrived = self._arrived(path)
         arrived = arrived if arrived <= found.size else 0
-        for parts in _pieces_of(found, arrived):
-            params = {"sha256": sha256, "size": found.size, "offset": arrived}
-            arrived = self._piece(path, params, parts)
+        while True:  # Once at least: with what has all arrived the hub is asked to look at it.
+            arrived = self._piece(found, path, sha256, arrived)
             if arrived > reported:
                 self._report(arrived - reported)
                 reported = arrived
-        return reported
+            if arrived >= found.size:
+                return reported
 
-    def _piece(self, path: str, params: dict[str, Any], parts: list[bytes]) -> int:
-        body, headers = sized(parts, BINARY)
+    def _piece(self, found: Found, path: str, sha256: str, offset: int) -> int:
+        size = min(PIECE, found.size - offset)
+        params = {"sha256": sha256, "size": found.size, "offset": offset}
+        headers = {**BINARY, "Content-Length": str(size)}
+        body = read_range(found, offset, size)
         # Not by `request`, which would send all of it again after the line was cut.
         with self._hub.stream("PUT", path, params=params, content=body, headers=headers) as answer:
             answer.read()
             return int(answer.json()["arrived"])
-
-
-def _pieces_of(found: Found, start: int) -> Iterator[list[bytes]]:
-    """Yield a file's bytes from ``start`` in large pieces of several parts; one part at least."""
-    gathered, size, skipped = list[bytes](), 0, 0
-    sent = False
-    for data in read_chunks(found):
-        cut = min(max(start - skipped, 0), len(data))
-        skipped += len(data)
-        if data := data[cut:]:
-            gathered.append(data)
-            size += len(data)
-        if size >= PIECE:
-            yield gathered
-            gathered, size, sent = [], 0, True
-    if gathered or not sent:
-        yield gathered or [b""]
 
 
 def _direct_sender(hub: Transport, upload: str) -> DirectSender:

@@ -15,7 +15,8 @@ from nablahub.service.auth import token_of
 if TYPE_CHECKING:
     from nablahub.service.http import EdgeHandler
 
-QUEUED_CHUNKS = 4
+#: Of at most a mebibyte each, by request.
+QUEUED_CHUNKS = 2
 
 
 class HttpCall(StreamCall):

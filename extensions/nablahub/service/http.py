@@ -153,6 +153,9 @@ class EdgeHandler(web.RequestHandler):
                 self._problem(self._refusal)
             return
         if self._stream is not None and self._task is not None:
+            if not self._stream.body.full():
+                self._stream.body.put_nowait(chunk)
+                return
             put = asyncio.ensure_future(self._stream.body.put(chunk))
             await asyncio.wait({put, self._task}, return_when=asyncio.FIRST_COMPLETED)
             put.cancel()

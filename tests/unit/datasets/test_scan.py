@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nablahub.datasets.errors import BadPath, ChangedWhileRead
-from nablahub.datasets.scan import digest, read_chunks, read_small, scan
+from nablahub.datasets.scan import digest, read_chunks, read_range, read_small, scan
 from tests.unit.datasets.builders import entry, write
 
 
@@ -112,6 +112,23 @@ def test_a_file_that_grows_is_noticed(tmp_path: Path, size: int) -> None:
         read_small(found, 100)
     with pytest.raises(ChangedWhileRead, match="'log' changed"):
         digest(found)
+
+
+@pytest.mark.parametrize(("start", "size"), [(0, 700_000), (1, 300_000), (699_999, 1), (700_000, 0)])
+def test_a_part_of_a_file_is_read(tmp_path: Path, start: int, size: int) -> None:
+    data = bytes(range(250)) * 2800
+    write(tmp_path, {"log": data})
+    (found,) = scan(tmp_path).files
+    assert b"".join(read_range(found, start, size)) == data[start : start + size]
+
+
+@pytest.mark.parametrize("size", [5, 50])
+def test_a_file_that_is_no_longer_as_long_is_noticed_in_any_part(tmp_path: Path, size: int) -> None:
+    write(tmp_path, {"log": b"x" * 10})
+    (found,) = scan(tmp_path).files
+    (tmp_path / "log").write_bytes(b"y" * size)
+    with pytest.raises(ChangedWhileRead, match="'log' changed"):
+        b"".join(read_range(found, 2, 6))
 
 
 def test_a_file_that_grows_as_fast_as_it_is_read_has_an_end(tmp_path: Path) -> None:

@@ -9,14 +9,18 @@ import httpx
 import pytest
 
 from nablahub.core import errors
+from nablahub.datasets import manifests
 from nablahub.datasets.errors import (
     BadPath,
     MissingObjects,
     NoSuchVersion,
 )
 from nablahub.datasets.packs import SMALL
+from nablahub.datasets.service import DatasetService
+from nablahub.datasets.store import DatasetRow
 from tests.support.service import RunningService, running
 from tests.support.stores import collect, stored
+from tests.support.waiting import until
 from tests.unit.datasets.builders import entries, read, write
 from tests.unit.datasets.hub import EXTENSIONS, api_of, fresh
 
@@ -106,6 +110,21 @@ def test_a_large_object_goes_on_where_it_stopped(
     assert api_of(service).read(dataset, "big") == data
 
 
+def test_a_large_object_that_has_all_arrived_is_looked_at(
+    service: RunningService, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    dataset, data = fresh(service, request), bytes(range(256)) * 8000
+    row = entries({"big": data})[0]
+    datasets = service.service.context.get(DatasetService)
+    space = service.service.database.read_sync(lambda s: s.get_one(DatasetRow, dataset).space)
+    # As a service leaves it that is killed between the last byte and the proof.
+    left = datasets.parts(space).path(dataset, row.md5)
+    left.parent.mkdir(parents=True)
+    left.write_bytes(data)
+    api_of(service).upload(dataset, write(tmp_path / "tree", {"big": data}))
+    assert api_of(service).read(dataset, "big") == data
+
+
 def test_a_small_object_sent_alone_is_packed_all_the_same(
     service: RunningService, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -174,3 +193,19 @@ def test_the_quota_names_usage_limit_and_way_out(tmp_path: Path) -> None:
         )  # fmt: skip
         assert (raw.status_code, raw.json()["code"]) == (413, "quota_exceeded")
         api.upload(dataset, write(tmp_path / "c", {"small": b"fits"}))
+
+
+def test_what_dvc_calls_a_tree_of_very_many_files_is_found_out_later(
+    service: RunningService,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api, dataset = api_of(service), fresh(service, request)
+    tree = write(tmp_path / "tree", {f"{n}.txt": b"%d" % n for n in range(9)})
+    at_once = api.upload(dataset, tree).dvc_md5
+    monkeypatch.setattr(manifests, "DERIVED_AT_ONCE", 8)
+    made = api.upload(dataset, tree, again=True)
+    assert made.dvc_md5 is None
+    until(lambda: api.version(made.id).dvc_md5, "the tree is derived")
+    assert api.version(made.id).dvc_md5 == at_once
