@@ -7,15 +7,14 @@ import uuid
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Route, expect
+from playwright.sync_api import Browser, Route, expect
 
-from nablahub.client import Hub
 from tests.browser import files
-from tests.browser.conftest import FAILED, Lab, sign_in
+from tests.browser.conftest import FAILED
+from tests.browser.datasets import LONG, Datasets, open_datasets
 from tests.support import browser as support
 from tests.support.hub import RunningHub
 from tests.support.kernel import execute
@@ -23,35 +22,6 @@ from tests.support.kernel import execute
 pytestmark = [pytest.mark.browser, pytest.mark.hub]
 USER = "alice"
 MANY = 100_000
-LONG = 60_000  # ms
-
-
-@dataclass
-class Datasets:
-    """A Lab whose panel shows a project with datasets."""
-
-    lab: Lab
-    client: Hub
-    project: str
-
-    @property
-    def page(self) -> Locator:
-        """The document in front."""
-        return self.lab.document
-
-    def open(self, name: str) -> None:
-        """Open a dataset from the sidebar."""
-        self.lab.row("dataset").get_by_role("button", name=name).first.click()
-        expect(self.page.get_by_role("heading", level=1)).to_have_text(name)
-
-    def item(self, name: str) -> Locator:
-        """A row of the tree."""
-        return self.page.get_by_role("treeitem").filter(has_text=name)
-
-    @property
-    def preview(self) -> Locator:
-        """The pane with the look at a file."""
-        return self.page.locator(".nbl-preview")
 
 
 @pytest.fixture(scope="module")
@@ -76,20 +46,11 @@ def project(hub: RunningHub, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def opened(browser: Browser, hub: RunningHub, project: str) -> Iterator[Datasets]:
     """One Lab for all tests of the module: each opens the page that it is about."""
-    watch = support.Watch()
-    hub.spawn(USER)
-    with support.new_page(browser, watch) as page:
-        page.on("dialog", lambda dialog: dialog.accept())
-        page.goto(f"{hub.url}/hub/login?next=/user/{USER}/lab%3Freset")
-        sign_in(page, USER)
-        lab = Lab(page)
-        lab.await_started()
-        lab.open_panel()
-        lab.choose(project)
-        yield Datasets(lab, hub.client(USER), project)
-        # The console names answers that the page handles in words: the cut line, the clash.
-        known = re.compile("ERR_FAILED.*/objects/|409.*commit-changes")
-        assert [told for told in watch.complaints if not known.search(told)] == []
+    # The console names answers that the page handles in words: the cut line, the clash.
+    with open_datasets(
+        browser, hub, USER, project, "ERR_FAILED.*/objects/|409.*commit-changes"
+    ) as it:
+        yield it
 
 
 @pytest.fixture
@@ -148,7 +109,7 @@ def test_versions_and_their_files_are_looked_at(datasets: Datasets, pictures: Pa
     with page.expect_download() as download:
         shown.get_by_role("link", name="Download").click()
     bytes_there = Path(download.value.path()).read_bytes()
-    base = f"/datasets/{_dataset(datasets, 'kinds')}/versions/gold/files"
+    base = f"/datasets/{datasets.id_of('kinds')}/versions/gold/files"
     wanted = datasets.client.transport.get(f"{base}/tables/rows.parquet")
     assert bytes_there == wanted
     assert support.faults(page, ".nbl-document:not(.lm-mod-hidden)") == []
@@ -261,7 +222,7 @@ def test_an_upload_goes_on_after_a_lost_connection_and_a_reload(
     document.get_by_role("button", name="Show it").click()
     expect(document.locator(".nbl-moment")).to_contain_text("from the browser")
 
-    target = _dataset(datasets, "target")
+    target = datasets.id_of("target")
     base = f"/datasets/{target}/versions/latest/files"
     assert datasets.client.transport.get(f"{base}/data/big.bin") == big
     assert datasets.client.transport.get(f"{base}/data/small.txt") == b"small\n"
@@ -300,7 +261,7 @@ def test_the_shown_version_is_mounted_in_the_running_server(
     moments = document.locator(".nbl-moment")
     moments.nth(1).get_by_role("button").first.click()
     part = document.get_by_role("group", name="Mount in this server")
-    _, first = datasets.client.datasets.versions(_dataset(datasets, "kinds"))
+    _, first = datasets.client.datasets.versions(datasets.id_of("kinds"))
     old = first.version
     path = f"/datasets/kinds@{old}"
     part.get_by_role("button", name="Mount", exact=True).click()
@@ -383,8 +344,3 @@ def test_artifacts_are_looked_at_while_their_job_runs(datasets: Datasets, pictur
             assert archive.read("plots/a.txt") == b"hello\n"
     finally:
         client.transport.post(f"/workflows/{workflow.id}/runs/{run.number}/cancel")
-
-
-def _dataset(datasets: Datasets, name: str) -> str:
-    found = datasets.client.datasets.list(project=datasets.project)
-    return next(str(dataset.id) for dataset in found if dataset.name == name)

@@ -114,7 +114,10 @@ def test_a_file_that_grows_is_noticed(tmp_path: Path, size: int) -> None:
         digest(found)
 
 
-@pytest.mark.parametrize(("start", "size"), [(0, 700_000), (1, 300_000), (699_999, 1), (700_000, 0)])
+PARTS = [(0, 700_000), (1, 300_000), (699_999, 1), (700_000, 0)]
+
+
+@pytest.mark.parametrize(("start", "size"), PARTS)
 def test_a_part_of_a_file_is_read(tmp_path: Path, start: int, size: int) -> None:
     data = bytes(range(250)) * 2800
     write(tmp_path, {"log": data})
