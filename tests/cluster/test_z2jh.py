@@ -46,6 +46,10 @@ c.NablaKubeSpawner.team_storage_access_modes = ["ReadWriteOnce"]
 """
 
 
+#: Seconds without activity after which that chart's culler, which we did not write, stops servers.
+IDLE = 5400
+
+
 def values(cluster: Cluster) -> dict[str, Any]:
     """Return the values of a small release."""
     found: dict[str, Any] = {
@@ -62,7 +66,7 @@ def values(cluster: Cluster) -> dict[str, Any]:
     proxy = os.environ.get("NABLAHUB_Z2JH_PROXY_IMAGE")
     if proxy:
         found["proxy"] = {"chp": {"image": split(proxy)}}
-    return {"jupyterhub": merged(WITHOUT, found)}
+    return {"jupyterhub": {**merged(WITHOUT, found), "cull": {"timeout": IDLE}}}
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +172,14 @@ def test_the_server_is_of_the_instance_type_that_was_chosen(
     limits = container["resources"]["limits"]
     assert (limits["cpu"], pod["spec"]["automountServiceAccountToken"]) == ("2", False)
     assert container["image"] == release.cluster.image("notebook")
+
+
+def test_a_server_tells_when_the_charts_culler_will_stop_it(
+    release: Release, server: Server
+) -> None:
+    status, told = release.ask("/user/erin/nablahub/limits", token=server.token)
+    idle = [stop for stop in told["stops"] if stop["reason"] == "idle"]
+    assert (status, [stop["limit_seconds"] for stop in idle]) == (200, [IDLE])
 
 
 #: The showcase, by the client alone, as its user would.
