@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from nablahub.core.errors import Fault, Invalid, Malformed, StorageFull, TooLarge
+from nablahub.core.errors import StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, full_storage
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.quantities import human
 from nablahub.datasets import uploads
+from nablahub.datasets.bodies import parse_json
 from nablahub.datasets.errors import BadObject
 from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter
 from nablahub.datasets.layout import pack_key
@@ -101,7 +101,7 @@ async def list_missing(call: StreamCall) -> MissingAnswer:
     The body is `{"objects": [{"md5", "sha256", "size"}, …]}`, at most 20,000 of them.
     """
     service = call.get(DatasetService)
-    asked = _parse(await call.read())
+    asked = parse_json(Missing, await call.read(), "The body does not list objects.")
     dataset, _ = await find_upload(call)
     contents = await call.db_read(lambda s: service.contents(s, dataset))
     space, read = dataset.space, service.building.read
@@ -118,19 +118,6 @@ async def list_missing(call: StreamCall) -> MissingAnswer:
     total = sum(sizes[md5] for md5 in lacking)
     await blocking(service.building.check_space, dataset.space, total)
     return MissingAnswer(missing=lacking)
-
-
-def _parse(body: bytes) -> Missing:
-    try:
-        return Missing.model_validate_json(body, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        if first["type"] == "json_invalid":
-            raise Malformed("The body is not JSON.", hint='Send {"objects": [...]}.') from error
-        pointer = "".join(f"/{part}" for part in first["loc"])
-        raise Invalid(
-            "The body does not list objects.", errors=[Fault(first["msg"], pointer)]
-        ) from error
 
 
 @stream(
