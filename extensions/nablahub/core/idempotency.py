@@ -49,6 +49,12 @@ class KeyReused(Conflict):
 
     code = "idempotency_key_reused"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key came with another request before.",
+            hint="Use a new key for each new request.",
+        )
+
 
 @dataclass(frozen=True)
 class Remembered:
@@ -82,10 +88,7 @@ def recall(session: Session, who: str, key: str, request: str) -> Remembered | N
     if row is None:
         return None
     if row.request != request:
-        raise KeyReused(
-            "This Idempotency-Key came with another request before.",
-            hint="Use a new key for each new request.",
-        )
+        raise KeyReused
     return Remembered(row.status, row.answer)
 
 

@@ -45,6 +45,7 @@ from nablahub.datasets.store import (
     VersionRow,
     condemned,
     damaged,
+    is_stored,
     underived,
     used_spaces,
 )
@@ -157,7 +158,7 @@ class Building:
             self.write(lambda s: uploads.mend(s, space, dataset, md5s))
 
     def keep(self, dataset: DatasetRow, upload: UploadRow, file: Path, name: ObjectName) -> None:
-        """Make a file that was proved part of the store: a small one in a pack, a large one alone.
+        """Make a proved file part of the store (a small one's in a pack); raises OtherBytes.
 
         Parameters
         ----------
@@ -171,6 +172,7 @@ class Building:
             storer.flush()
             file.unlink()
         else:
+            self.read(lambda s: is_stored(s, dataset.space, name.md5, name.sha256, name.size))
             store = self._datasets.store(dataset.space)
             self.claim(store, dataset.space, upload, "object", object_key(name.md5))
             store.adopt(file, object_key(name.md5))
@@ -386,6 +388,9 @@ class _Register:
         got = Received(size, index.count)
         self._building.register_pack(self._team_id, self._upload, name, got)
         self._building.keep_table(name, index)
+
+    def others(self, md5: str, sha256: str, size: int) -> None:
+        self._building.read(lambda s: is_stored(s, self._team_id, md5, sha256, size))
 
     def object(self, md5: str, sha256: str, size: int) -> None:
         self._building.register_object(self._team_id, self._upload, md5, sha256, size)

@@ -19,6 +19,7 @@ from nablahub.core.errors import NablaError
 from nablahub.core.objects import ObjectStore
 from nablahub.core.times import now
 from nablahub.datasets import uploads
+from nablahub.datasets.arrived import GROUP, Check
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import DamagedManifest, NoSuchDataset
 from nablahub.datasets.layout import manifest_key
@@ -29,7 +30,7 @@ from nablahub.datasets.patching import split_drops
 from nablahub.datasets.scan import scan
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, by_key, damaged, objects_of
 from nablahub.datasets.threads import in_thread
-from nablahub.datasets.uploads import Check, Origin
+from nablahub.datasets.uploads import Origin
 
 if TYPE_CHECKING:
     from nablahub.datasets.building import Building
@@ -105,7 +106,7 @@ class Committing:
         self, dataset: DatasetRow, upload: UploadRow, entries: Iterable[Entry], key: str | None
     ) -> VersionRow:
         """Make a version of sorted, checked entries; MissingObjects names those without bytes."""
-        groups = map(Rows.of, batched(entries, uploads.GROUP))
+        groups = map(Rows.of, batched(entries, GROUP))
         return self._commit_rows(dataset, upload, groups, key)
 
     def _commit_rows(

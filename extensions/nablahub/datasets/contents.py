@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import Final, NamedTuple
 
 from nablahub.core.objects import ObjectStore
-from nablahub.datasets.errors import BadObject
+from nablahub.datasets.errors import BadObject, OtherBytes
 from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.packs import HEAD, ROW, SMALL, PackIndex, pack_name, read_count
 
@@ -179,6 +179,21 @@ class Contents:
             if row is not None and row.size == size and row.sha256 == digest[16:]:
                 return pack
         return None
+
+    def check_others(self, digests: Iterable[bytes]) -> None:
+        """Raise OtherBytes when the packs hold other bytes under one of these md5s.
+
+        Parameters
+        ----------
+        digests : iterable of bytes
+            md5 and sha256 (48 bytes) of each.
+        """
+        wanted = {digest[:16]: digest[16:] for digest in digests}
+        for _, index in self.readable() if wanted else ():
+            for md5 in wanted.keys() & set(index.md5s()):
+                row = index.find(md5)
+                if row is not None and row.sha256 != wanted[md5]:
+                    raise OtherBytes(md5.hex())
 
     def locate(self, md5: str, size: int | None = None) -> Place | None:
         """Return where one object lies; None when the dataset's packs and the team's files lack it.

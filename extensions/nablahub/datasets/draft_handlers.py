@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from sqlalchemy.orm import Session
 
 from nablahub.core.idempotency import fingerprint, key_of, owner
@@ -60,32 +62,45 @@ async def write_file(call: StreamCall) -> DatasetVersion:
     """Make a version in which one file is new or has other bytes: the body.
 
     All other files are those of the latest version. With an `Idempotency-Key` it may be sent again
-    as it is: the answer is then the version made before.
+    as it is: the answer is then the version made before. Another body with that key is refused.
     """
     service, who = call.get(DatasetService), call.who
     path = check_path(call.path["path"])
     asked: FileWrite = call.query
+    dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
     given = key_of(call.request_headers)
-    key = given and fingerprint(owner(who), f"{call.path['dataset']}/{path}", given.encode())
+    key = given and fingerprint(owner(who), f"{dataset.id}/{path}", given.encode())
 
-    def begin(session: Session) -> tuple[DatasetRow, VersionRow | None, UploadRow | None]:
-        dataset = service.row(session, who, call.path["dataset"])
-        if (done := by_key(session, key)) is not None:
-            return dataset, done, None
+    def begin(session: Session) -> VersionRow | UploadRow:
+        # Both in one: what is committed under the key from now on moves the latest version.
         origin = uploads.Origin(who.name, asked.source, asked.message)
-        return dataset, None, uploads.begin(session, dataset, origin)
+        found = session.get_one(DatasetRow, dataset.id)
+        return by_key(session, key) or uploads.begin(session, found, origin)
 
-    dataset, row, upload = await call.db_write(begin)
-    if upload is not None:
-        try:
-            entry = await _take(call, dataset, upload, path, executable=asked.executable)
-            row = await blocking(service.building.drafts.write, dataset, upload, entry, key)
-        except BaseException:
-            await blocking(service.building.cancel, dataset.space, upload)
-            raise
-    if row is None:
-        raise AssertionError("neither a version nor a draft")
+    upload = await call.db_write(begin)
+    if isinstance(upload, VersionRow):
+        sha256, kind = await _digest(call), _kind(executable=asked.executable)
+        await blocking(service.building.drafts.check_same, dataset, upload, path, sha256, kind)
+        return version_wire(dataset, upload)
+    try:
+        entry = await _take(call, dataset, upload, path, executable=asked.executable)
+        row = await blocking(service.building.drafts.write, dataset, upload, entry, key)
+    except BaseException:
+        await blocking(service.building.cancel, dataset.space, upload)
+        raise
     return version_wire(dataset, row)
+
+
+async def _digest(call: StreamCall) -> str:
+    """Return the sha256 of the body."""
+    proof = hashlib.sha256()
+    async for data in large_chunks(call):
+        await blocking(proof.update, data)
+    return proof.hexdigest()
+
+
+def _kind(*, executable: bool) -> str:
+    return KIND_EXECUTABLE if executable else KIND_FILE
 
 
 async def _take(
@@ -101,7 +116,7 @@ async def _take(
             await blocking(pushed.write, data)
         sha256 = await blocking(pushed.finish)
     await blocking(pushing.keep_large, service, dataset, upload, pushed, sha256)
-    kind = KIND_EXECUTABLE if executable else KIND_FILE
+    kind = _kind(executable=executable)
     return Entry(path, kind, pushed.size, str(pushed.md5), sha256)
 
 

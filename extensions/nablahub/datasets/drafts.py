@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.orm import Session
 
+from nablahub.core.idempotency import KeyReused
 from nablahub.datasets import uploads
 from nablahub.datasets.comparing import Empty, Manifest, differences
 from nablahub.datasets.errors import BadPath, DraftClash, MovedOn, NoSuchFile, UploadLost
@@ -141,6 +142,16 @@ class Drafts:
         base = self._building.read(lambda s: _version(s, upload.base))
         return self._commit(dataset, upload, (base, base), {entry.path: entry}, set(), key=key)
 
+    def check_same(
+        self, dataset: DatasetRow, done: VersionRow, path: str, sha256: str, kind: str
+    ) -> None:
+        """Raise KeyReused when the version that was made under a key has another file there."""
+        if done.purged_at is not None:
+            return
+        found = self._datasets.manifest(dataset, done).find(path)
+        if found is None or (found.sha256, found.kind) != (sha256, kind):
+            raise KeyReused
+
     def _commit(
         self,
         dataset: DatasetRow,
@@ -166,6 +177,8 @@ class Drafts:
             except uploads.LatestMoved:
                 done = self._building.read(lambda s: by_key(s, key))
                 if done is not None:  # The same was sent twice, and the other was faster.
+                    for entry in puts.values():
+                        self.check_same(dataset, done, entry.path, entry.sha256, entry.kind)
                     self._building.cancel(dataset.space, upload)
                     return done
                 latest = self._building.read(lambda s: _latest(s, dataset.id))
@@ -210,6 +223,7 @@ class Drafts:
                 continue
             seen.add(entry.md5)
             if contents.holders([entry.digest], [entry.size])[0] is None:
+                contents.check_others([entry.digest])
                 storer = storer or self._building.storer(dataset, upload, contents, set())
                 storer.store(Found(entry.path, str(file), entry.size, entry.kind))
         if storer is not None:

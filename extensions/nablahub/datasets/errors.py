@@ -97,6 +97,19 @@ class ChangedWhileRead(Conflict):
         )
 
 
+class OtherBytes(Conflict):
+    """Other bytes than those that are stored under an md5."""
+
+    code = "other_bytes"
+
+    def __init__(self, md5: str) -> None:
+        super().__init__(
+            f"Other bytes with the md5 {md5} are stored already, and data is addressed by its md5.",
+            hint="Either the size or sha256 that was said is wrong, or one of the two files was "
+            "made to have the other's md5: change a byte of it, or pack it into an archive.",
+        )
+
+
 class UploadOffset(Conflict):
     """A piece of an object that does not fit what arrived before it."""
 

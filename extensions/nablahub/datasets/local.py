@@ -30,6 +30,9 @@ class Register(Protocol):
     def pack(self, name: str, size: int, index: PackIndex) -> None:
         """Count a pack of that table; ``size`` in bytes."""
 
+    def others(self, md5: str, sha256: str, size: int) -> None:
+        """Raise when a large object would be written over another one."""
+
     def object(self, md5: str, sha256: str, size: int) -> None:
         """Count a large object."""
 
@@ -125,6 +128,7 @@ class TreeStorer:
                         md5.update(data)
                         sha256.update(data)
                         file.write(data)
+                self._register.others(md5.hexdigest(), sha256.hexdigest(), found.size)
                 self._store.adopt(target, object_key(md5.hexdigest()))
             finally:
                 target.unlink(missing_ok=True)
@@ -137,6 +141,7 @@ class TreeStorer:
         for data in read_chunks(found):
             md5.update(data)
             sha256.update(data)
+        self._register.others(md5.hexdigest(), sha256.hexdigest(), found.size)
         again = hashlib.sha256()
         self._register.claim("object", object_key(md5.hexdigest()))
         with self._store.create(object_key(md5.hexdigest())) as writer:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from nablahub.core.errors import Fault, Invalid
 from nablahub.core.objects import full_storage
 from nablahub.datasets import uploads
+from nablahub.datasets.arrived import SHOWN_FAULTS
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import BadObject, MissingObjects
 from nablahub.datasets.manifest import KIND_FILE, Entry
@@ -28,7 +29,7 @@ from nablahub.datasets.paths import TreeRules, show
 from nablahub.datasets.scan import Found
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, objects_of
 from nablahub.datasets.transfer_types import ObjectName
-from nablahub.datasets.uploads import SHOWN_FAULTS, Origin
+from nablahub.datasets.uploads import Origin
 
 if TYPE_CHECKING:
     from nablahub.datasets.service import DatasetService

@@ -29,6 +29,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nablahub.core.database import Base
 from nablahub.core.times import Moment, now
+from nablahub.datasets.errors import OtherBytes
 from nablahub.teams.store import TeamRow
 
 
@@ -344,6 +345,14 @@ def next_number(session: Session, dataset_id: str) -> int:
     """Return the number of the dataset's next version."""
     query = select(func.max(VersionRow.number)).where(VersionRow.dataset_id == dataset_id)
     return (session.execute(query).scalar() or 0) + 1
+
+
+def is_stored(session: Session, space: str, md5: str, sha256: str, size: int) -> bool:
+    """Tell whether a large object counts; OtherBytes when another one does under its md5."""
+    row = session.get(ObjectRow, (space, md5))
+    if row is not None and (row.sha256, row.size) != (sha256, size):
+        raise OtherBytes(md5)
+    return row is not None
 
 
 def objects_of(session: Session, team_id: str, md5s: Sequence[str]) -> dict[str, ObjectRow]:

@@ -27,11 +27,11 @@ from nablahub.datasets.packs import HEAD, ROW, PackIndex
 from nablahub.datasets.proving import provers
 from nablahub.datasets.store import (
     DatasetRow,
-    ObjectRow,
     PackRow,
     TransferRow,
     UploadRow,
     damaged,
+    is_stored,
 )
 from nablahub.datasets.threads import in_thread
 from nablahub.datasets.transfer_types import Transfer, TransferPart, TransferPlan
@@ -135,7 +135,7 @@ class Transfers:
 
         Raises
         ------
-        ObjectBusy, DatasetQuota, StoreAway, StoreRefused
+        OtherBytes, ObjectBusy, DatasetQuota, StoreAway, StoreRefused
         """
         if self._is_counted(target):
             return TransferPlan(part_size=part_size(target.asked.size), arrived=0, parts=[])
@@ -183,21 +183,36 @@ class Transfers:
         self._building.write(drop)
 
     def _is_counted(self, target: Target) -> bool:
-        """Whether the object is there already; then it is linked to the dataset, too."""
+        """Whether the object is there already; then it is linked to the dataset, too.
+
+        Raises
+        ------
+        OtherBytes
+            When other bytes are stored in its place: what comes would be written over them.
+        """
         asked = target.asked
 
-        def look(session: Session) -> bool:
-            if damaged(session, target.space, target.dataset.id):
-                return False  # What is there may be wrong; what comes is proved.
+        def look(session: Session) -> tuple[bool, bool]:
+            broken = damaged(session, target.space, target.dataset.id)
             if asked.kind == "pack":
-                return session.get(PackRow, (target.dataset.id, asked.name)) is not None
-            row = session.get(ObjectRow, (target.space, asked.name))
-            return row is not None and (row.sha256, row.size) == (asked.sha256, asked.size)
+                known = session.get(PackRow, (target.dataset.id, asked.name)) is not None
+                return known, bool(broken)
+            known = is_stored(session, target.space, asked.name, asked.sha256, asked.size)
+            return known, asked.name in broken
 
-        found = self._building.read(look)
+        found, doubtful = self._building.read(look)
+        if found and doubtful:  # What is whole is never put at risk by what comes.
+            found = self._is_whole(target)
         if found:
             self._count(target, Received(asked.size, 0))
         return found
+
+    def _is_whole(self, target: Target) -> bool:
+        try:
+            prove(target, self._building.keep_table)
+        except (BadObject, FileNotFoundError):
+            return False
+        return True
 
     def _count(self, target: Target, got: Received) -> None:
         asked, space, upload = target.asked, target.space, target.upload
@@ -230,6 +245,8 @@ class Transfers:
             When some parts have not arrived; the plan tells which.
         BadObject
             When its bytes are others than was said; nothing of it is kept.
+        OtherBytes
+            When others are stored under its md5, which stay.
         ObjectBusy
             When another request is doing the same.
         """

@@ -14,6 +14,7 @@ from nablahub.core.objects import CHUNK, full_storage
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.quantities import human
 from nablahub.datasets import uploads
+from nablahub.datasets.arrived import missing
 from nablahub.datasets.bodies import parse_json
 from nablahub.datasets.errors import BadObject
 from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter
@@ -109,7 +110,7 @@ async def list_missing(call: StreamCall) -> MissingAnswer:
     def find(md5s: Sequence[str]) -> dict[str, ObjectRow]:
         return read(lambda s: objects_of(s, space, md5s))
 
-    lacking = await blocking(uploads.missing, find, contents, asked.objects)
+    lacking = await blocking(missing, find, contents, asked.objects)
     broken = await call.db_read(lambda s: damaged(s, dataset.space, dataset.id))
     if broken:  # They are there, but not as they were: who has them sends them again.
         wanted = broken.union(lacking)
@@ -187,6 +188,7 @@ async def _append_piece(call: StreamCall, parts: Parts, file: Path) -> int:
     asked: PartQuery = call.query
     try:
         async with entered(parts.piece(file, asked.offset)) as writer:
+            _check_end(writer, 0, asked.size)
             async for data in large_chunks(call):
                 _check_end(writer, len(data), asked.size)
                 await blocking(writer.write, data)

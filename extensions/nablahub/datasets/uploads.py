@@ -6,8 +6,8 @@ of the version. Whatever has no row is not there for anybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import batched
 from typing import Final
@@ -15,21 +15,17 @@ from typing import Final
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from nablahub.core.errors import Fault
 from nablahub.core.ids import new_id
 from nablahub.core.objects import ObjectStore
 from nablahub.core.times import now
-from nablahub.datasets.contents import Contents
+from nablahub.datasets.arrived import Check
 from nablahub.datasets.errors import (
-    MissingObjects,
     NoSuchDataset,
     NoSuchUpload,
     UploadLost,
 )
 from nablahub.datasets.layout import manifest_key, object_key, pack_key
-from nablahub.datasets.manifest import Entry, Rows
 from nablahub.datasets.manifests import Written
-from nablahub.datasets.paths import show
 from nablahub.datasets.quota import Quota
 from nablahub.datasets.store import (
     ChangeRow,
@@ -43,15 +39,12 @@ from nablahub.datasets.store import (
     TransferRow,
     UploadRow,
     VersionRow,
+    is_stored,
     next_number,
     objects_of,
     pack_moment,
 )
-from nablahub.datasets.transfer_types import ObjectName
 
-SHOWN_FAULTS: Final = 50
-#: Files that are looked up together.
-GROUP: Final = 100_000
 #: In place of the md5 of a DVC tree that has not been derived yet.
 NOT_YET: Final = ""
 #: An upload that nothing was added to for so long is given up.
@@ -95,24 +88,6 @@ def begin(session: Session, dataset: DatasetRow, origin: Origin) -> UploadRow:
     return row
 
 
-#: Finds large objects by their md5s, in a transaction of its own.
-FindLarge = Callable[[Sequence[str]], dict[str, ObjectRow]]
-
-
-def missing(find: FindLarge, contents: Contents, asked: Sequence[ObjectName]) -> list[str]:
-    """Return the md5s of the objects that must be sent; reads the store, so in no transaction."""
-    digests = [bytes.fromhex(o.md5 + o.sha256) for o in asked]
-    holders = contents.holders(digests, [o.size for o in asked])
-    unknown = [o for o, holder in zip(asked, holders, strict=True) if holder is None]
-    large = find([o.md5 for o in unknown]) if unknown else {}
-    return list(dict.fromkeys(o.md5 for o in unknown if not _is_large(large, o)))
-
-
-def _is_large(large: dict[str, ObjectRow], wanted: ObjectName) -> bool:
-    row = large.get(wanted.md5)
-    return row is not None and (row.sha256, row.size) == (wanted.sha256, wanted.size)
-
-
 def register_pack(
     session: Session, store: ObjectStore, upload: UploadRow, row: PackRow, quota: Quota
 ) -> None:
@@ -136,8 +111,11 @@ def register_pack(
 def register_object(
     session: Session, store: ObjectStore, upload: UploadRow, row: ObjectRow, quota: Quota
 ) -> None:
-    """Count a large object that has been stored; raises as :func:`register_pack`."""
-    if session.get(ObjectRow, (row.team_id, row.md5)) is None:
+    """Count a large object that has been stored; raises as :func:`register_pack`, and OtherBytes.
+
+    It is OtherBytes that others count under its md5.
+    """
+    if not is_stored(session, row.team_id, row.md5, row.sha256, row.size):
         _check_stored(session, store, row.team_id, object_key(row.md5), row.size)
         quota.check(session, row.size)
         session.add(row)
@@ -185,72 +163,6 @@ def touch(session: Session, upload: UploadRow) -> None:
     )
     if not found.rowcount:  # type: ignore[attr-defined]  # an UPDATE's result has it
         raise NoSuchUpload(upload.id)
-
-
-@dataclass
-class Check:
-    """Goes through the files of a new version and sees whether each has its bytes.
-
-    It reads the store, so it is no work for a transaction: :func:`finish` looks once more whether
-    what it found is still there.
-
-    Parameters
-    ----------
-    contents : Contents
-        The dataset's objects.
-    find : callable
-        Finds those large objects that count.
-    """
-
-    contents: Contents
-    find: FindLarge
-    packs: set[str] = field(default_factory=set)
-    large: set[str] = field(default_factory=set)
-    _faults: list[Fault] = field(default_factory=list)
-    _count: int = 0
-
-    def through(self, groups: Iterable[Rows]) -> Iterator[Rows]:
-        """Yield the rows, in larger groups; MissingObjects at the end names those without bytes."""
-        for rows in _larger(groups):
-            holders = self.contents.holders(rows.digests(), rows.sizes)
-            self.packs.update(filter(None, set(holders)))
-            if None in holders:
-                lines = zip(rows.lines, holders, strict=True)
-                self._look_up([line for line, holder in lines if holder is None])
-            yield rows
-        if self._count:
-            raise MissingObjects(self._faults, self._count)
-
-    def _look_up(self, lines: list[str]) -> None:
-        """Look for objects that are in no pack among the large ones."""
-        lost = Rows(lines).entries()
-        known = self.find([entry.md5 for entry in lost])
-        for entry in lost:
-            row = known.get(entry.md5)
-            if row is None or (row.sha256, row.size) != (entry.sha256, entry.size):
-                self._fault(entry, row)
-            else:
-                self.large.add(entry.md5)
-
-    def _fault(self, entry: Entry, row: ObjectRow | None) -> None:
-        self._count += 1
-        if len(self._faults) < SHOWN_FAULTS:
-            problem = "never arrived" if row is None else "are not those that arrived"
-            self._faults.append(
-                Fault(f"{show(entry.path)}: the bytes of md5 {entry.md5} {problem}.")
-            )
-
-
-def _larger(groups: Iterable[Rows]) -> Iterator[Rows]:
-    """Put groups together: all tables of packs are gone through once for each."""
-    gathered = Rows()
-    for group in groups:
-        gathered.add(group)
-        if len(gathered) >= GROUP:
-            yield gathered
-            gathered = Rows()
-    if len(gathered):
-        yield gathered
 
 
 def finish(
@@ -345,7 +257,21 @@ def _keep_large(session: Session, dataset: DatasetRow, md5s: set[str]) -> None:
 
 
 def end(session: Session, team_id: str, upload: UploadRow) -> None:
-    """Forget an upload and whatever came with it that no version uses."""
+    """Forget an upload and whatever came with it that no version uses.
+
+    What came with it may be what another upload was told not to send: then it is that one's now.
+    """
+    heir = session.scalars(
+        select(UploadRow.id)
+        .where(UploadRow.dataset_id == upload.dataset_id, UploadRow.id != upload.id)
+        .order_by(UploadRow.touched_at.desc())
+        .limit(1)
+    ).first()
+    if heir is not None:
+        for owned in (PackRow, LinkRow):
+            session.execute(
+                update(owned).where(owned.upload_id == upload.id).values(upload_id=heir)
+            )
     packs = session.scalars(select(PackRow).where(PackRow.upload_id == upload.id)).all()
     for pack in packs:
         name = pack_key(pack.dataset_id, pack.pack)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy.orm import Session
 
 from nablahub.core.errors import Invalid, Unavailable
 from nablahub.core.ids import new_id
@@ -19,6 +20,7 @@ from nablahub.core.store_errors import StoreAway
 from nablahub.datasets import patience, transfers
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.datasets.drafting import Draft
+from nablahub.datasets.store import DamageRow, DatasetRow
 from nablahub.storage.api import StorageAPI
 from tests.support.s3 import KEY, REGION, SECRET, SeaweedFS, seaweedfs
 from tests.support.s3_proxy import CountingProxy, Passed, counting
@@ -321,3 +323,28 @@ def test_the_size_of_parts() -> None:
         assert -(-size // part) <= 1000
         assert part % MIB == 0
     assert new_id("storage_provider").startswith("sp")
+
+
+@pytest.mark.parametrize("size", [700, 3 * MIB])
+def test_what_is_whole_is_not_written_over_though_it_was_called_damaged(
+    service: RunningService, size: int
+) -> None:
+    api, hub, data = api_of(service), service.transport(), os.urandom(size)
+    dataset = api.create(f"whole {size}").id
+    api.write(dataset, "x", data)
+    row = entry("x", data)
+    packs = [p.rpartition("/")[2] for p in stored(service) if f"/packs/{dataset}/" in p]
+
+    def called_damaged(session: Session) -> None:
+        space = session.get_one(DatasetRow, dataset).space
+        session.add(DamageRow(team_id=space, dataset_id="" if size > MIB else dataset, md5=row.md5))
+
+    service.service.database.write_sync(called_damaged)
+    made = hub.post(f"/datasets/{dataset}/uploads", {})["version"]
+    kind, name = ("object", row.md5) if size > MIB else ("pack", packs[0])
+    asked = {"kind": kind, "name": name, "size": size if size > MIB else size + 16 + 56}
+    if size > MIB:
+        asked["sha256"] = row.sha256
+    plan = hub.post(f"/datasets/{dataset}/uploads/{made}/transfers", asked)
+    assert plan["parts"] == []
+    assert api.read(dataset, "x") == data
