@@ -209,9 +209,16 @@ class BatchFetcher(Fetcher):
 
     def _get_all(self, root: Path, jobs: list[Job], large: list[Entry], *, fresh: bool) -> None:
         self._small(root, jobs, fresh=fresh)
+        alike: dict[str, list[Entry]] = {}
+        for entry in large:
+            alike.setdefault(entry.md5, []).append(entry)
         with ThreadPoolExecutor(LARGE_AT_ONCE, "nablahub-fetch") as pool:
-            work = [pool.submit(self._large, entry, root / entry.path) for entry in large]
-            wait_all(work)
+            wait_all([pool.submit(self._one_by_one, root, same) for same in alike.values()])
+
+    def _one_by_one(self, root: Path, same: list[Entry]) -> None:
+        """Get large files of the same bytes: those of one folder share the file they begin as."""
+        for entry in same:
+            self._large(entry, root / entry.path)
 
     def _small(self, root: Path, jobs: list[Job], *, fresh: bool) -> None:
         """Get what of the packs is wanted, and write files while more is coming."""

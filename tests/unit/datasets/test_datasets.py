@@ -281,3 +281,14 @@ def test_events_tell_of_new_versions(
                 break
     finally:
         events.close()
+
+
+def test_the_same_large_file_under_many_names_is_downloaded(
+    service: RunningService, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    api = api_of(service)
+    name = fresh(service, request)
+    wanted = {f"{number}": b"s" * 3_000_000 for number in range(6)}
+    api.upload(name, write(tmp_path / "same", wanted))
+    api.download(name, tmp_path / "out")
+    assert read(tmp_path / "out") == wanted
