@@ -115,7 +115,7 @@ async def _take(
         async for data in large_chunks(call):
             await blocking(pushed.write, data)
         sha256 = await blocking(pushed.finish)
-    await blocking(pushing.keep_large, service, dataset, upload, pushed, sha256)
+        await blocking(pushing.keep_large, service, dataset, upload, pushed, sha256)
     kind = _kind(executable=executable)
     return Entry(path, kind, pushed.size, str(pushed.md5), sha256)
 

@@ -85,7 +85,11 @@ class Pushed:
         self.size += len(data)
 
     def finish(self) -> str:
-        """Keep the object and return its sha256; BadObject when it is another one."""
+        """Prove the object and return its sha256; BadObject when it is another one.
+
+        A small one waits under its md5; a large one goes with the ``with`` block, unless somebody
+        keeps :attr:`file` before: so no two requests ever share it.
+        """
         md5 = self._md5.hexdigest()
         if self.md5 is not None and md5 != self.md5:
             raise BadObject(
@@ -93,8 +97,10 @@ class Pushed:
             )
         self.md5 = md5
         self._opened.close()
-        self.file = self.folder / f"{PUSHED}{md5}"
-        self._coming.replace(self.file)
+        self.file = self._coming
+        if self.size <= SMALL:
+            self.file = self.folder / f"{PUSHED}{md5}"
+            self._coming.replace(self.file)
         return self._sha256.hexdigest()
 
 

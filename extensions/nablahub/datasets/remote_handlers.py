@@ -150,4 +150,4 @@ async def put_dvc_object(call: StreamCall) -> None:
         async for data in large_chunks(call):
             await blocking(pushed.write, data)
         sha256 = await blocking(pushed.finish)
-    await blocking(pushing.keep_large, service, dataset, upload, pushed, sha256)
+        await blocking(pushing.keep_large, service, dataset, upload, pushed, sha256)

@@ -228,6 +228,21 @@ def test_the_same_write_sent_many_times_at_once_is_one_version(
     assert api_of(service).version(dataset).number == 3
 
 
+def test_the_same_large_file_written_to_many_paths_at_once(
+    service: RunningService, dataset: str, tmp_path: Path
+) -> None:
+    def send(number: int, data: bytes) -> None:
+        api_of(service).write(dataset, f"f{number}", data)
+
+    wanted = dict(FILES)
+    with ThreadPoolExecutor(6) as pool:
+        for turn in range(4):
+            data, numbers = bytes([turn]) * 3_000_000, range(turn * 6, turn * 6 + 6)
+            list(pool.map(send, numbers, [data] * 6))
+            wanted |= {f"f{number}": data for number in numbers}
+    assert files_of(service, dataset, tmp_path / "out") == wanted
+
+
 def test_a_write_that_is_refused_leaves_nothing(service: RunningService, dataset: str) -> None:
     hub, before = service.transport("alice"), stored(service)
     for path in ("images/0.bin/inside", "images", "..%2Fx", "a%0Ab"):
