@@ -118,15 +118,15 @@ class Building:
         # What goes elsewhere through the service lies on its disk for a while, too.
         check_room(settings.state.objects, size, settings.min_free_bytes)
 
-    def check_quota(self, space: str, size: int) -> None:
-        """Raise DatasetQuota when ``size`` more bytes are more than the team may have."""
+    def check_quota(self, space: str, size: int, waiting: int = 0) -> None:
+        """Raise DatasetQuota as :meth:`Quota.check`."""
         quota = self._datasets.quota(space)
         try:
-            self.read(lambda s: quota.check(s, size))
+            self.read(lambda s: quota.check(s, size, waiting))
         except DatasetQuota:
             if not sum([make(space) for make in self._datasets.room_makers]):
                 raise
-            self.read(lambda s: quota.check(s, size))
+            self.read(lambda s: quota.check(s, size, waiting))
 
     def register_pack(self, team_id: str, upload: UploadRow, pack: str, got: Received) -> None:
         """Count a stored pack; one that may not stay is deleted before the error leaves."""

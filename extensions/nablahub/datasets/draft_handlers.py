@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from nablahub.core.idempotency import fingerprint, key_of, owner
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page
-from nablahub.datasets import drafts, pushing, tags, uploads
+from nablahub.datasets import drafts, tags, uploads
 from nablahub.datasets.comparing import Difference, differences
 from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry, Parser
 from nablahub.datasets.manifests import ManifestReader
@@ -18,7 +18,7 @@ from nablahub.datasets.paths import check_path
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.shapes import version_wire
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow, by_key, changes_of
-from nablahub.datasets.threads import blocking, entered
+from nablahub.datasets.threads import blocking
 from nablahub.datasets.types import (
     Change,
     DatasetVersion,
@@ -30,7 +30,7 @@ from nablahub.datasets.types import (
     Tag,
     TagPut,
 )
-from nablahub.datasets.upload_handlers import find_upload, large_chunks
+from nablahub.datasets.upload_handlers import find_upload, take_object
 
 FILES = "/datasets/{dataset}/uploads/{upload}/files/{path+}"
 
@@ -107,17 +107,9 @@ async def _take(
     call: StreamCall, dataset: DatasetRow, upload: UploadRow, path: str, *, executable: bool
 ) -> Entry:
     """Take the body in as the content of a file; a small one waits for its pack."""
-    service = call.get(DatasetService)
-    size = int(call.request_headers.get("Content-Length", "0"))
-    await blocking(service.building.check_space, dataset.space, size)
-    folder = service.parts(dataset.space).root / dataset.id
-    async with entered(pushing.Pushed(folder, None)) as pushed:
-        async for data in large_chunks(call):
-            await blocking(pushed.write, data)
-        sha256 = await blocking(pushed.finish)
-        await blocking(pushing.keep_large, service, dataset, upload, pushed, sha256)
+    pushed = await take_object(call, dataset, upload, None)
     kind = _kind(executable=executable)
-    return Entry(path, kind, pushed.size, str(pushed.md5), sha256)
+    return Entry(path, kind, pushed.size, str(pushed.md5), pushed.sha256)
 
 
 @stream(

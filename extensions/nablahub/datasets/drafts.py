@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.idempotency import KeyReused
 from nablahub.datasets import uploads
+from nablahub.datasets.arriving import PUSHED
 from nablahub.datasets.comparing import Empty, Manifest, differences
 from nablahub.datasets.errors import BadPath, DraftClash, MovedOn, NoSuchFile, UploadLost
 from nablahub.datasets.manifest import Entry, Rows
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.patching import Patch
 from nablahub.datasets.paths import check_path, show
-from nablahub.datasets.pushing import PUSHED
 from nablahub.datasets.scan import Found
 from nablahub.datasets.store import (
     ChangeRow,

@@ -286,10 +286,14 @@ class InUse(Conflict):
 class DatasetQuota(QuotaExceeded):
     """The team's share of the data store is used up."""
 
-    def __init__(self, used: int, wanted: int, limit: int) -> None:
+    def __init__(self, used: int, wanted: int, limit: int, waiting: int = 0) -> None:
+        held = f"The team's datasets and workspaces hold {human(used)}"
+        ways = ["Delete datasets that are no longer needed (`nablahub datasets delete`)"]
+        if waiting:
+            held += f", and {human(waiting)} came with drafts and pushes that are not committed"
+            ways.append("commit or cancel those drafts")
         super().__init__(
-            f"The team's datasets and workspaces hold {human(used)}; {human(wanted)} more would "
-            f"exceed the quota of {human(limit)}. Nothing of it was stored.",
-            hint="Delete datasets that are no longer needed (`nablahub datasets delete`) or ask "
-            "an administrator for a larger quota.",
+            f"{held}; {human(wanted)} more would exceed the quota of {human(limit)}. Nothing of it "
+            "was stored.",
+            hint=f"{', '.join(ways)} or ask an administrator for a larger quota.",
         )

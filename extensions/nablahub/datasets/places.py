@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from nablahub.core.context import Context
 from nablahub.core.objects import ObjectStore
 from nablahub.core.wire import LARGEST
+from nablahub.datasets.arriving import Waiting
 from nablahub.datasets.comparing import Empty
 from nablahub.datasets.contents import Contents, PackTables
 from nablahub.datasets.dvc import DirHasher, DirObject, DirRows
@@ -47,6 +48,7 @@ class Places:
         #: Let go of what nobody needs in a space that is full, in a thread; tell how much that was.
         self.room_makers: list[Callable[[str], int]] = []
         self._parts: dict[str, Parts] = {}
+        self._waiting: dict[str, Waiting] = {}
 
     def quota(self, space: str) -> Quota:
         """Return what bounds the bytes of a space; a team's own bucket is its own affair."""
@@ -68,6 +70,10 @@ class Places:
         """Return what is arriving at the service for a space."""
         root = self.settings.state.objects / space / "parts"
         return self._parts.setdefault(space, Parts(root))
+
+    def waiting(self, space: str) -> Waiting:
+        """Return how much of a space no row counts yet."""
+        return self._waiting.setdefault(space, Waiting(self.parts(space).root))
 
     def contents(self, session: Session, dataset: DatasetRow) -> Contents:
         """Return the objects of a dataset."""

@@ -21,6 +21,7 @@ from nablahub.core.errors import Fault, Invalid
 from nablahub.core.objects import full_storage
 from nablahub.datasets import uploads
 from nablahub.datasets.arrived import SHOWN_FAULTS
+from nablahub.datasets.arriving import PUSHED
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import BadObject, MissingObjects
 from nablahub.datasets.manifest import KIND_FILE, Entry
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from nablahub.datasets.service import DatasetService
 
 SOURCE: Final = "dvc push"
-PUSHED: Final = "pushed-"
 
 
 def upload_of(session: Session, dataset: DatasetRow, author: str) -> UploadRow:
@@ -64,6 +64,7 @@ class Pushed:
         self._coming = self.folder / f".coming-{secrets.token_hex(8)}"
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256()
+        self.sha256 = ""
         self.size = 0
 
     def __enter__(self) -> Pushed:
@@ -84,8 +85,8 @@ class Pushed:
         self._sha256.update(data)
         self.size += len(data)
 
-    def finish(self) -> str:
-        """Prove the object and return its sha256; BadObject when it is another one.
+    def finish(self) -> None:
+        """Prove the object, whose sha256 is known then; BadObject when it is another one.
 
         A small one waits under its md5; a large one goes with the ``with`` block, unless somebody
         keeps :attr:`file` before: so no two requests ever share it.
@@ -101,15 +102,15 @@ class Pushed:
         if self.size <= SMALL:
             self.file = self.folder / f"{PUSHED}{md5}"
             self._coming.replace(self.file)
-        return self._sha256.hexdigest()
+        self.sha256 = self._sha256.hexdigest()
 
 
 def keep_large(
-    service: DatasetService, dataset: DatasetRow, upload: UploadRow, pushed: Pushed, sha256: str
+    service: DatasetService, dataset: DatasetRow, upload: UploadRow, pushed: Pushed
 ) -> None:
     """Make a large object part of the store; a small one waits for its pack."""
     if pushed.size > SMALL and pushed.md5 is not None:
-        name = ObjectName(md5=pushed.md5, sha256=sha256, size=pushed.size)
+        name = ObjectName(md5=pushed.md5, sha256=pushed.sha256, size=pushed.size)
         service.building.keep(dataset, upload, pushed.file, name)
 
 

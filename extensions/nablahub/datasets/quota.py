@@ -38,8 +38,14 @@ class Quota:
         """Return how many bytes may still come."""
         return self.limit - self.used(session)
 
-    def check(self, session: Session, size: int) -> None:
-        """Raise DatasetQuota when ``size`` more bytes are more than the team may have."""
+    def check(self, session: Session, size: int, waiting: int = 0) -> None:
+        """Raise DatasetQuota when ``size`` more bytes are more than the team may have.
+
+        Parameters
+        ----------
+        waiting : int
+            Bytes beside those held that no row counts yet.
+        """
         used = self.used(session)
-        if used + size > self.limit:
-            raise DatasetQuota(used, size, self.limit)
+        if used + waiting + size > self.limit:
+            raise DatasetQuota(used, size, self.limit, waiting)

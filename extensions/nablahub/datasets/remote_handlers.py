@@ -25,8 +25,8 @@ from nablahub.datasets.handlers import send
 from nablahub.datasets.manifests import ManifestReader
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import LinkRow, VersionRow, pack_names, versions_of
-from nablahub.datasets.threads import blocking, entered
-from nablahub.datasets.upload_handlers import large_chunks
+from nablahub.datasets.threads import blocking
+from nablahub.datasets.upload_handlers import large_chunks, take_object
 from nablahub.datasets.uploads import NOT_YET
 
 #: A ``.dir`` of a million files has 100 MB.
@@ -145,9 +145,4 @@ async def put_dvc_object(call: StreamCall) -> None:
         rows = await blocking(pushing.parse_tree, data, md5)
         await blocking(pushing.commit_tree, service, dataset, upload, rows)
         return
-    folder = service.parts(dataset.space).root / dataset.id
-    async with entered(pushing.Pushed(folder, md5)) as pushed:
-        async for data in large_chunks(call):
-            await blocking(pushed.write, data)
-        sha256 = await blocking(pushed.finish)
-        await blocking(pushing.keep_large, service, dataset, upload, pushed, sha256)
+    await take_object(call, dataset, upload, md5)

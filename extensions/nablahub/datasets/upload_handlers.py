@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -15,10 +15,13 @@ from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.quantities import human
 from nablahub.datasets import uploads
 from nablahub.datasets.arrived import missing
+from nablahub.datasets.arriving import Arrival
 from nablahub.datasets.bodies import parse_json
 from nablahub.datasets.errors import BadObject
-from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter
+from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter, check_room
 from nablahub.datasets.layout import pack_key
+from nablahub.datasets.packs import SMALL
+from nablahub.datasets.pushing import Pushed, keep_large
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.shapes import version_wire
 from nablahub.datasets.store import (
@@ -135,17 +138,49 @@ async def put_pack(call: StreamCall) -> None:
     if len(pack) != 64 or not set(pack) <= set("0123456789abcdef"):
         raise BadObject("A pack is named by its sha256.", hint="Send 64 hexadecimal digits.")
     dataset, upload = await find_upload(call)
-    size = int(call.request_headers.get("Content-Length", "0"))
-    await blocking(service.building.check_space, dataset.space, size)
-    store = service.store(dataset.space)
-    key = pack_key(dataset.id, pack)
-    await blocking(service.building.claim, store, dataset.space, upload, "pack", key)
-    made = await blocking(PackReceiver, store, dataset.id, pack)
-    async with entered(made) as receiver:
-        async for data in large_chunks(call):
-            await blocking(receiver.feed, data)
-        got = await blocking(receiver.finish)
+    async with entered(_arrival(call, dataset)) as arrival:
+        store = service.store(dataset.space)
+        key = pack_key(dataset.id, pack)
+        await blocking(service.building.claim, store, dataset.space, upload, "pack", key)
+        made = await blocking(PackReceiver, store, dataset.id, pack)
+        async with entered(made) as receiver:
+            await _take_in(call, arrival, receiver.feed)
+            got = await blocking(receiver.finish)
     await blocking(service.building.register_pack, dataset.space, upload, pack, got)
+
+
+def _arrival(call: StreamCall, dataset: DatasetRow) -> Arrival:
+    announced = int(call.request_headers.get("Content-Length", "0"))
+    return Arrival(call.get(DatasetService), dataset.space, announced)
+
+
+async def _take_in(call: StreamCall, arrival: Arrival, write: Callable[[bytes], object]) -> None:
+    """Write the body as it comes, as long as there is room for it."""
+
+    def take(data: bytes) -> None:
+        arrival.take(len(data))
+        write(data)
+
+    async for data in large_chunks(call):
+        await blocking(take, data)
+
+
+async def take_object(
+    call: StreamCall, dataset: DatasetRow, upload: UploadRow, md5: str | None
+) -> Pushed:
+    """Take the body in as an object of a dataset; a small one waits for its pack."""
+    service = call.get(DatasetService)
+    folder = service.parts(dataset.space).root / dataset.id
+    arrival = _arrival(call, dataset)
+    async with entered(Pushed(folder, md5)) as pushed:
+        async with entered(arrival):
+            await _take_in(call, arrival, pushed.write)
+            await blocking(pushed.finish)
+            if pushed.size <= SMALL:
+                arrival.lay()
+        # Counted as stored from here on, so no more as arriving.
+        await blocking(keep_large, service, dataset, upload, pushed)
+    return pushed
 
 
 @stream("HEAD", "/datasets/{dataset}/uploads/{upload}/objects/{md5}", scope="datasets:write")
@@ -240,7 +275,7 @@ async def commit_upload(call: StreamCall) -> DatasetVersion:
         base = await call.db_read(lambda s: service.version(s, dataset, known))
     with tempfile.TemporaryFile(dir=_spool(service)) as spool:
         async for data in large_chunks(call, LARGEST_MANIFEST):
-            await blocking(_append, spool, data)
+            await blocking(_append, service, spool, data)
         spool.seek(0)
         row = await blocking(
             service.building.committing.commit, dataset, upload, _read(spool), base
@@ -255,7 +290,8 @@ def _spool(service: DatasetService) -> str:
     return str(folder)
 
 
-def _append(spool: BinaryIO, data: bytes) -> None:
+def _append(service: DatasetService, spool: BinaryIO, data: bytes) -> None:
+    check_room(service.settings.state.objects, len(data), service.settings.min_free_bytes)
     with full_storage():
         spool.write(data)
 

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from nablahub.core.errors import NablaError
 from nablahub.core.extension import load
@@ -64,10 +67,29 @@ def main(disk: Path, sources: Path) -> None:
         said["large"] = attempt(lambda: api.upload(dataset, sources / "large"))
         said["read"] = api.read(first.id, "a").decode()
         filler.unlink()
+        # A body of which nobody says how long it is.
+        filler = fill(disk, 6_000_000)
+        datasets = service.service.context.services[-1]
+        usual = datasets.settings
+        datasets.settings = usual.model_copy(update={"min_free_bytes": 3_000_000})
+        free = [shutil.disk_usage(disk).free]
+
+        def endless() -> Iterator[bytes]:
+            for _ in range(16):
+                yield b"z" * 1024 * 1024
+                free.append(shutil.disk_usage(disk).free)
+
+        answer = httpx.put(
+            f"{service.url}/api/v1/datasets/{dataset}/files/endless", content=endless(),
+            headers={"Authorization": "Bearer token-of-alice"}, trust_env=False,
+        )  # fmt: skip
+        told = answer.json()
+        said["unannounced"] = {"code": told["code"], "words": f"{told['detail']} {told['hint']}"}
+        said["kept_free"] = min(free)
+        filler.unlink()
         # Enough for rows and a first piece, not for all of it: the disk fills up on the way.
         filler = fill(disk, 3_000_000)
-        datasets = service.service.context.services[-1]
-        datasets.settings = datasets.settings.model_copy(update={"min_free_bytes": -(10**9)})
+        datasets.settings = usual.model_copy(update={"min_free_bytes": -(10**9)})
         said["midway"] = attempt(lambda: api.upload(dataset, sources / "large"))
         said["midway_small"] = attempt(lambda: api.upload(dataset, sources / "many"))
         filler.unlink()

@@ -36,12 +36,18 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("what", ["create", "small", "large", "midway", "midway_small"])
+@pytest.mark.parametrize(
+    "what", ["create", "small", "large", "midway", "midway_small", "unannounced"]
+)
 def test_a_full_disk_is_said_with_a_way_out(said: dict[str, dict[str, str]], what: str) -> None:
     assert said[what]["code"] == "storage_full", said[what]
     words = said[what]["words"]
     assert "othing" in words
     assert "space" in words or "Delete" in words
+
+
+def test_what_is_kept_free_is_kept_from_a_body_of_unknown_length(said: dict[str, int]) -> None:
+    assert said["kept_free"] > 2_000_000
 
 
 def test_what_was_there_is_still_read(said: dict[str, object]) -> None:

@@ -1,0 +1,117 @@
+"""What arrives counts against the quota while it comes, and while it waits for its pack."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from nablahub.core.errors import QuotaExceeded
+from tests.support.service import RunningService, running
+from tests.support.stores import stored
+from tests.support.waiting import until
+from tests.unit.datasets.hub import EXTENSIONS, api_of, fresh
+
+MIB = 1024 * 1024
+QUOTA = 3 * MIB
+
+
+@pytest.fixture
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    state = tmp_path_factory.mktemp("tight")
+    with running(state, EXTENSIONS, dataset_quota_bytes=QUOTA) as found:
+        yield found
+
+
+@pytest.fixture
+def dataset(tight: RunningService, request: pytest.FixtureRequest) -> str:
+    return fresh(tight, request)
+
+
+def on_disk(service: RunningService) -> int:
+    files = [p for p in service.state.objects.rglob("*") if p.is_file()]
+    return sum(p.stat().st_size for p in files)
+
+
+def put(service: RunningService, path: str, pieces: Iterator[bytes]) -> httpx.Response:
+    """Send a body of which nobody says how long it is."""
+    headers = {"Authorization": "Bearer token-of-alice"}
+    with httpx.Client(trust_env=False, timeout=120) as client:
+        return client.put(f"{service.url}{path}", content=pieces, headers=headers)
+
+
+@pytest.mark.parametrize("way", ["write", "draft", "pack", "push"])
+def test_a_body_of_unknown_length_stops_at_the_quota(
+    tight: RunningService, dataset: str, way: str
+) -> None:
+    before, most = stored(tight), [0]
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b"u" * MIB
+            most[0] = max(most[0], on_disk(tight))
+
+    if way == "push":
+        path = f"/dvc/{dataset}/files/md5/ab/{'c' * 30}"
+    else:
+        upload = f"uploads/{api_of(tight).draft(dataset).id.split(':')[1]}"
+        places = {"draft": f"{upload}/files/u", "pack": f"{upload}/packs/{'a' * 64}"}
+        path = f"/api/v1/datasets/{dataset}/{places.get(way, 'files/u')}"
+    answer = put(tight, path, pieces())
+    assert (answer.status_code, answer.json()["code"]) == (413, "quota_exceeded"), answer.text
+    assert "Nothing of it was stored" in answer.json()["detail"]
+    assert most[0] <= QUOTA + MIB
+    until(lambda: stored(tight) == before, "what was refused is gone")
+    assert api_of(tight).write(dataset, "fits", os.urandom(2 * MIB)).number == 1
+
+
+def test_bodies_that_come_at_once_count_together(tight: RunningService, dataset: str) -> None:
+    go_on = threading.Event()
+
+    def first() -> Iterator[bytes]:
+        yield b"1" * (2 * MIB)
+        assert go_on.wait(120)
+
+    def second() -> Iterator[bytes]:
+        for _ in range(2):
+            yield b"2" * MIB
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(put, tight, f"/api/v1/datasets/{dataset}/files/1", first())
+        try:
+            until(lambda: on_disk(tight) >= 2 * MIB - 1024, "the first body has arrived")
+            refused = put(tight, f"/api/v1/datasets/{dataset}/files/2", second())
+        finally:
+            go_on.set()
+        assert refused.status_code == 413
+        assert coming.result().status_code == 201
+    assert api_of(tight).read(dataset, "1") == b"1" * (2 * MIB)
+
+
+def test_files_of_drafts_count_until_the_draft_ends(tight: RunningService, dataset: str) -> None:
+    api, small = api_of(tight), 900_000
+    draft, other = api.draft(dataset), api.draft(dataset)
+    for number in range(3):
+        draft.put(f"{number}", os.urandom(small))
+    with pytest.raises(QuotaExceeded, match="came with drafts and pushes that are not committed"):
+        other.put("one too many", os.urandom(small))
+    with pytest.raises(QuotaExceeded):
+        api.write(dataset, "one too many", os.urandom(small))
+    # What waits is not counted twice when it is packed.
+    assert draft.commit().files == 3
+    with pytest.raises(QuotaExceeded):
+        other.put("one too many", os.urandom(small))
+
+
+def test_a_cancelled_draft_makes_room(tight: RunningService, dataset: str) -> None:
+    api = api_of(tight)
+    draft = api.draft(dataset)
+    for number in range(3):
+        draft.put(f"{number}", os.urandom(900_000))
+    draft.cancel()
+    until(lambda: on_disk(tight) < MIB, "the draft's files are gone")
+    assert api.write(dataset, "fits", os.urandom(900_000)).number == 1
