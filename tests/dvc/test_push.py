@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import httpx
+import pytest
 
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.datasets.packs import SMALL
@@ -12,6 +14,7 @@ from tests.dvc.repository import Repository, export
 from tests.support.service import RunningService
 from tests.support.stores import collect, stored
 from tests.unit.datasets.builders import entry, read, write
+from tests.unit.datasets.hub import fresh
 
 FILES = {f"many/{i:02}": b"%d" % i for i in range(40)} | {
     "empty": b"",
@@ -80,3 +83,31 @@ def test_what_is_pushed_is_proved(service: RunningService) -> None:
     assert put(row.md5, b"right").status_code == 200
     assert put(name, tree).status_code == 200
     assert api.read(dataset, "a") == b"right"
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        b"{}", b"null", b"0", b'"a"', b"[" * 100_000, b"[[]]", b'[{"relpath": 1, "md5": "0"}]',
+        b'[{"relpath": "a", "md5": "%s"}]' % (b"z" * 32),
+        b'[{"relpath": "a", "md5": "%s"}]' % (b"/.." * 11)[:32],
+        b'[{"relpath": "a", "md5": "%s"}]' % (b"A" * 32),
+        b'[{"relpath": "a", "md5": "%s"}]' % ("é" * 32).encode(),
+        b'[{"relpath": "a", "md5": ["%s"]}]' % (b"0" * 32),
+        b'[{"relpath": "\\ud800", "md5": "%s"}]' % (b"0" * 32),
+    ],
+    ids=[f"tree {number}" for number in range(13)],
+)  # fmt: skip
+def test_a_dir_that_lists_no_files_is_refused_in_words(
+    service: RunningService, request: pytest.FixtureRequest, tree: bytes
+) -> None:
+    api = DatasetsAPI(service.transport())
+    dataset = fresh(service, request)
+    md5 = hashlib.md5(tree, usedforsecurity=False).hexdigest()
+    answer = httpx.put(
+        f"{service.url}/dvc/{dataset}/files/md5/{md5[:2]}/{md5[2:]}.dir", content=tree,
+        headers={"Authorization": "Bearer token-of-alice"},
+    )  # fmt: skip
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["hint"]
+    assert api.get(dataset).latest_version is None

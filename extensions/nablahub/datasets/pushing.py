@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nablahub.datasets.service import DatasetService
 
 SOURCE: Final = "dvc push"
+_MD5: Final = re.compile("[0-9a-f]{32}")
 
 
 def upload_of(session: Session, dataset: DatasetRow, author: str) -> UploadRow:
@@ -128,15 +130,17 @@ def parse_tree(data: bytes, md5: str) -> list[tuple[str, str]]:
         raise BadObject(f"The bytes do not have the md5 {md5}.", hint="Run `dvc push` again.")
     try:
         listed: Any = json.loads(data)
+        if not isinstance(listed, list):
+            raise TypeError
         rows = sorted(((row["relpath"], row["md5"]) for row in listed), key=_by_path)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Invalid(
             "The .dir object is not a list of files as DVC writes it.", hint="Push it with DVC."
         ) from error
     rules = TreeRules()
     for path, name in rows:
         rules.add(path)
-        if not isinstance(name, str) or len(name) != 32:
+        if not isinstance(name, str) or not _MD5.fullmatch(name):
             raise Invalid(f"'{show(path)}' has no md5.", hint="Push it with DVC 3.")
     return rows
 
