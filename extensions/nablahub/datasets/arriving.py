@@ -11,15 +11,40 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from nablahub.core.objects import full_storage
 from nablahub.datasets.intake import check_room
 
 if TYPE_CHECKING:
     from nablahub.datasets.service import DatasetService
+    from nablahub.datasets.store import UploadRow
 
-#: Begins the name of what waits for its pack.
+#: Begins the name of an upload's folder, in that of its dataset.
 PUSHED: Final = "pushed-"
+#: Begins the name of a body that is coming.
+COMING: Final = ".coming-"
+#: Says in that folder that the upload is one request's, which ends it.
+ONE_REQUEST: Final = ".one-request"
 #: Bytes of a body of unknown length between two looks at what is left.
 STEP: Final = 8 * 1024 * 1024
+
+
+def folder_of(root: Path, upload: UploadRow) -> Path:
+    """Return where small files of an upload wait for their pack; it goes with the upload.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Folder of what arrives for the space.
+    """
+    return root / upload.dataset_id / f"{PUSHED}{upload.version}"
+
+
+def mark(root: Path, upload: UploadRow) -> None:
+    """Note that an upload ends with the request that began it, also when that is cut off."""
+    with full_storage(root):
+        folder = folder_of(root, upload)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ONE_REQUEST).touch()
 
 
 class Waiting:
@@ -52,7 +77,7 @@ class Waiting:
         """Return how many there are; ``anew`` looks which files have gone since."""
         with self._lock:
             if anew or self._lying is None:
-                self._lying = sum(map(_size, self._root.glob(f"*/{PUSHED}*")))
+                self._lying = sum(map(_size, self._root.glob(f"*/{PUSHED}*/[!.]*")))
             return self._lying + self._coming
 
 

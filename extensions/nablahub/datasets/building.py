@@ -106,6 +106,7 @@ class Building:
         for folder in state.objects.glob("*"):
             store = DirectoryStore(folder)
             store.sweep()
+            self.write(partial(garbage.end_cut_off, parts=folder / "parts"))
             for key in self.read(partial(garbage.orphans, store=store, team_id=folder.name)):
                 store.remove(key)
 

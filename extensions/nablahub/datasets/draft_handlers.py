@@ -10,6 +10,7 @@ from nablahub.core.idempotency import fingerprint, key_of, owner
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page
 from nablahub.datasets import drafts, tags, uploads
+from nablahub.datasets.arriving import mark
 from nablahub.datasets.comparing import Difference, differences
 from nablahub.datasets.manifest import KIND_EXECUTABLE, KIND_FILE, Entry, Parser
 from nablahub.datasets.manifests import ManifestReader
@@ -83,6 +84,7 @@ async def write_file(call: StreamCall) -> DatasetVersion:
         await blocking(service.building.drafts.check_same, dataset, upload, path, sha256, kind)
         return version_wire(dataset, upload)
     try:
+        await blocking(mark, service.parts(dataset.space).root, upload)
         entry = await _take(call, dataset, upload, path, executable=asked.executable)
         row = await blocking(service.building.drafts.write, dataset, upload, entry, key)
     except BaseException:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.idempotency import KeyReused
 from nablahub.datasets import uploads
-from nablahub.datasets.arriving import PUSHED
+from nablahub.datasets.arriving import folder_of
 from nablahub.datasets.comparing import Empty, Manifest, differences
 from nablahub.datasets.errors import BadPath, DraftClash, MovedOn, NoSuchFile, UploadLost
 from nablahub.datasets.manifest import Entry, Rows
@@ -213,12 +213,12 @@ class Drafts:
 
     def _pack(self, dataset: DatasetRow, upload: UploadRow, puts: dict[str, Entry]) -> None:
         """Store the small files that wait for it."""
-        folder = self._datasets.parts(dataset.space).root / dataset.id
+        folder = folder_of(self._datasets.parts(dataset.space).root, upload)
         contents = self._building.read(lambda s: self._datasets.contents(s, dataset))
         storer = None
         seen: set[str] = set()
         for entry in puts.values():
-            file = folder / f"{PUSHED}{entry.md5}"
+            file = folder / entry.md5
             if entry.size > SMALL or entry.md5 in seen or not file.exists():
                 continue
             seen.add(entry.md5)

@@ -7,7 +7,11 @@ again, and then it stays. A crash between the two leaves the note, and the work 
 
 from __future__ import annotations
 
+import math
+import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nablahub.core.objects import ObjectStore
+from nablahub.datasets.arriving import COMING, ONE_REQUEST, PUSHED
 from nablahub.datasets.cache import discard, remove_tree
 from nablahub.datasets.intake import Parts
 from nablahub.datasets.layout import dataset_prefixes, manifest_key, object_key, pack_key
@@ -27,8 +32,11 @@ from nablahub.datasets.store import (
     UploadRow,
     VersionRow,
 )
+from nablahub.datasets.uploads import end
 
 BATCH: Final = 100
+#: No request takes so long.
+LOST_SECONDS: Final = 24 * 3600
 
 
 def teams_with_garbage(session: Session) -> list[str]:
@@ -71,14 +79,43 @@ def orphans(session: Session, store: ObjectStore, team_id: str) -> list[str]:
     known.update(manifest_key(*row) for row in rows)
     large = session.scalars(select(ObjectRow.md5).where(ObjectRow.team_id == team_id))
     known.update(object_key(md5) for md5 in large)
-    uploads = set(session.scalars(select(UploadRow.dataset_id).distinct()))
+    uploads = set(session.scalars(select(UploadRow.id)))
     found = [key for top in ("packs", "manifests", "files") for key in store.keys(top)]
-    parts = [
-        key
-        for key in store.keys("parts")
-        if key.split("/")[1] not in uploads or key.split("/")[2].startswith(LOCAL)
-    ]
+    datasets = {upload.partition(":")[0] for upload in uploads}
+    parts = [key for key in store.keys("parts") if _is_lost(key, uploads, datasets)]
     return [key for key in found if key not in known] + parts
+
+
+def _is_lost(key: str, uploads: set[str], datasets: set[str]) -> bool:
+    """Whether what arrived is of no use once its sender has gone, or of no open upload."""
+    _, dataset, *names = key.split("/")
+    if names[-1].startswith((LOCAL, COMING)):
+        return True
+    if len(names) > 1 and names[0].startswith(PUSHED):
+        return f"{dataset}:{names[0].removeprefix(PUSHED)}" not in uploads
+    return dataset not in datasets
+
+
+def end_cut_off(
+    session: Session, parts: Path, dataset: str = "*", before: float = math.inf
+) -> None:
+    """End the uploads of requests that a process was answering when it died.
+
+    Parameters
+    ----------
+    parts : pathlib.Path
+        What arrived for a space.
+    dataset : str
+        Of which dataset; of all by default.
+    before : float
+        Seconds since 1970 before which they had begun.
+    """
+    for marker in parts.glob(f"{dataset}/{PUSHED}*/{ONE_REQUEST}"):
+        version = marker.parent.name.removeprefix(PUSHED)
+        row = session.get(UploadRow, f"{marker.parent.parent.name}:{version}")
+        with suppress(FileNotFoundError):  # Its request is just ending.
+            if row is not None and marker.stat().st_mtime < before:
+                end(session, parts.parent.name, row)
 
 
 def _pack(session: Session, store: ObjectStore, key: str) -> None:
@@ -107,6 +144,12 @@ def remove_trees(cache: Path, dataset: str) -> None:
 
 
 def _parts(session: Session, parts: Parts, dataset: str) -> None:
+    # Others may be writing: only what is old has lost its process for certain.
+    end_cut_off(session, parts.root, dataset, time.time() - LOST_SECONDS)
+    folder = parts.root / dataset
+    for pushed in folder.glob(f"{PUSHED}*/"):
+        if session.get(UploadRow, f"{dataset}:{pushed.name.removeprefix(PUSHED)}") is None:
+            shutil.rmtree(pushed, ignore_errors=True)
     if session.scalars(select(UploadRow.id).filter_by(dataset_id=dataset).limit(1)).first() is None:
         parts.forget(dataset)
 

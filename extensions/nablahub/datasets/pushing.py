@@ -22,9 +22,9 @@ from nablahub.core.errors import Fault, Invalid
 from nablahub.core.objects import full_storage
 from nablahub.datasets import uploads
 from nablahub.datasets.arrived import SHOWN_FAULTS
-from nablahub.datasets.arriving import PUSHED
+from nablahub.datasets.arriving import COMING, folder_of
 from nablahub.datasets.contents import Contents
-from nablahub.datasets.errors import BadObject, MissingObjects
+from nablahub.datasets.errors import BadObject, MissingObjects, UploadLost
 from nablahub.datasets.manifest import KIND_FILE, Entry
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.paths import TreeRules, show
@@ -54,7 +54,7 @@ class Pushed:
     Parameters
     ----------
     folder : pathlib.Path
-        Where what arrives for the dataset is collected.
+        Where what arrives with its upload is collected.
     md5 : str
         What it claims to be; None when nothing is claimed.
     """
@@ -63,7 +63,7 @@ class Pushed:
     md5: str | None
 
     def __post_init__(self) -> None:
-        self._coming = self.folder / f".coming-{secrets.token_hex(8)}"
+        self._coming = self.folder / f"{COMING}{secrets.token_hex(8)}"
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256()
         self.sha256 = ""
@@ -88,10 +88,17 @@ class Pushed:
         self.size += len(data)
 
     def finish(self) -> None:
-        """Prove the object, whose sha256 is known then; BadObject when it is another one.
+        """Prove the object, whose sha256 is known then.
 
         A small one waits under its md5; a large one goes with the ``with`` block, unless somebody
         keeps :attr:`file` before: so no two requests ever share it.
+
+        Raises
+        ------
+        BadObject
+            When it is another one.
+        UploadLost
+            When its upload has ended meanwhile.
         """
         md5 = self._md5.hexdigest()
         if self.md5 is not None and md5 != self.md5:
@@ -101,9 +108,12 @@ class Pushed:
         self.md5 = md5
         self._opened.close()
         self.file = self._coming
-        if self.size <= SMALL:
-            self.file = self.folder / f"{PUSHED}{md5}"
-            self._coming.replace(self.file)
+        try:
+            if self.size <= SMALL:
+                self.file = self._coming.replace(self.folder / md5)
+            self.file.stat()
+        except FileNotFoundError as error:  # It went with its upload.
+            raise UploadLost from error
         self.sha256 = self._sha256.hexdigest()
 
 
@@ -175,14 +185,14 @@ def _entries(
     rows: list[tuple[str, str]],
 ) -> Iterator[Entry]:
     packed = contents.packed()
-    folder = service.parts(dataset.space).root / dataset.id
+    folder = folder_of(service.parts(dataset.space).root, upload)
     space, names = dataset.space, [md5 for _, md5 in rows]
     large = service.building.read(lambda s: objects_of(s, space, names))
     storer = service.building.storer(dataset, upload, contents)
     faults: list[Fault] = []
     lost = 0
     for path, md5 in rows:
-        file = folder / f"{PUSHED}{md5}"
+        file = folder / md5
         if (known := packed.get(bytes.fromhex(md5))) is not None:
             row = known.table.at(known.number)
             yield Entry(path, KIND_FILE, row.size, md5, row.sha256.hex())

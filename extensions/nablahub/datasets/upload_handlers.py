@@ -15,7 +15,7 @@ from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.quantities import human
 from nablahub.datasets import uploads
 from nablahub.datasets.arrived import missing
-from nablahub.datasets.arriving import Arrival
+from nablahub.datasets.arriving import Arrival, folder_of
 from nablahub.datasets.bodies import parse_json
 from nablahub.datasets.errors import BadObject
 from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter, check_room
@@ -170,7 +170,7 @@ async def take_object(
 ) -> Pushed:
     """Take the body in as an object of a dataset; a small one waits for its pack."""
     service = call.get(DatasetService)
-    folder = service.parts(dataset.space).root / dataset.id
+    folder = folder_of(service.parts(dataset.space).root, upload)
     arrival = _arrival(call, dataset)
     async with entered(Pushed(folder, md5)) as pushed:
         async with entered(arrival):

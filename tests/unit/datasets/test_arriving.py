@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
-from nablahub.core.errors import QuotaExceeded
+from nablahub.core.errors import NotFound, QuotaExceeded
 from tests.support.service import RunningService, running
-from tests.support.stores import stored
+from tests.support.stores import collect, stored
 from tests.support.waiting import until
 from tests.unit.datasets.hub import EXTENSIONS, api_of, fresh
 
@@ -115,3 +117,90 @@ def test_a_cancelled_draft_makes_room(tight: RunningService, dataset: str) -> No
     draft.cancel()
     until(lambda: on_disk(tight) < MIB, "the draft's files are gone")
     assert api.write(dataset, "fits", os.urandom(900_000)).number == 1
+
+
+def waiting(service: RunningService) -> list[bytes]:
+    """The small files that wait for their pack, and whatever else arrived."""
+    files = [p for p in service.state.objects.glob("*/parts/**/*") if p.is_file()]
+    return sorted(p.read_bytes() for p in files)
+
+
+def test_what_is_packed_goes_while_another_upload_is_open(
+    service: RunningService, request: pytest.FixtureRequest
+) -> None:
+    api, name = api_of(service), fresh(service, request)
+    open_one, pushed = api.draft(name), api.draft(name)
+    open_one.put("same", b"both have it")
+    pushed.put("same", b"both have it")
+    pushed.put("more", b"more")
+    for number in range(5):
+        api.write(name, "x", b"%d" % number)
+    pushed.commit()
+    until(lambda: waiting(service) == [b"both have it"], "only the open draft's file is left")
+    other = api.draft(name)
+    other.put("same", b"both have it")
+    other.cancel()
+    until(lambda: waiting(service) == [b"both have it"], "the cancelled draft's file is gone")
+    assert open_one.commit().files == 3
+    assert {path: api.read(name, path) for path in ("same", "more", "x")} == {
+        "same": b"both have it", "more": b"more", "x": b"4"
+    }  # fmt: skip
+    until(lambda: waiting(service) == [], "nothing is left")
+
+
+def test_what_a_killed_write_left_goes_with_the_next_start(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with running(tmp_path / "state", EXTENSIONS) as service:
+        name, killed = fresh(service, request), threading.Event()
+        draft = api_of(service).draft(name)
+        draft.put("kept", b"kept")
+
+        def cut_off() -> Iterator[bytes]:
+            yield b"c" * MIB
+            assert killed.wait(120)
+
+        with ThreadPoolExecutor(1) as pool:
+            path = f"/api/v1/datasets/{name}/files/x"
+            coming = pool.submit(put, service, path, cut_off())
+            try:
+                until(lambda: on_disk(service) >= MIB, "a body has arrived")
+                shutil.copytree(tmp_path / "state", tmp_path / "killed", symlinks=True)
+            finally:
+                killed.set()
+            assert coming.result().status_code == 201
+    cut = {p.name.removeprefix("pushed-") for p in tmp_path.glob("killed/*/*/parts/*/pushed-*")}
+    assert len(cut) == 2
+    with running(tmp_path / "killed", EXTENSIONS) as service:
+        until(lambda: waiting(service) == [b"kept"], "what was cut off is gone")
+        hub, api = service.transport(), api_of(service)
+        ours = draft.id.split(":")[1]
+        for version in cut - {ours}:
+            with pytest.raises(NotFound):
+                hub.get(f"/datasets/{name}/uploads/{version}")
+        plain = {"Content-Type": "application/json"}
+        where = f"/datasets/{name}/uploads/{ours}/commit-changes"
+        hub.request("POST", where, content=b"{}", headers=plain)
+        assert api.read(name, "kept") == b"kept"
+        assert [v.number for v in api.versions(name)] == [1]
+
+
+def test_what_another_process_left_goes_after_a_day(
+    service: RunningService, request: pytest.FixtureRequest
+) -> None:
+    api, name = api_of(service), fresh(service, request)
+    lost, draft = api.draft(name), api.draft(name)
+    draft.put("kept", b"kept")
+    lost.put("lost", b"lost")
+    space, version = api.get(name).team_id, lost.id.split(":")[1]
+    (marker,) = service.state.objects.glob(f"*/parts/*/pushed-{version}")
+    (marker / ".one-request").touch()
+    api.write(name, "x", b"1")
+    collect(service, space)
+    assert waiting(service) == [b"", b"kept", b"lost"]
+    os.utime(marker / ".one-request", (0, 0))
+    api.write(name, "x", b"2")
+    until(lambda: waiting(service) == [b"kept"], "what was lost is gone")
+    with pytest.raises(NotFound):
+        lost.commit()
+    assert draft.commit().files == 2
