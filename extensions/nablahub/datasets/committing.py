@@ -19,9 +19,9 @@ from nablahub.core.errors import NablaError
 from nablahub.core.objects import ObjectStore
 from nablahub.core.times import now
 from nablahub.datasets import uploads
-from nablahub.datasets.arrived import GROUP, Check
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import DamagedManifest, NoSuchDataset
+from nablahub.datasets.lacking import GROUP, Check
 from nablahub.datasets.layout import manifest_key
 from nablahub.datasets.local import make_readable
 from nablahub.datasets.manifest import Entry, Parser, Root, Rows

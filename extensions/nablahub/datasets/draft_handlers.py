@@ -31,7 +31,7 @@ from nablahub.datasets.types import (
     Tag,
     TagPut,
 )
-from nablahub.datasets.upload_handlers import find_upload, take_object
+from nablahub.datasets.upload_handlers import find_upload, large_chunks, take_object
 
 FILES = "/datasets/{dataset}/uploads/{upload}/files/{path+}"
 

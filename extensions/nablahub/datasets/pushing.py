@@ -21,10 +21,10 @@ from sqlalchemy.orm import Session
 from nablahub.core.errors import Fault, Invalid
 from nablahub.core.objects import full_storage
 from nablahub.datasets import uploads
-from nablahub.datasets.arrived import SHOWN_FAULTS
 from nablahub.datasets.arriving import COMING, folder_of
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.errors import BadObject, MissingObjects, UploadLost
+from nablahub.datasets.lacking import SHOWN_FAULTS
 from nablahub.datasets.manifest import KIND_FILE, Entry
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.paths import TreeRules, show

@@ -14,11 +14,11 @@ from nablahub.core.objects import CHUNK, full_storage
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.quantities import human
 from nablahub.datasets import uploads
-from nablahub.datasets.arrived import missing
 from nablahub.datasets.arriving import Arrival, folder_of
 from nablahub.datasets.bodies import parse_json
 from nablahub.datasets.errors import BadObject
 from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter, check_room
+from nablahub.datasets.lacking import missing
 from nablahub.datasets.layout import pack_key
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.pushing import Pushed, keep_large

@@ -18,12 +18,12 @@ from sqlalchemy.orm import Session
 from nablahub.core.ids import new_id
 from nablahub.core.objects import ObjectStore
 from nablahub.core.times import now
-from nablahub.datasets.arrived import Check
 from nablahub.datasets.errors import (
     NoSuchDataset,
     NoSuchUpload,
     UploadLost,
 )
+from nablahub.datasets.lacking import Check
 from nablahub.datasets.layout import manifest_key, object_key, pack_key
 from nablahub.datasets.manifests import Written
 from nablahub.datasets.quota import Quota
