@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -11,7 +10,7 @@ from nablahub.datasets.comparing import Manifest
 from nablahub.datasets.errors import BadManifest, BadPath
 from nablahub.datasets.manifest import Entry, Rows, Stored, cut, make_page
 from nablahub.datasets.manifests import AHEAD
-from nablahub.datasets.paths import show
+from nablahub.datasets.paths import LOOKS_THE_SAME, Forms, show
 
 
 class Patch:
@@ -133,15 +132,23 @@ class Patch:
 
     def _check_forms(self) -> None:
         """Refuse two paths that differ only in the form of their Unicode characters."""
-        forms: dict[str, str] = {}
-        pages = range(len(self._reader.root.pages))
-        paths = (path for number in pages for path in self._rows(number).paths)
-        for path in (*self._puts, *(p for p in paths if p not in self._drops)):
-            if not path.isascii():
-                twin = forms.setdefault(unicodedata.normalize("NFC", path), path)
-                if twin != path:
-                    raise BadPath(path, "it looks the same as another path and differs only in the "
-                                  "form of its Unicode characters")  # fmt: skip
+        forms = Forms()
+        for path in self._paths():
+            if not path.isascii() and not forms.add(path):
+                raise BadPath(path, LOOKS_THE_SAME)
+        if forms.plain:  # Hardly ever: a Kelvin sign looks like a K.
+            for path in self._paths():
+                names = path.split("/")
+                if any("/".join(names[: n + 1]) in forms.plain for n in range(len(names))):
+                    raise BadPath(path, LOOKS_THE_SAME)
+
+    def _paths(self) -> Iterator[str]:
+        """Yield the paths of the new version, in no order."""
+        yield from self._puts
+        for number in range(len(self._reader.root.pages)):
+            for path in self._rows(number).paths:
+                if path not in self._drops and path not in self._puts:
+                    yield path
 
 
 def split_drops(text: bytes) -> tuple[list[str], bytes]:

@@ -21,6 +21,9 @@ from nablahub.datasets.errors import BadPath
 _NAME = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.\-]{1,200}"
 PLAIN = rf"{_NAME}(?:/{_NAME}){{0,8}}"
 _PLAIN = re.compile(PLAIN)
+LOOKS_THE_SAME = (
+    "it looks the same as another path and differs only in the form of its Unicode characters"
+)
 _PLAIN_NAMES = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}\0)*+")
 
 
@@ -49,18 +52,40 @@ def check_path(path: str) -> str:
     return path
 
 
+class Forms:
+    """The NFC forms of paths and of the folders in them, where these are not plain ASCII."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str] = {}
+        #: Those forms that are ASCII.
+        self.plain: set[str] = set()
+
+    def add(self, path: str) -> bool:
+        """Add a path; False when it, or a folder in it, looks the same as another one."""
+        name = path
+        while not name.isascii():
+            form = unicodedata.normalize("NFC", name)
+            if (twin := self._seen.get(form)) is not None:
+                return twin == name  # Then the folders in it have been seen, too.
+            self._seen[form] = name
+            if form.isascii():
+                self.plain.add(form)
+            name = name.rpartition("/")[0]
+        return True
+
+
 class TreeRules:
     """What must hold between the paths of one tree; feed it each path, in sorted order.
 
     Refused are a path that comes twice, a file that is also a folder of another file, and two
-    paths that look the same because only their Unicode form differs.
+    paths or folders that look the same because only their Unicode form differs.
     """
 
     def __init__(self) -> None:
         self._last = b""
         self._folders: set[str] = set()
         self._files: set[str] = set()
-        self._forms: dict[str, str] = {}
+        self._forms = Forms()
 
     def add(self, path: str) -> None:
         """Check one path and remember it.
@@ -80,11 +105,9 @@ class TreeRules:
         self._add_folders(path)
         self._files.add(path)
         if not path.isascii():
-            form = unicodedata.normalize("NFC", path)
-            twin = self._forms.setdefault(form, path)
-            if twin != path or (form != path and form in self._files):
-                raise BadPath(path, "it looks the same as another path and differs only in the "
-                              "form of its Unicode characters")  # fmt: skip
+            fits, plain = self._forms.add(path), self._forms.plain
+            if not (fits and plain.isdisjoint(self._files) and plain.isdisjoint(self._folders)):
+                raise BadPath(path, LOOKS_THE_SAME)
 
     def add_plain(self, paths: Sequence[str]) -> None:
         """Check many paths that have been found plain, as :data:`PLAIN` says; much faster.

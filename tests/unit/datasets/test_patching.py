@@ -102,6 +102,22 @@ def test_unicode_twins_are_refused() -> None:
         list(Patch(held, {"cafe\u0301": entry("cafe\u0301", b"1")}, ()).pages())
 
 
+@pytest.mark.parametrize(
+    ("there", "added"),
+    [
+        ("caf\u00e9/x", "cafe\u0301/x"), ("cafe\u0301/x", "caf\u00e9/y"),
+        ("a/caf\u00e9/x", "a/cafe\u0301"), ("cafe\u0301", "caf\u00e9/y"),
+        ("K/x", "\u212a/y"), ("\u212a", "K/y/\u00e9"), ("K", "\u212a"),
+    ],
+)  # fmt: skip
+def test_folders_that_are_unicode_twins_are_refused(there: str, added: str) -> None:
+    held = Held([entry(there, b"1")])
+    with pytest.raises(BadPath, match="looks the same"):
+        list(Patch(held, {added: entry(added, b"2")}, ()).pages())
+    assert list(Patch(held, {added: entry(added, b"2")}, {there}).pages())
+    assert list(Patch(held, {f"{there}-\u00e9": entry(there, b"2")}, ()).pages())
+
+
 def test_drops_come_first() -> None:
     line = entry("b", b"1").line().encode()
     assert split_drops(b"- a\n- c d\n" + line) == (["a", "c d"], line)

@@ -107,6 +107,16 @@ def test_unicode_twins_are_refused() -> None:
     rules(decomposed)
 
 
+@pytest.mark.parametrize("other", ["x", "y", "x/z", ""])
+def test_folders_that_are_unicode_twins_are_refused(other: str) -> None:
+    composed, decomposed = "café", unicodedata.normalize("NFD", "café")
+    for one, two in ((composed, decomposed), (decomposed, composed), ("K", "\u212a")):
+        for above in ("", "a/", "ü/"):
+            with pytest.raises(BadPath, match="looks the same"):
+                rules(f"{above}{one}/x", f"{above}{two}/{other}".rstrip("/"))
+            rules(*{f"{above}{one}/x", f"{above}{one}/y", f"{above}other/{two}"})
+
+
 def test_case_twins_are_kept_and_found() -> None:
     rules("A/x", "a/x")
     assert case_twins(["A/x", "a/x"]) == ("A/x", "a/x")
