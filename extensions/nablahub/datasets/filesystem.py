@@ -8,6 +8,7 @@ system lives, so that a program never reads half of one version and half of the 
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from fsspec import AbstractFileSystem
 from fsspec.spec import AbstractBufferedFile
 
 from nablahub.core.errors import NablaError, NotFound
+from nablahub.core.paths import problem, show
 from nablahub.core.transport import Transport, connect
 from nablahub.datasets.patience import patiently
 from nablahub.datasets.reading import DatasetReader, split
@@ -60,6 +62,9 @@ class NablaFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
         ref, inner = split_path(self._strip_protocol(path))
         if not ref:
             raise FileNotFoundError("Name a dataset: nabla://NAME:VERSION/PATH")
+        for part in (inner, *split(ref)):  # A URL with `..` in it would be that of something else.
+            if part and (wrong := problem(part)):
+                raise FileNotFoundError(f"There is no '{show(path)}' in datasets: {wrong}.")
         if ref not in self._pinned:
             try:
                 self._pinned[ref] = DatasetReader(self._hub).version_fields(ref)["id"]
@@ -98,6 +103,19 @@ class NablaFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
         if self._hub.get(files, prefix=f"{inner}/", limit=1)["items"]:
             return {"name": path, "type": "directory", "size": 0}
         raise FileNotFoundError(path)
+
+    def exists(self, path: str, **_: Any) -> bool:
+        """Tell whether there is such a file or folder; raises when that can't be found out."""
+        return self._type(path) is not None
+
+    def isfile(self, path: str) -> bool:
+        """Tell whether there is such a file, as :meth:`exists`."""
+        return self._type(path) == "file"
+
+    def _type(self, path: str) -> str | None:
+        with suppress(FileNotFoundError, NotFound):
+            return str(self.info(path)["type"])
+        return None
 
     def ukey(self, path: str) -> str:
         """Return the sha256 of a file: a cache may keep it for ever."""

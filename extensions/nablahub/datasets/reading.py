@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
+from nablahub.core.paths import problem, show
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import NoSuchFile
 from nablahub.datasets.fetching import BatchFetcher, Fetcher, entry_from
@@ -58,6 +59,8 @@ class FilesAPI:
         return self._stream(ref, path)
 
     def _stream(self, ref: str, path: str, *, tries: int | None = None) -> Iterator[bytes]:
+        if problem(path):  # A URL with `..` in it would be that of something else.
+            raise NoSuchFile(show(path), ref)
         where = f"{self._version_path(ref)}/files/{quote(path)}"
         with self._hub.stream("GET", where, tries=tries) as answer:
             yield from answer.iter_bytes()

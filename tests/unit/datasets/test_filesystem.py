@@ -16,6 +16,8 @@ import polars as pl
 import pyarrow.dataset as pads
 import pytest
 
+from nablahub.core.errors import Unauthenticated
+from nablahub.datasets.errors import NoSuchFile
 from nablahub.datasets.filesystem import NablaFileSystem
 from tests.support.service import RunningService
 from tests.unit.datasets.hub import api_of, fresh
@@ -125,3 +127,39 @@ def test_dask_reads_the_parts_of_a_folder(name: str, options: dict[str, str]) ->
         table = dd.read_csv(f"{url}/table.csv", storage_options=options, blocksize=4000)
         assert table.npartitions > 1  # Read by ranges, each by itself.
         assert list(table.y.compute()) == list(FRAME.y)
+
+
+def test_what_can_not_be_found_out_is_no_absence(
+    name: str, service: RunningService, options: dict[str, str]
+) -> None:
+    there = f"{name}/table.csv"
+    fs = NablaFileSystem(**options, skip_instance_cache=True)
+    assert fs.exists(there)
+    assert fs.exists(f"{name}/parts")
+    assert not fs.exists(f"{name}/nothing")
+    assert not fs.exists(f"{name}:nothing/table.csv")
+    assert not fs.exists("no-such-dataset")
+    assert not fs.isfile(f"{name}/parts")
+    wrong = NablaFileSystem(hub=service.url, token="wrong", skip_instance_cache=True)
+    for ask in (wrong.exists, wrong.isfile, wrong.isdir):
+        with pytest.raises(Unauthenticated):
+            ask(there)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    ["parts/../table.csv", "./table.csv", "parts//0.parquet", "../table.csv", ".."],
+    ids=["back", "here", "empty", "out", "above"],
+)
+def test_a_path_that_leads_elsewhere_is_no_file(
+    name: str, service: RunningService, options: dict[str, str], inner: str
+) -> None:
+    fs = NablaFileSystem(**options, skip_instance_cache=True)
+    for ask in (fs.cat, fs.info, fs.ls, lambda path: fs.open(path).read()):
+        with pytest.raises(FileNotFoundError, match="There is no"):
+            ask(f"{name}/{inner}")
+    assert not fs.exists(f"{name}/{inner}")
+    with pytest.raises(FileNotFoundError):
+        fs.cat(f"../{name}/table.csv")
+    with pytest.raises(NoSuchFile):
+        api_of(service).read(name, inner)
