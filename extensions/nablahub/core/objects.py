@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from nablahub.core.errors import StorageFull
+from nablahub.core.quantities import human
 
 CHUNK = 1024 * 1024
 #: Bytes of one request that reads of an S3, or of one part that is written to it.
@@ -39,6 +40,20 @@ def full_storage(path: Path | str = "") -> Iterator[None]:
                 "then try again.",
             ) from error
         raise
+
+
+def check_room(folder: Path, size: int, reserve: int) -> None:
+    """Raise StorageFull when the disk has no room for ``size`` bytes above the reserve."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < size + reserve:
+        raise StorageFull(
+            f"The disk of the hub has {human(max(free - reserve, 0))} left for data, and "
+            f"{human(size)} are to be stored. Nothing of it was stored.",
+            hint="Delete data that is no longer needed or ask an administrator for more space.",
+        )
 
 
 class ObjectWriter(Protocol):

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from nablahub.core.context import Context
 from nablahub.core.errors import NablaError
 from nablahub.core.identity import PUBLIC
-from nablahub.core.objects import DirectoryStore, ObjectStore
+from nablahub.core.objects import DirectoryStore, ObjectStore, check_room
 from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
 from nablahub.datasets import garbage, recipes, remote_garbage, trash, uploads
@@ -29,7 +29,7 @@ from nablahub.datasets.committing import DVC_TREES, Committing
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.drafts import Drafts
 from nablahub.datasets.errors import DatasetQuota, NoSuchUpload, NoSuchVersion
-from nablahub.datasets.intake import Parts, Received, check_room
+from nablahub.datasets.intake import Parts, Received
 from nablahub.datasets.keeping import SHRINK, Keeping, Recipe
 from nablahub.datasets.layout import cache_name, object_key, pack_key
 from nablahub.datasets.local import TreeStorer

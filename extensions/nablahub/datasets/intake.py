@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from nablahub.core.errors import StorageFull, TooLarge
+from nablahub.core.errors import TooLarge
 from nablahub.core.objects import CHUNK, ObjectStore, full_storage
 from nablahub.core.quantities import human
 from nablahub.datasets.errors import BadObject, ObjectBusy, UploadLost, UploadOffset
@@ -28,20 +28,6 @@ class Received(NamedTuple):
 
     size: int
     objects: int
-
-
-def check_room(folder: Path, size: int, reserve: int) -> None:
-    """Raise StorageFull when the disk has no room for ``size`` bytes above the reserve."""
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
-    if free < size + reserve:
-        raise StorageFull(
-            f"The disk of the hub has {human(max(free - reserve, 0))} left for data, and "
-            f"{human(size)} are to be stored. Nothing of it was stored.",
-            hint="Delete data that is no longer needed or ask an administrator for more space.",
-        )
 
 
 class PackReceiver:

@@ -76,7 +76,9 @@ def _cluster(settings: Settings, layout: LocalLayout) -> Ground:
     # Here and not above: the extra [kubernetes] is installed where it is chosen.
     from nablahub.jobs.runners.kubernetes.runner import KubernetesRunner
 
-    runner = KubernetesRunner(settings.state.jobs, settings.kubernetes, settings.jobs_url, layout)
+    runner = KubernetesRunner(
+        settings.state.jobs, settings.kubernetes, settings.jobs_url, layout, settings.min_free_bytes
+    )
     return Ground(
         runner=runner,
         machine=_endless(),

@@ -35,6 +35,14 @@ async def test_who_reads_no_further_stops_nobody() -> None:
     assert await feed(pieces(*[b"x" * 1000] * 100), lambda fed: fed.read(1)) == b"x"
 
 
+async def test_who_has_read_enough_is_sent_no_more() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1000
+
+    assert await feed(endless(), lambda fed: fed.read(1)) == b"x"
+
+
 async def test_a_half_is_not_taken_for_a_whole() -> None:
     with pytest.raises(ConnectionError, match="the sender went away"):
         await feed(pieces(b"one", broken=True), whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nablahub.core.archives import BadArchive
+from nablahub.core.errors import StorageFull
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.receiving import Receiving
@@ -123,6 +125,27 @@ async def test_links_and_devices_are_refused(
     with pytest.raises(BadArchive, match="'a' in the archive"):
         await receiving.tree(ONE, "outputs", parts(archive("a", kind=kind)))
     assert list((tmp_path / ONE).iterdir()) == []
+
+
+async def test_what_the_disk_has_no_room_for_is_refused_before_it_comes(tmp_path: Path) -> None:
+    (tmp_path / ONE).mkdir()
+    small = Receiving(tmp_path, reserve=shutil.disk_usage(tmp_path).free - (256 << 20))
+    await small.tree(ONE, "artifacts", parts(archive("fits")))
+    entry = tarfile.TarInfo("sparse")
+    entry.size = 1 << 40
+    came = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal came
+        yield entry.tobuf()
+        while True:
+            came += 1
+            yield bytes(1 << 16)
+
+    with pytest.raises(StorageFull, match=r"left for data, and 1\.0 TiB are to be stored"):
+        await small.tree(ONE, "artifacts", endless())
+    assert came < 1000
+    assert [path.name for path in (tmp_path / ONE / "artifacts").iterdir()] == ["fits"]
 
 
 async def test_names_are_as_the_command_chose_them(receiving: Receiving, tmp_path: Path) -> None:

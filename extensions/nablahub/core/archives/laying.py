@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from nablahub.core.errors import Invalid
-from nablahub.core.objects import full_storage
+from nablahub.core.objects import check_room, full_storage
 from nablahub.core.paths import problem, show
 from nablahub.core.quantities import human
 
@@ -60,6 +60,8 @@ class Rules:
         ``%2e``, and no two that differ in their Unicode form only.
     case_twins : bool
         Of portable names: whether two may differ in case only.
+    reserve : int or None
+        Bytes of the disk that stay free: what leaves less is refused before it is written.
     """
 
     size: int = 1 << 36
@@ -68,6 +70,7 @@ class Rules:
     harmless: int = 1 << 26
     portable: bool = True
     case_twins: bool = False
+    reserve: int | None = None
 
     def check_ratio(self, size: int, packed: int, member: str | None = None) -> None:
         """Raise BadArchive when bytes became too many more."""
@@ -117,7 +120,11 @@ class Laying:
         self._files.add(name)
         with self._made(name, member, 0o700 if executable else 0o600) as file:
             left = size
-            while left and (data := read(min(left, _CHUNK))):
+            while left:
+                # Each time: others write to the same disk.
+                self._check_room(left)
+                if not (data := read(min(left, _CHUNK))):
+                    break
                 file.write(data)
                 left -= len(data)
             if left or read(1):
@@ -130,6 +137,10 @@ class Laying:
         self._size += size
         if self._size > self.rules.size:
             raise BadArchive(f"with it there would be more than {human(self.rules.size)}", member)
+
+    def _check_room(self, size: int) -> None:
+        if self.rules.reserve is not None:
+            check_room(self._target, size, self.rules.reserve)
 
     def _checked(self, member: str) -> str:
         """Return a member's name without what means nothing: ``./`` before, ``/`` behind it."""

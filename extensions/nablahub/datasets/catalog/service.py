@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from nablahub.core.archives import Rules, unpack
 from nablahub.core.errors import NablaError, QuotaExceeded
 from nablahub.core.guard import Guard
-from nablahub.core.objects import full_storage
+from nablahub.core.objects import check_room, full_storage
 from nablahub.core.outbound import check_address
 from nablahub.core.permissions import Principal
 from nablahub.core.quantities import human
@@ -25,7 +25,6 @@ from nablahub.datasets.catalog.form import Entry, FileEntry
 from nablahub.datasets.catalog.reading import bundled
 from nablahub.datasets.catalog.types import CatalogAdd, CatalogEntry, CatalogSource
 from nablahub.datasets.errors import NameTaken
-from nablahub.datasets.intake import check_room
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import DatasetRow, by_name, versions_of
 from nablahub.datasets.types import DatasetCreate

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field
 TaskName = NewType("TaskName", str)
 
 Phase = Literal["absent", "running", "ended"]
-Verdict = Literal["code", "oom", "disk", "timeout", "cancelled", "lost", "mount", "start"]
+Verdict = Literal["code", "oom", "disk", "timeout", "cancelled", "lost", "mount", "start", "output"]
 """Why a task ended: its command's own exit; more memory than it may; more on its machine's disk
 than it may; longer than it may; somebody wished it; its parent vanished without a word; a folder of
-a bucket could not be shown to it; it could not be started at all."""
+a bucket could not be shown to it; it could not be started at all; its command succeeded, and what
+it left in `/outputs` cannot be kept."""
 
 INPUTS = "/inputs"
 OUTPUTS = "/outputs"
@@ -255,6 +256,8 @@ class TaskStatus:
         Of a `serve` task: how many of its servers answered.
     peak_memory_bytes
         The most it used, if known; of several nodes, the most that one of them did.
+    left_out
+        Sentences about what it left that was not kept, whatever the verdict; empty: everything was.
     node
         Of a task of several nodes that failed: whose failure was the first, from 0; the others were
         ended then.
@@ -271,6 +274,7 @@ class TaskStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     peak_memory_bytes: int | None = None
+    left_out: str = ""
     node: int | None = None
 
 

@@ -43,7 +43,7 @@ class Fed:
 async def feed[T](chunks: AsyncIterator[bytes], work: Callable[[Fed], T]) -> T:
     """Have a thread read what comes, and return what it made of it.
 
-    It is waited for whatever happens; what it does not read is dropped.
+    It is waited for whatever happens. Once it has ended nothing more is taken.
 
     Parameters
     ----------
@@ -70,13 +70,19 @@ async def feed[T](chunks: AsyncIterator[bytes], work: Callable[[Fed], T]) -> T:
             else:
                 break
 
-    last: bytes | None = None  # Whoever sends it went away in the midst of it.
     try:
         async for data in chunks:
             if data:
                 await put(data)
-        last = b""
-    finally:
-        await put(last)
-        result = await task
-    return result
+            if task.done():
+                break
+    except asyncio.CancelledError:
+        await put(None)
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+    except BaseException:
+        await put(None)
+        await task  # It says that nobody sends any more.
+        raise
+    await put(b"")
+    return await task

@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -27,6 +28,8 @@ _TAKEN = "log.json"
 _SOURCES = "sources.json"
 #: What a command leaves is as large as its disk lets it be, and has the names it likes.
 _LEFT: Final = Rules(size=1 << 50, count=100_000_000, portable=False)
+#: A tree that breaks off so often is no sign of life any more.
+_BREAKS: Final = 10
 
 
 class Receiving:
@@ -36,12 +39,17 @@ class Receiving:
     ----------
     jobs
         The folder that holds a folder for each task.
+    reserve
+        Bytes of its disk that what comes leaves free.
     """
 
-    def __init__(self, jobs: Path) -> None:
+    def __init__(self, jobs: Path, reserve: int = 0) -> None:
         self._jobs = jobs
+        self._rules = replace(_LEFT, reserve=reserve)
+        self._breaks: dict[TaskName, int] = {}
         self._locks: dict[TaskName, asyncio.Lock] = {}
         self._last: dict[TaskName, float] = {}
+        self._last_tree: dict[TaskName, float] = {}
 
     async def log(
         self,
@@ -103,23 +111,43 @@ class Receiving:
         ------
         nablahub.core.archives.BadArchive
             It is no archive of files and folders, or it names a place outside of the folder.
+        nablahub.core.errors.StorageFull
+            The disk has no room for it.
         """
-        folder = self._jobs / name
+        folder, rules = self._jobs / name, self._rules
+        if self._breaks.get(name, 0) < _BREAKS:
+            chunks = self._hearing_tree(name, chunks)
+        self._breaks[name] = self._breaks.get(name, 0) + 1
         async with self._lock(name):
-            await feed(self.hearing(name, chunks), lambda source: _unpack(folder, part, source))
+            await feed(chunks, lambda source: _unpack(folder, part, source, rules))
+        self._breaks.pop(name, None)
 
     def hear(self, name: TaskName) -> None:
         """Note that something came of a task just now."""
         self._last[name] = time.monotonic()
 
-    def heard(self, name: TaskName) -> float:
-        """Return when something came of a task last, by the monotonic clock."""
-        return self._last.get(name, -math.inf)
+    def heard(self, name: TaskName, *, trees: bool = True) -> float:
+        """Return when something came of a task last, by the monotonic clock.
+
+        Parameters
+        ----------
+        trees
+            Whether what it left in folders counts.
+        """
+        last = self._last.get(name, -math.inf)
+        return max(last, self._last_tree.get(name, -math.inf)) if trees else last
 
     async def hearing(self, name: TaskName, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield what comes of a task, and note each time that it does."""
         async for data in chunks:
             self.hear(name)
+            yield data
+
+    async def _hearing_tree(
+        self, name: TaskName, chunks: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        async for data in chunks:
+            self._last_tree[name] = time.monotonic()
             yield data
 
     def _lock(self, name: TaskName) -> asyncio.Lock:
@@ -128,7 +156,8 @@ class Receiving:
     def forget(self, name: TaskName) -> None:
         """Nothing more will come of a task."""
         self._locks.pop(name, None)
-        self._last.pop(name, None)
+        for known in (self._last, self._last_tree, self._breaks):
+            known.pop(name, None)
 
 
 async def _of_node(folder: Path, node: int, offset: int, chunks: AsyncIterator[bytes]) -> int:
@@ -181,11 +210,11 @@ def _append(folder: Path, data: bytes, have: int, source: str = "") -> None:
         files.trim_log(folder)
 
 
-def _unpack(folder: Path, part: Part, source: Fed) -> None:
+def _unpack(folder: Path, part: Part, source: Fed, rules: Rules) -> None:
     """Unpack an archive beside the folder that it shall become."""
     new = folder / f".{part}.new"
     remove_tree(new)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unpack_tar(source, new, _LEFT)
+    unpack_tar(source, new, rules)
     remove_tree(folder / part)
     new.rename(folder / part)

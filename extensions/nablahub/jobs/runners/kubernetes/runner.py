@@ -68,6 +68,8 @@ class KubernetesRunner:
         How pods reach the service.
     layout
         Who knows the versions that tasks read.
+    reserve
+        Bytes of the disk of `jobs` that what tasks leave does not take.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class KubernetesRunner:
         settings: KubernetesSettings,
         service_url: str,
         layout: Layout,
+        reserve: int = 0,
     ) -> None:
         self._jobs = jobs
         self._settings = settings
@@ -97,7 +100,7 @@ class KubernetesRunner:
         self._claims: dict[str, float] = {}
         self._connecting = asyncio.Lock()
         self._connected = False
-        self.receiving = Receiving(jobs)
+        self.receiving = Receiving(jobs, reserve)
         self.volumes = ClaimVolumes(self._api, settings)
 
     def listen(self, listener: Listener) -> None:
@@ -371,6 +374,7 @@ def _read_status(folder: Path) -> TaskStatus | None:
         verdict=status["verdict"],
         exit_code=status["exit_code"],
         message=status["message"],
+        left_out=status.get("left_out", ""),
         last_words=last_words(folder, words, status["exit_code"]),
         started_at=moment(status["started_at"]),
         finished_at=moment(status["finished_at"]),
