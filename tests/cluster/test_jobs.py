@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +53,47 @@ def test_a_version_comes_in_and_a_version_goes_out(life: Life, tmp_path: Path) -
     assert [a.path for a in life.jobs.artifacts(job.id)] == ["a"]
     again = life.shell("cat /storage/s")
     assert life.jobs.log(again.id) == "1\n"
+
+
+def test_what_is_no_file_is_named_and_the_rest_is_kept(life: Life) -> None:
+    job = life.shell(
+        "mkfifo /artifacts/pipe; echo 1 > /artifacts/a; echo 2 > /artifacts/closed; "
+        "echo 3 > /outputs/made/file; chmod 000 /artifacts/closed /outputs/made/file; "
+        "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('/artifacts/s')\"; "
+        "python3 -c \"import os\nos.chdir('/artifacts')\nfor _ in range(40):\n"
+        " os.mkdir('d' * 200); os.chdir('d' * 200)\nopen('f', 'w').close()\"",
+        outputs=[{"name": "made", "kind": "dataset", "ref": "made"}],
+    )
+    assert job.state == "Succeeded", job.message
+    for words in ("pipe (a named pipe)", "s (a socket)", "(too deep: its path is too long)"):
+        assert words in job.message
+    assert {a.path: a.size for a in life.jobs.artifacts(job.id)} == {"a": 2, "closed": 2}
+    made = job.outputs["made"].ref
+    assert made is not None
+    assert life.service.hub().datasets.read(made, "file") == b"3\n"
+
+
+def test_an_output_that_leads_out_is_refused_as_on_one_machine(life: Life) -> None:
+    job = life.shell(
+        "rm -r /outputs/made; ln -s /etc /outputs/made; echo 1 > /artifacts/a",
+        outputs=[{"name": "made", "kind": "dataset", "ref": "made"}],
+    )
+    assert (job.state, job.reason) == ("Failed", "output")
+    said = "Its output could not be kept: '/outputs/made/etc' can't be kept: it is a link to"
+    assert said in job.message
+    assert [a.path for a in life.jobs.artifacts(job.id)] == ["a"]
+
+
+def test_more_than_the_hub_has_room_for_ends_in_words(cluster: Cluster, tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    life = Life(tmp_path / "state", cluster, settings={"min_free_bytes": free - (512 << 20)})
+    try:
+        job = life.shell("truncate -s 1T /artifacts/sparse")
+        assert (job.state, job.reason) == ("Error", "lost")
+        assert re.search("The disk of the hub has .* left for data, and 1.0 TiB", job.message)
+        assert life.jobs.artifacts(job.id) == ()
+    finally:
+        life.service.stop()
 
 
 def test_what_ended_leaves_nothing_in_the_cluster(life: Life) -> None:

@@ -35,9 +35,8 @@ from nablahub.jobs.runners.contract import (
 from nablahub.jobs.store import JobRow
 from nablahub.jobs.tasks import instance_of, spec_of
 from nablahub.jobs.types import State
-from nablahub.jobs.verdicts import Ending, ending
+from nablahub.jobs.verdicts import UNKEPT, Ending, ending
 
-UNKEPT = "Its output could not be kept"
 DISK_FULL = (
     "The disk that holds the hub's state is full, so the job could not begin. "
     "Free some space and submit it again."

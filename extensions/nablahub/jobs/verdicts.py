@@ -11,6 +11,7 @@ from nablahub.jobs.store import JobRow
 from nablahub.jobs.tasks import instance_of
 from nablahub.jobs.types import State
 
+UNKEPT = "Its output could not be kept"
 _LONGEST = 2000
 #: As the C library says it (ENOSPC), and with it nearly every program.
 _NO_SPACE = "No space left on device"
@@ -33,9 +34,9 @@ def ending(job: JobRow, status: TaskStatus) -> Ending:
     shutdown. Nothing but exit code 0 is a success.
     """
     found = _ending(job, status)
-    if status.node is None or not found.message:
-        return found
-    return replace(found, message=f"Node {status.node}: {found.message}")
+    if status.node is not None and found.message:
+        found = replace(found, message=f"Node {status.node}: {found.message}")
+    return replace(found, message=f"{found.message} {status.left_out}".strip())
 
 
 def _ending(job: JobRow, status: TaskStatus) -> Ending:
@@ -61,6 +62,8 @@ def _ending(job: JobRow, status: TaskStatus) -> Ending:
             return Ending("Stopped", "shutdown", status.message)
         case "mount":
             return Ending("Error", "mount", status.message)
+        case "output":
+            return Ending("Failed", "output", f"{UNKEPT}: {status.message}")
         case "start":
             return Ending("Error", "start", status.message)
         case _:

@@ -19,12 +19,18 @@ import nablahub
 from nablahub.core.environments import Environments
 from nablahub.core.sandbox import Bind, Sandbox, probe, write_identity
 from nablahub.jobs.runners import folder as files
+from nablahub.jobs.runners.kubernetes.inside import places
 from tests.unit.jobs.pods import JOB, Pod
 
 pytestmark = pytest.mark.skipif(probe() is not None, reason=str(probe()))
 VOLUMES = {
     "fetch": {"buckets": "/buckets"},
-    "supervisor": {"buckets/0/data": "/inputs/raw", "work": "/work"},
+    "supervisor": {
+        "buckets/0/data": "/inputs/raw",
+        "work": "/work",
+        "artifacts": "/artifacts",
+        "outputs": "/outputs",
+    },
     "commit": {"buckets": "/buckets", "artifacts": "/artifacts", "outputs": "/outputs"},
 }
 SCRIPT = (
@@ -93,6 +99,39 @@ def test_a_bucket_comes_in_and_goes_back(pod: Pod, environments: Path, tmp_path:
     assert told in log.read_text().rpartition("its last words")[2]
     kept = pod.service.state.jobs / JOB / "artifacts" / "not-written-back"
     assert {p.name: p.read_text() for p in (kept / "0").iterdir()} == {"theirs": "2"}
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "words", "outputs"),
+    [
+        ("mkfifo /artifacts/pipe; echo out > /outputs/o/x", 0, "pipe (a named pipe)", ["x"]),
+        ("mkfifo /artifacts/pipe /outputs/o/y; echo out > /outputs/o/x", places.UNKEPT,
+         "'/outputs/o/y' can't be kept: it is a named pipe.", []),
+        ("mkfifo /artifacts/pipe; rm $LOG; ln -s /etc/passwd $LOG; exit 3", 0,
+         "pipe (a named pipe)", []),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_brought_out_is_told(
+    pod: Pod, environments: Path, tmp_path: Path, script: str, code: int, words: str,
+    outputs: list[str],
+) -> None:  # fmt: skip
+    pod.mount()
+    found = Environments(environments).find("default")
+    assert found is not None
+    containers = Containers(pod, found.prefix, tmp_path / "pod")
+    for folder in ("outputs/o", "buckets/0/data"):
+        (containers.root / folder).mkdir(parents=True)
+    containers.start(
+        "supervisor", command=["sh", "-c", f"echo ok > /artifacts/ok; {script}"],
+        env={"PATH": os.environ["PATH"], "LOG": "/run/nablahub/log"}, files={},
+        timeout=None, grace=1, memory=None, places=["/work"], nodes=[],
+    ).wait(60)  # fmt: skip
+    delivery = {**pod.task, "outputs": True, "datasets": ["o"]}
+    assert containers.start("commit", **delivery).wait(60) == code, containers.said("commit")
+    assert words in containers.said("commit")
+    kept = pod.service.state.jobs / JOB
+    assert (kept / "artifacts" / "ok").read_text() == "ok\n"
+    assert [path.name for path in (kept / "outputs" / "o").glob("*")] == outputs
 
 
 def test_what_does_not_fit_is_told_by_the_first(

@@ -81,8 +81,8 @@ def test_the_job_of_a_plain_task_whole() -> None:
     commit = container(
         "commit", "commit",
         [
-            {"name": "artifacts", "mountPath": "/artifacts", "readOnly": True},
-            {"name": "outputs", "mountPath": "/outputs", "readOnly": True},
+            {"name": "artifacts", "mountPath": "/artifacts"},
+            {"name": "outputs", "mountPath": "/outputs"},
             {"name": "shared", "mountPath": "/run/nablahub"},
             DELIVERY_FILE,
         ],

@@ -279,6 +279,7 @@ def test_main_is_told_neither_the_token_nor_where_the_service_is() -> None:
         "workspace": False,
         "fetch": [{"kind": "model", "ref": "mo1:abc", "to": "0"}],
         "outputs": False,
+        "datasets": [],
         "keys": True,
     }
     spec = template(TASK, CLUSTER)["spec"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nablahub.jobs.runners.kubernetes.inside import supervisor
-from nablahub.jobs.runners.kubernetes.verdict import see, undelivered, verdict
+from nablahub.jobs.runners.kubernetes.verdict import see, verdict
 
 WISH = {"grace": 1, "message": "Anna cancelled it."}
 
@@ -106,12 +106,6 @@ def test_how_far_a_pod_has_come(status: Any, phase: str, words: str) -> None:
     found = see(status)
     assert found.phase == phase
     assert words in found.message
-
-
-def test_why_nothing_arrived() -> None:
-    said = {"terminated": {"exitCode": 1, "message": "507: the disk is full."}}
-    assert undelivered(pod(ended(), said)) == ": 507: the disk is full"
-    assert undelivered(pod(ended(), {"running": {}})) == ""
 
 
 def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,11 @@ from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api
 from nablahub.jobs.runners.kubernetes.attending import Attendant
+from nablahub.jobs.runners.kubernetes.delivery import with_delivery
 from nablahub.jobs.runners.kubernetes.names import BEGIN, CANCEL, object_name
 from nablahub.jobs.runners.kubernetes.pulls import Pulls
 from nablahub.jobs.runners.kubernetes.together import Node, see_all, verdict_all, with_refusal
-from nablahub.jobs.runners.kubernetes.verdict import Seen, undelivered, verdict
+from nablahub.jobs.runners.kubernetes.verdict import Seen, verdict
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
 from nablahub.jobs.runners.receiving import Receiving
 
@@ -195,21 +196,17 @@ class Minder(Attendant):
 
     async def _end(self, found: Object) -> bool:
         mark = files.read(self._folder, files.STARTED) or {}
-        missing = mark.get("outputs", False) and not (self._folder / "outputs").is_dir()
-        if missing and found["verdict"] == "code" and found["exit_code"] == 0:
-            why = self._why_undelivered()
-            words = f"Its command succeeded, but what it left in /outputs did not arrive{why}."
-            found |= {"verdict": "lost", "exit_code": None, "message": words}
+        nodes = self._watcher.nodes(self._name)
+        there = not mark.get("outputs", False) or (self._folder / "outputs").is_dir()
+        wish = files.read(self._folder, files.CANCEL)
+        first = nodes[min(nodes)].pod if nodes else None
+        found = with_delivery(found, first, wish, there=there)
         found["finished_at"] = found["finished_at"] or datetime.now(UTC).timestamp()
         if found["started_at"] is None:
             found["started_at"] = mark.get("at", found["finished_at"])
         await asyncio.to_thread(files.write, self._folder, files.STATUS, found)
         self._watcher.forget(self._name)
         return True
-
-    def _why_undelivered(self) -> str:
-        nodes = self._watcher.nodes(self._name)
-        return undelivered(nodes[min(nodes)].pod) if nodes else ""
 
     async def _tell_pulls(self, nodes: dict[int, Node], count: int) -> None:
         """Follow what the cluster's nodes say of the pods' images, until their commands begin."""

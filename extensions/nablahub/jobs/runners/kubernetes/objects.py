@@ -108,6 +108,7 @@ def secret(task: TaskSpec, cluster: Cluster) -> Object:
         "path": f"/api/v1/jobs/{task.name}/task",
         "nodes": task.nodes,
         "outputs": any(mount.kind == "output" for mount in task.mounts),
+        "datasets": [mount.ref for mount in task.mounts if mount.kind == "output" and mount.ref],
         "fetch": [
             {"kind": mount.kind, "ref": mount.ref, "to": cluster.sub_paths.get(mount.path, str(n))}
             for n, mount in enumerate(task.mounts)

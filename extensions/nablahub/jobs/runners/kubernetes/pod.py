@@ -174,6 +174,12 @@ def _writes(task: TaskSpec) -> bool:
     return any(mount.mode == "rw" for mount in buckets(task).values())
 
 
+def writes_buckets(pod: Object) -> bool:
+    """Whether a task's pod brings back what its command changed in buckets."""
+    commit = next(each for each in pod["spec"]["containers"] if each["name"] == COMMIT)
+    return any(mount["name"] == BUCKETS for mount in commit.get("volumeMounts", ()))
+
+
 def _fetch(task: TaskSpec, settings: KubernetesSettings) -> Object:
     container = _container(FETCH, "fetch", settings, settings.image)
     # The client wants more than Python has: the packages of the image's environment.
@@ -197,8 +203,9 @@ def _commit(task: TaskSpec, settings: KubernetesSettings) -> Object:
     container = _container(COMMIT, "commit", settings, settings.image)
     container["resources"] = _FETCH_RESOURCES if _writes(task) else _COMMIT_RESOURCES
     container["volumeMounts"] = [
-        {"name": "artifacts", "mountPath": ARTIFACTS, "readOnly": True},
-        {"name": "outputs", "mountPath": OUTPUTS, "readOnly": True},
+        # Not read-only: what the command made unreadable is made readable again.
+        {"name": "artifacts", "mountPath": ARTIFACTS},
+        {"name": "outputs", "mountPath": OUTPUTS},
         {"name": "shared", "mountPath": CONTROL},
         _file("delivery.json"),
     ]

@@ -95,12 +95,12 @@ def see(pod: Object) -> Seen:
         return Seen("hopeless", f"Its inputs could not be fetched: {words}", deleted=deleted)
     if status.get("phase") in ("Succeeded", "Failed"):
         return Seen("ended", deleted=deleted)
-    main = _container(status, MAIN)
+    main = container_of(status, MAIN)
     state = main.get("state", {})
     if "terminated" in state:
         if state["terminated"].get("reason") in _START_REASONS:
             return Seen("hopeless", f"It could not begin: {state['terminated'].get('message')}")
-        commit = _container(status, COMMIT).get("state", {})
+        commit = container_of(status, COMMIT).get("state", {})
         return Seen("ended" if "terminated" in commit else "leaving", deleted=deleted)
     if "running" in state:
         started = datetime.fromisoformat(state["running"]["startedAt"])
@@ -172,7 +172,7 @@ def verdict(pod: Object | None, wish: Object | None) -> Object:
         Who wished that the task ends, if anybody did.
     """
     status = pod.get("status", {}) if pod else {}
-    ended = _container(status, MAIN).get("state", {}).get("terminated", {})
+    ended = container_of(status, MAIN).get("state", {}).get("terminated", {})
     found: Object = {
         "verdict": "lost", "message": _LOST, "exit_code": None, "started_at": None,
         "finished_at": None, "peak_memory": None, "said": "",
@@ -209,15 +209,6 @@ def _report(ended: Object) -> Object:
     return report if isinstance(report, dict) and "verdict" in report else {}
 
 
-def undelivered(pod: Object) -> str:
-    """Why what a command left did not arrive, as the end of a sentence; empty when nobody knows."""
-    commit = _container(pod.get("status", {}), COMMIT).get("state", {}).get("terminated", {})
-    said = " ".join((commit.get("message") or "").split()).rstrip(".")
-    if commit.get("reason") == "OOMKilled":
-        said = "what brings it out ran out of memory"
-    return f": {said}" if said else ""
-
-
 def disruption(status: Object) -> str:
     """Why the cluster ended a pod, if it did.
 
@@ -238,6 +229,6 @@ def disruption(status: Object) -> str:
     return ""
 
 
-def _container(status: Object, name: str) -> Object:
+def container_of(status: Object, name: str) -> Object:
     found: list[Object] = [c for c in status.get("containerStatuses", ()) if c["name"] == name]
     return found[0] if found else {}

@@ -139,7 +139,8 @@ def telling(task: Task, log: Path) -> Iterator[Tell]:
 @contextmanager
 def written(log: Path) -> Iterator[Callable[[str], None]]:
     """Give what adds lines of ours to a log."""
-    opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    opened = os.open(log, flags, 0o600)
     try:
         yield lambda words: _write(opened, line(words))
     finally:

@@ -11,13 +11,16 @@ import json
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from nablahub.jobs.runners.kubernetes.inside import places
+from nablahub.jobs.runners.kubernetes.inside.leaving import Artifacts, Outputs, Unkept
 from nablahub.jobs.runners.kubernetes.inside.sending import Refused, Service
 
 _PART = 4 << 20
@@ -36,8 +39,8 @@ _BRING = "nablahub.jobs.runners.kubernetes.inside.buckets"
 _UNSAVED = "not-written-back"
 
 
-class Artifacts:
-    """Sends a folder while it is written: now and then, when it has changed and is not large.
+class Early:
+    """Sends the artifacts while they are written: now and then, if they changed and are not large.
 
     Parameters
     ----------
@@ -60,7 +63,8 @@ class Artifacts:
             return
         found = self._found()
         if found != self._sent and sum(size for _, size, _ in found) <= _SMALL:
-            self._service.tree("artifacts", self._root, once=True)
+            with suppress(Refused):  # Why is told at the end, when it is refused again.
+                self._service.tree("artifacts", Artifacts(self._root, ended=False), once=True)
             self._sent = found
         now = time.monotonic()
         # Large ones less often, so that the log is not held up for long.
@@ -82,7 +86,7 @@ class Artifacts:
 def send_log(
     service: Service,
     ended: int,
-    artifacts: Artifacts | None = None,
+    artifacts: Early | None = None,
     *,
     offset: int = 0,
     pulse: float | None = None,
@@ -104,7 +108,7 @@ def send_log(
         How many bytes the service has.
     """
     grown = places.watch(places.SHARED)
-    log = os.open(places.LOG, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    log = _open_log()
     freed = offset
     while True:
         last = bool(select.select([ended], [], [], 0)[0])
@@ -123,6 +127,17 @@ def send_log(
         if not any(select.select([grown, ended], [], [], patience)) and pulse is not None:
             service.log(offset, b"")
         places.drain(grown)
+
+
+def _open_log() -> int:
+    """Open the log, or nothing where the command has put something else into its place."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with suppress(OSError):
+        log = os.open(places.LOG, flags, 0o600)
+        if stat.S_ISREG(os.fstat(log).st_mode):
+            return log
+        os.close(log)
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _next_part(log: int, offset: int, *, lines: bool) -> bytes:
@@ -194,20 +209,40 @@ def main() -> int:
     service = Service.of(task, node)
     writable = not all(given["read_only"] for given in task.get("buckets", ()))
     try:
-        artifacts = Artifacts(service, Path("/artifacts")) if node == 0 else None
+        artifacts = Early(service, Path("/artifacts")) if node == 0 else None
         sent = send_log(service, ended, artifacts)
         if node > 0:
             return 0  # What the first node leaves is kept.
         lost, beside = bring_buckets(service, sent) if writable else ("", {})
-        service.tree("artifacts", Path("/artifacts"), beside=beside)
+        told, words = _send_artifacts(service, beside)
         if writable:
             service.unsaved(lost)
         if task["outputs"] and _succeeded():
-            service.tree("outputs", Path("/outputs"))
+            service.tree("outputs", Outputs(Path("/outputs"), task["datasets"]))
     except Refused as error:
-        places.TERMINATION.write_text(str(error)[: places.TERMINATION_BYTES // 4])
+        _tell(str(error))
         return 1
-    return 0
+    except Unkept as error:
+        _tell(f"{error} {words}")
+        return places.UNKEPT
+    _tell(words)
+    return told
+
+
+def _send_artifacts(service: Service, beside: dict[str, str]) -> tuple[int, str]:
+    """Send all that can be; return the exit code that tells whether, and what is to be told."""
+    left = Artifacts(Path("/artifacts"), beside=beside)
+    try:
+        service.tree("artifacts", left)
+    except (Refused, Unkept) as error:
+        return 1, f"{error} {left.words}"
+    return 0, left.words
+
+
+def _tell(words: str) -> None:
+    if words := words.strip():
+        with places.TERMINATION.open("w", encoding="utf-8", errors="replace") as file:
+            file.write(words[: places.TERMINATION_BYTES // 4])
 
 
 def _succeeded() -> bool:

@@ -42,6 +42,8 @@ TERMINATION = Path("/dev/termination-log")
 TERMINATION_BYTES = 4096
 #: What the first container ends with when a folder of a bucket cannot be mounted.
 MOUNT = 3
+#: What the container that brings everything out ends with when what is in /outputs can't be kept.
+UNKEPT = 4
 
 _IN_MODIFY, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x80, 0x100
 _PUNCH_HOLE_KEEP_SIZE = 0x2 | 0x1

@@ -9,21 +9,27 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import stat
 import tarfile
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
+
+from nablahub.jobs.runners.kubernetes.inside.leaving import Item, Left, Unkept, Unreadable
 
 API = "/api/v1"
 _LONGEST_WAIT = 5.0
 _TIMEOUT = 60.0
 #: As many characters does the service take.
 _LONGEST_WORDS = 16_000
-_REFUSALS = (400, 401, 403, 404, 409, 413, 422)
+_PIECE = 1 << 18
+#: 507: its disk is full, and a command whose files wait for that can do nothing about it.
+_REFUSALS = (400, 401, 403, 404, 409, 413, 422, 507)
+#: By which the service tells of its own faults, and how many times a tree is sent again then.
+_FAILED, _TRIES = 500, 5
+type Ask = Callable[[http.client.HTTPConnection], None]
 
 
 class Refused(Exception):
@@ -79,22 +85,20 @@ class Service:
 
         self._patiently(ask)
 
-    def tree(
-        self,
-        part: str,
-        root: Path,
-        *,
-        once: bool = False,
-        beside: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        """Send a folder as a tar archive, made while it is sent.
+    def tree(self, part: str, left: Left, *, once: bool = False) -> None:
+        """Send what a command left as a tar archive, made while it is sent.
 
         Parameters
         ----------
-        beside
-            Files that lie elsewhere: the names that they get, with where they are.
         once
             Whether it is not tried again when that fails: it is sent later anyway.
+
+        Raises
+        ------
+        Refused
+            The service does not take it.
+        nablahub.jobs.runners.kubernetes.inside.leaving.Unkept
+            It cannot be sent.
         """
 
         def ask(connection: http.client.HTTPConnection) -> None:
@@ -102,12 +106,23 @@ class Service:
             for name, value in {**self._headers(), "Transfer-Encoding": "chunked"}.items():
                 connection.putheader(name, value)
             connection.endheaders()
-            body = _Chunked(connection)
-            with tarfile.open(mode="w|", fileobj=cast("IO[bytes]", body)) as archive:
-                _add(archive, root, beside)
+            body = cast("IO[bytes]", _Chunked(connection))
+            with tarfile.open(mode="w|", fileobj=body, bufsize=_PIECE) as archive:
+                _add(archive, left)
             connection.send(b"0\r\n\r\n")
 
-        self._patiently(ask, once=once)
+        while True:
+            try:
+                self._patiently(ask, once=once, tries=_TRIES)
+            except Unkept:
+                self.close()
+                raise
+            except Unreadable as error:  # In the midst of it: the archive is begun anew without it.
+                self.close()
+                if not once:
+                    left.leave_out(error.name, error.why)
+                    continue
+            return
 
     def _headers(self) -> dict[str, str]:
         return {
@@ -115,20 +130,26 @@ class Service:
             "Content-Type": "application/octet-stream",
         }
 
-    def _patiently(self, ask: Any, *, once: bool = False) -> bytes:
-        """Ask until there is an answer: the service may be restarted or away for a while."""
+    def _patiently(self, ask: Ask, *, once: bool = False, tries: int | None = None) -> bytes:
+        """Ask until there is an answer: the service may be restarted or away for a while.
+
+        Parameters
+        ----------
+        tries
+            How many times the service may fail on it; None: for ever.
+        """
         wait = 0.05
         while True:
             try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                ask(self._connection)
-                answer = self._connection.getresponse()
+                answer = self._answer(ask)
                 body = answer.read()
                 if answer.status < 300:
                     return body
-                if answer.status in _REFUSALS:
-                    raise Refused(f"{answer.status}: {body[:500].decode(errors='replace')}")
+                if tries is not None and answer.status == _FAILED:
+                    tries -= 1
+                if answer.status in _REFUSALS or tries == 0:
+                    self.close()
+                    raise Refused(_words(answer.status, body))
             except (OSError, http.client.HTTPException):
                 pass  # Tried again below, on a new connection.
             self.close()
@@ -136,6 +157,17 @@ class Service:
                 return b""
             time.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
+
+    def _answer(self, ask: Ask) -> http.client.HTTPResponse:
+        if self._connection is None:
+            self._connection = self._connect()
+        try:
+            ask(self._connection)
+        except (_AnsweredError, ConnectionError):
+            # It may have said why it takes no more.
+            if self._connection.sock is None:
+                raise
+        return self._connection.getresponse()
 
     def _connect(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._url.scheme == "https" else None
@@ -149,6 +181,10 @@ class Service:
             self._connection = None
 
 
+class _AnsweredError(Exception):
+    """There is an answer though not everything was sent."""
+
+
 class _Chunked:
     """Writes into a request whose length is not known (RFC 9112, 7.1)."""
 
@@ -156,35 +192,60 @@ class _Chunked:
         self._connection = connection
 
     def write(self, data: bytes) -> int:
-        """Send one chunk."""
+        """Send one chunk, unless nobody wants it any more."""
+        if select.select([self._connection.sock], [], [], 0)[0]:
+            raise _AnsweredError
         if data:
             self._connection.send(b"%x\r\n%b\r\n" % (len(data), data))
         return len(data)
 
 
-def _add(archive: tarfile.TarFile, root: Path, beside: Mapping[str, str]) -> None:
-    """Put the folders and regular files of a tree into an archive; links stay where they are."""
-    taken = {name.partition("/")[0] for name in beside}
-    for folder, folders, files in os.walk(root):
-        if Path(folder) == root and taken:  # What comes beside has its name for itself.
-            folders[:] = [name for name in folders if name not in taken]
-            files = [name for name in files if name not in taken]
-        for name in (*sorted(folders), *sorted(files)):
-            path = Path(folder, name)
-            _add_file(archive, path, str(path.relative_to(root)))
-    for name, where in beside.items():
-        _add_file(archive, Path(where), name)
+class _Content:
+    """The bytes of a file, as many as were promised."""
+
+    def __init__(self, item: Item) -> None:
+        self._item = item
+
+    def read(self, size: int) -> bytes:
+        """Read so many bytes; Unreadable when they are not there."""
+        assert self._item.file is not None
+        parts = bytearray()
+        while len(parts) < size:
+            try:
+                data = os.read(self._item.file, size - len(parts))
+            except OSError as error:
+                raise Unreadable(self._item.name, f"unreadable: {error.strerror}") from error
+            if not data:
+                raise Unreadable(self._item.name, "shorter than it was when it was looked at")
+            parts += data
+        return bytes(parts)
 
 
-def _add_file(archive: tarfile.TarFile, path: Path, name: str) -> None:
-    try:
-        entry = archive.gettarinfo(path, name)
-        if entry.isdir():
+def _add(archive: tarfile.TarFile, left: Left) -> None:
+    for item in _items(left):
+        entry = tarfile.TarInfo(item.name)
+        entry.mode, entry.mtime = stat.S_IMODE(item.status.st_mode), int(item.status.st_mtime)
+        if item.file is None:
+            entry.type = tarfile.DIRTYPE
             archive.addfile(entry)
-        elif stat.S_ISREG(path.lstat().st_mode):
-            entry.type, entry.linkname = tarfile.REGTYPE, ""  # Not as a second link.
-            entry.size = path.lstat().st_size
-            with path.open("rb") as file:
-                archive.addfile(entry, file)
-    except FileNotFoundError:
-        return  # Gone meanwhile.
+        else:
+            entry.size = item.status.st_size
+            archive.addfile(entry, cast("IO[bytes]", _Content(item)))
+        archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+
+
+def _items(left: Left) -> Iterator[Item]:
+    """Yield what is to be sent; no fault of this machine is taken for one of the connection."""
+    try:
+        yield from left.items()
+    except OSError as error:
+        raise Unkept(f"What it left can't be read: {error.strerror}.") from error
+
+
+def _words(status: int, body: bytes) -> str:
+    """Why the service refused, in its own words where it has any (RFC 9457)."""
+    try:
+        problem = json.loads(body)
+        return " ".join(filter(None, (problem["detail"], problem.get("hint"))))
+    except (ValueError, TypeError, KeyError):
+        return f"{status}: {body[:500].decode(errors='replace')}"
