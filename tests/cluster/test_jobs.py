@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from kubernetes_asyncio import client
 
 from nablahub.core.environments import UnknownEnvironment
+from nablahub.core.errors import Unavailable
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.names import object_name
+from nablahub.jobs.service import JobService
 from nablahub.jobs.steps import NOT_ITS_TURN
 from tests.cluster.conftest import namespace
 from tests.cluster.lives import Life
@@ -94,6 +97,27 @@ def test_more_than_the_hub_has_room_for_ends_in_words(cluster: Cluster, tmp_path
         assert life.jobs.artifacts(job.id) == ()
     finally:
         life.service.stop()
+
+
+def test_a_cancel_does_not_wait_for_what_never_arrives(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving = life.service.service.context.get(JobService).ground.receiving
+    assert receiving is not None
+    asked = threading.Event()
+
+    async def away(name: TaskName, *_: object) -> None:
+        receiving.hear(name)
+        asked.set()
+        raise Unavailable("Not now.")
+
+    monkeypatch.setattr(receiving, "tree", away)
+    job = life.submit("echo 1 > /artifacts/a")
+    assert asked.wait(60)
+    life.jobs.cancel(job.id)
+    done = life.jobs.wait(job.id)
+    assert done.state == "Canceled"
+    assert "not all of what it left arrived" in done.message
 
 
 def test_what_ended_leaves_nothing_in_the_cluster(life: Life) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from nablahub.jobs.runners.kubernetes.api import Api
 from nablahub.jobs.runners.kubernetes.attending import Attendant
 from nablahub.jobs.runners.kubernetes.delivery import with_delivery
 from nablahub.jobs.runners.kubernetes.names import BEGIN, CANCEL, object_name
+from nablahub.jobs.runners.kubernetes.pod import writes_buckets
 from nablahub.jobs.runners.kubernetes.pulls import Pulls
 from nablahub.jobs.runners.kubernetes.together import Node, see_all, verdict_all, with_refusal
 from nablahub.jobs.runners.kubernetes.verdict import Seen, verdict
@@ -27,6 +29,8 @@ type Object = dict[str, Any]
 _LOST_BEFORE = "Its Job was removed from the cluster before anything was known of its pod."
 #: What a pod that has not begun gets to end in.
 _SOON = 1
+#: Seconds that one gets at most, beside its command's grace, when it is to end.
+_PATIENCE = 25.0
 
 
 class Minder(Attendant):
@@ -90,7 +94,7 @@ class Minder(Attendant):
         elif seen.phase == "leaving" or seen.deleted:
             # Deleted, but still there: its node does not do it, and may never answer again.
             seconds = _grace(nodes, count) + self._settings.stuck_seconds
-            await self._hurry(seconds, brings=not seen.deleted)
+            await self._hurry(seconds, trees=None if seen.deleted else True)
         return False
 
     async def _give_up(self, seen: Seen, wish: Object | None) -> bool:
@@ -160,32 +164,39 @@ class Minder(Attendant):
                 await self._api.patch("Pod", meta["name"], change)
             hurry = True
         if hurry:
-            seconds = wish["grace"] + self._settings.stuck_seconds / 4
-            await self._hurry(seconds, brings=brings)
+            patience = min(self._settings.stuck_seconds / 4, _PATIENCE)
+            patience += 0 if brings else wish["grace"]
+            stage = f"end, {brings}"
+            if stage not in self._asked and "kill" not in self._asked:
+                # From now on, however long it was given before.
+                self._asked.add(stage)
+                self._overdue = self._now() + patience
+            # What was written for a bucket is nowhere else; folders may be cut short.
+            writes = any(map(writes_buckets, (node.pod for node in nodes.values())))
+            trees = False if brings and writes else None
+            await self._hurry(patience, trees=trees)
 
-    async def _hurry(self, seconds: float, *, brings: bool = False) -> None:
+    async def _hurry(self, seconds: float, *, trees: bool | None = None) -> None:
         """Delete the pod if it does not end in time: its node, or the way to us, may be gone.
 
         Parameters
         ----------
         seconds
             How long it has from now on.
-        brings
-            Whether it has as long since anything came of it: it may have much to bring out.
+        trees
+            It has as long since anything came of it, which may be much: with the folders that it
+            left counted or not. None: it has not.
         """
+        heard = -math.inf if trees is None else self._receiving.heard(self._name, trees=trees)
         if self._overdue is None:
             self._overdue = self._now() + seconds
-        elif brings and self._heard() + seconds > self._now():
-            self._overdue = self._heard() + seconds
+        elif heard + seconds > self._now():
+            self._overdue = heard + seconds
         elif self._now() >= self._overdue:
             hard = "force" if "kill" in self._asked else "kill"
             await self._remove(0 if hard == "force" else _SOON)
             self._asked.add(hard)
-            self._overdue = self._now() + self._settings.stuck_seconds / 4
-
-    def _heard(self) -> float:
-        """When something came of the task last, by the loop's clock."""
-        return self._receiving.heard(self._name)
+            self._overdue = self._now() + min(self._settings.stuck_seconds / 4, _PATIENCE)
 
     async def _remove(self, grace_seconds: int) -> None:
         await self._api.delete("Job", self._object)
