@@ -188,7 +188,12 @@ export class Store implements IDisposable {
   }
 
   artifacts(job: string): Resource<Page<Artifact>> {
-    return this._one(`jobs/${job}/artifacts`, about('job', job));
+    const path = `jobs/${job}/artifacts`;
+    const fetch = async (): Promise<Page<Artifact>> => {
+      await this.events.tried;
+      return this.client.list<Artifact>(path, {}, Infinity, 10000);
+    };
+    return this._remember(path, () => new Resource<Page<Artifact>>(fetch, about('job', job)));
   }
 
   models(project: string): ListResource<Model> {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 from nablahub.core.transport import ServerEvent, Transport
 from nablahub.datasets.sending import Progress, silent
@@ -77,5 +76,5 @@ class JobsAPI:
 
     def artifacts(self, job_id: str) -> tuple[Artifact, ...]:
         """Return the files in the job's /artifacts."""
-        answer: dict[str, Any] = self._hub.get(f"/jobs/{job_id}/artifacts")
-        return tuple(Artifact.model_validate(item) for item in answer["items"])
+        items = self._hub.pages(f"/jobs/{job_id}/artifacts")
+        return tuple(Artifact.model_validate(item) for item in items)

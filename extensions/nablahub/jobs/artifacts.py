@@ -13,29 +13,47 @@ from typing import IO, BinaryIO, cast
 from nablahub.jobs.errors import NoSuchArtifact
 from nablahub.jobs.types import Artifact
 
-MOST = 10_000
 _CHUNK = 1024 * 1024
 #: 1980-01-01 in seconds: no file in a ZIP file can be older (APPNOTE 4.4.6).
 _ZIP_BEGINS = 315_532_800
 
 
-def listed(root: Path) -> list[Artifact]:
-    """Return the regular files below a folder, sorted by path; links are left out."""
-    found: list[Artifact] = []
+def listed(root: Path, after: str | None = None) -> Iterator[Artifact]:
+    """Yield the regular files below a folder; links are left out.
+
+    The files of a folder come before those of its folders, each by their names.
+
+    Parameters
+    ----------
+    after
+        The path of the file behind which to begin; it need not be there any more.
+    """
+    passed = None if after is None else _order(after)
     for folder, folders, files in os.walk(root):
+        here = str(Path(folder).relative_to(root))
+        start = "" if here == "." else f"{here}/"
+        if passed is not None:
+            # A folder all of whose files came before is not entered again.
+            place = _order(f"{start}x")[:-1]
+            folders[:] = [n for n in folders if [*place, (1, n)] >= passed[: len(place) + 1]]
         folders.sort()
         for name in sorted(files):
-            path = Path(folder, name)
+            path = f"{start}{name}"
+            if passed is not None and _order(path) <= passed:
+                continue
             try:
-                status = path.lstat()
-                str(path).encode()
+                status = Path(folder, name).lstat()
+                path.encode()
             except (OSError, UnicodeEncodeError):
                 continue  # Gone meanwhile, too far down, or of a name that no URL can say.
             if stat.S_ISREG(status.st_mode):
-                found.append(Artifact(path=str(path.relative_to(root)), size=status.st_size))
-            if len(found) >= MOST:
-                return found
-    return found
+                yield Artifact(path=path, size=status.st_size)
+
+
+def _order(path: str) -> list[tuple[int, str]]:
+    """What paths are compared by, in the order in which they are found."""
+    *folders, name = path.split("/")
+    return [*((1, folder) for folder in folders), (0, name)]
 
 
 def opened(root: Path, name: str) -> BinaryIO:

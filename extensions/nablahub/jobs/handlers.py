@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import contextlib
 import os
+from itertools import islice
 
 from nablahub.core.content import set_content_headers, take_range
 from nablahub.core.environments import TABLE, has_kernel, packages
@@ -17,8 +18,10 @@ from nablahub.jobs.service import JobService, as_wire
 from nablahub.jobs.submission import why_not
 from nablahub.jobs.types import (
     LONGEST_LOG,
+    Artifact,
     ArtifactQuery,
     Artifacts,
+    ArtifactsQuery,
     EnvironmentInfo,
     EnvironmentList,
     InstanceTypeInfo,
@@ -108,13 +111,23 @@ async def _follow(call: StreamCall) -> None:
 
 
 @at_leader
-@stream("GET", "/jobs/{job}/artifacts", scope="jobs:read", produces="application/json")
+@stream(
+    "GET", "/jobs/{job}/artifacts", scope="jobs:read", query=ArtifactsQuery,
+    produces="application/json",
+)  # fmt: skip
 async def list_artifacts(call: StreamCall) -> Artifacts:
     """List the files in a job's /artifacts."""
     service = call.get(JobService)
     row = await call.db_read(lambda s: service.row(s, call.who, call.path["job"]))
     root = service.runner.artifacts(TaskName(row.id))
-    return Artifacts(items=await asyncio.to_thread(listed, root))
+    asked: ArtifactsQuery = call.query
+
+    def look() -> list[Artifact]:
+        return list(islice(listed(root, asked.cursor), asked.limit + 1))
+
+    found = await asyncio.to_thread(look)
+    items = found[: asked.limit]
+    return Artifacts(items=items, next=items[-1].path if len(found) > len(items) else None)
 
 
 @at_leader

@@ -218,6 +218,13 @@ class Artifacts(Resource):
     next: str | None = None
 
 
+class ArtifactsQuery(Body):
+    """Which files of a job's `/artifacts` to list."""
+
+    limit: int = Field(default=10_000, ge=1, le=10_000, description="Items on a page")
+    cursor: str | None = Field(default=None, description="`next` of the page before")
+
+
 class ArtifactQuery(Body):
     """How to send an artifact."""
 

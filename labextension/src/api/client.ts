@@ -58,12 +58,12 @@ export class Client {
     return (await response.json()) as T;
   }
 
-  /** Read a list's first `count` rows, in as many pages as that takes. */
-  async list<T>(path: string, params: Params, count: number): Promise<Page<T>> {
+  /** Read a list's first `count` rows, in as many pages of at most `most` as that takes. */
+  async list<T>(path: string, params: Params, count: number, most = 500): Promise<Page<T>> {
     const items: T[] = [];
     let cursor: string | undefined;
     for (;;) {
-      const limit = Math.min(count - items.length, 500);
+      const limit = Math.min(count - items.length, most);
       const page = await this.get<Page<T>>(path, { ...params, limit, cursor });
       items.push(...page.items);
       if (!page.next || items.length >= count) {

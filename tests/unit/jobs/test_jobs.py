@@ -109,6 +109,29 @@ def test_artifacts_come_in_parts_with_their_type_and_as_one_archive(jobs: Jobs) 
     }
 
 
+def test_artifacts_are_listed_to_the_last(jobs: Jobs) -> None:
+    names = ["b", "d", "d.x", "a/c", "a/c.d/e", "a/c/d", "a-b/x", "\u00e9/z", "z/y/x/w"]
+    job = jobs.shell(
+        "cd /artifacts; seq -f f%05g 10100 | xargs touch; "
+        f"cd /artifacts; mkdir many; mv f* many; for n in {' '.join(names)}; do "
+        "mkdir -p tmp/$n; mkdir -p $(dirname $n); echo > $n.txt; done; rm -r tmp"
+    )
+    expected = {f"{n}.txt" for n in names} | {f"many/f{n:05}" for n in range(1, 10101)}
+    found = [item.path for item in jobs.api.artifacts(job.id)]
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+    hub, few, cursor = jobs.service.transport(), list[str](), None
+    while True:
+        page = hub.get(f"/jobs/{job.id}/artifacts", limit=1000 if few else 3, cursor=cursor)
+        few += [item["path"] for item in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert few == found
+    with zipfile.ZipFile(io.BytesIO(hub.get(f"/jobs/{job.id}/archive"))) as archive:
+        assert archive.namelist() == found
+
+
 def test_artifacts_of_odd_names_hide_no_others(jobs: Jobs) -> None:
     job = jobs.shell("cd /artifacts; echo > good; echo > $(printf 'b\\377d')")
     assert job.state == "Succeeded", job
