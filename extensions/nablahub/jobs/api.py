@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from nablahub.core.transport import ServerEvent, Transport
@@ -56,11 +56,26 @@ class JobsAPI:
         with self._hub.stream("GET", f"/jobs/{job_id}/logs", params={"offset": offset}) as answer:
             return answer.read().decode(errors="replace")
 
-    def follow(self, job_id: str, *, offset: int = 0) -> Generator[str]:
-        """Yield what a job writes, as it writes, until it has ended."""
+    def follow(
+        self, job_id: str, *, offset: int = 0, told: Callable[[str], None] | None = None
+    ) -> Generator[str]:
+        """Yield what a job writes, as it writes, until it has ended.
+
+        Parameters
+        ----------
+        offset : int
+            The first byte wanted.
+        told : callable or None
+            Hears of each new message of the job, such as what it waits for.
+        """
+        said = ""
         for event in self._follow(job_id, offset):
             if event.event == "log":
                 yield event.data["text"]
+            elif event.event == "status" and event.data["message"] != said:
+                said = event.data["message"]  # A connection made anew begins with it again.
+                if told is not None and said:
+                    told(said)
 
     def wait(self, job_id: str) -> Job:
         """Return the job once it has ended."""

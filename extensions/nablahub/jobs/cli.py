@@ -170,8 +170,13 @@ def run_job(hub: Transport, *, as_json: bool, **given: Any) -> None:
 
 def _copy_log(api: JobsAPI, job_id: str, *, as_json: bool) -> None:
     """Copy a log to stdout as it grows; to stderr when stdout is for the JSON at the end."""
-    for text in api.follow(job_id):
+    for text in api.follow(job_id, told=tell_message):
         click.echo(text, nl=False, err=as_json)
+
+
+def tell_message(message: str) -> None:
+    """Tell on stderr why a job that is followed does not go on."""
+    stderr().print(message, style="dim", markup=False, soft_wrap=True)
 
 
 @jobs.command("list")
@@ -220,7 +225,7 @@ def show_log(hub: Transport, job: str, offset: int, *, follow: bool, as_json: bo
             raise Invalid("--json and --follow exclude each other.", hint="Leave one out.")
         emit_json({"job": job, "offset": offset, "text": api.log(job, offset=offset)})
     elif follow:
-        for text in api.follow(job, offset=offset):
+        for text in api.follow(job, offset=offset, told=tell_message):
             click.echo(text, nl=False)
     else:
         click.echo(api.log(job, offset=offset), nl=False)

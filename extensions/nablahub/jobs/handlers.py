@@ -74,7 +74,10 @@ def cancel_job(call: Call) -> Job:
     "GET", "/jobs/{job}/logs", scope="jobs:read", query=LogQuery, produces="text/plain"
 )  # fmt: skip
 async def get_log(call: StreamCall) -> None:
-    """Get what a job wrote; with `follow`, as events `log` until the event `end`: the job."""
+    """Get what a job wrote; with `follow`, as events `log` until the event `end`: the job.
+
+    Events `status` come between: the job's message whenever it changes, such as what it waits for.
+    """
     if call.query.follow:
         await _follow(call)
         return
@@ -100,9 +103,12 @@ async def _follow(call: StreamCall) -> None:
             contextlib.aclosing(call.living(source)) as parts,
         ):
             async for part in parts:
-                if not isinstance(part, bytes):
+                if isinstance(part, Job):
                     await call.sse(part.model_dump(mode="json"), event="end")
                     return
+                if isinstance(part, str):
+                    await call.sse({"message": part}, event="status")
+                    continue
                 offset += len(part)
                 text = decoder.decode(part)
                 # Where a character is cut in two, a client that resumes must get it whole.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncGenerator, Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -41,6 +40,7 @@ from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfi
 from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import GROUPS, INSTANCE, Tasks, instance_of
 from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner, Scale
+from nablahub.jobs.waiters import Waiters, interleaved
 from nablahub.jobs.workspaces.service import Workspaces
 from nablahub.models.service import ModelService
 from nablahub.projects.service import ProjectService, held
@@ -51,31 +51,6 @@ CANCELLED = "It was cancelled."
 LOG_CHUNK = 256 * 1024
 #: Kind of what is left of a deleted job.
 FORGOTTEN = "job-forgotten"
-
-
-@dataclass
-class Waiters:
-    """Those that wait for changes of a job; used on the event loop only."""
-
-    queues: dict[str, set[asyncio.Queue[JobRow]]]
-
-    @contextmanager
-    def of(self, job_id: str) -> Iterator[asyncio.Queue[JobRow]]:
-        """Give a queue that gets the job's row after each change from now on."""
-        queue: asyncio.Queue[JobRow] = asyncio.Queue()
-        self.queues.setdefault(job_id, set()).add(queue)
-        try:
-            yield queue
-        finally:
-            rest = self.queues[job_id]
-            rest.discard(queue)
-            if not rest:
-                del self.queues[job_id]
-
-    def tell(self, row: JobRow) -> None:
-        """Tell a change to those that wait."""
-        for queue in self.queues.get(row.id, ()):
-            queue.put_nowait(row)
 
 
 class JobService:
@@ -334,15 +309,27 @@ class JobService:
 
     async def follow(
         self, row: JobRow, changes: asyncio.Queue[JobRow], offset: int
-    ) -> AsyncGenerator[bytes | Job]:
-        """Yield what a job writes from a byte on, as it does, and at last the job, ended."""
-        task = self.task(row)
+    ) -> AsyncGenerator[bytes | str | Job]:
+        """Yield what a job writes from a byte on, what it waits for, and at last the job, ended."""
+        task, said = self.task(row), ""
         while not row.finished:
+            if row.message != said:
+                said = row.message
+                yield said
             if row.state == "Running" or row.id in self._machinery.started:
-                async with contextlib.aclosing(self.runner.follow(task, offset)) as parts:
+                log = self.runner.follow(task, offset)
+                async with contextlib.aclosing(interleaved(log, changes)) as parts:
                     async for part in parts:
-                        offset += len(part)
-                        yield part
+                        if isinstance(part, bytes):
+                            offset += len(part)
+                            yield part
+                            continue
+                        row = part
+                        if row.message != said and not row.finished:
+                            said = row.message
+                            yield said
+                if row.finished:
+                    break
             # Provisioned comes twice: when it is stored, and when the task has begun.
             row = await changes.get()
         while part := await self.runner.logs(task.name, offset, LOG_CHUNK):

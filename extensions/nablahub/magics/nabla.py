@@ -19,6 +19,7 @@ from nablahub.jobs.types import JobSpec
 from nablahub.magics.short import show_shortly
 from nablahub.magics.tables import Table
 from nablahub.mounts.types import S3
+from nablahub.workflows.api import each_news
 
 DATASETS = Path("/datasets")
 HELP = """\
@@ -234,15 +235,11 @@ class NablaMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped he
 
     def run(self, rest: list[str]) -> Any:
         """Start a run, tell each job's states, and return the run once it has ended."""
-        told: dict[str, str] = {}
 
-        def tell(run: Any) -> None:
-            for job in run.jobs:
-                if told.get(job.name) != job.state and (job.job_id or job.state != "Pending"):
-                    told[job.name] = job.state
-                    self._say(f"{state_text(job.state)}  {job.name}  {job.message}".rstrip())
+        def tell(job: Any) -> None:
+            self._say(f"{state_text(job.state)}  {job.name}  {job.message}".rstrip())
 
-        ended = self.hub.workflows.wait(self.start(rest), tell)
+        ended = self.hub.workflows.wait(self.start(rest), each_news(tell))
         if ended.state != "Succeeded":
             # The cell must fail, or "run all" would go on with what is not there.
             raise UsageError(f"Run {ended.number} ended as {ended.state}. {ended.message}")
@@ -280,7 +277,7 @@ class NablaMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped he
         )
         jobs = self.hub.jobs
         job = jobs.submit(spec)
-        for text in jobs.follow(job.id):
+        for text in jobs.follow(job.id, told=self._say):
             print(text, end="")  # noqa: T201 -- the log goes into the cell's output
         ended = jobs.get(job.id)
         if ended.state != "Succeeded":

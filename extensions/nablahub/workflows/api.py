@@ -8,7 +8,7 @@ from typing import Any
 from nablahub.core.errors import NotFound
 from nablahub.core.transport import Transport
 from nablahub.workflows.errors import WorkflowNameTaken
-from nablahub.workflows.types import Run, Validation, Workflow, WorkflowDetail
+from nablahub.workflows.types import Run, RunJob, Validation, Workflow, WorkflowDetail
 
 Spec = str | dict[str, Any]
 #: What may be given for an input: text (a string's value or a dataset's name), or the long form.
@@ -169,6 +169,25 @@ class WorkflowsAPI:
             if told is not None:
                 told(now)
         return now
+
+
+def each_news(tell: Callable[[RunJob], None]) -> Callable[[Run], None]:
+    """Return what, told a run after each change, tells of its jobs that have changed.
+
+    Those are a new state, and a new reason why the job does not go on.
+    """
+    known: dict[str, tuple[str, str]] = {}
+
+    def told(run: Run) -> None:
+        for job in run.jobs:
+            if job.state == "Pending" and not job.job_id:
+                continue
+            state, message = known.get(job.name, ("", ""))
+            if job.state != state or job.message not in ("", message):
+                known[job.name] = (job.state, job.message)
+                tell(job)
+
+    return told
 
 
 def _name_in(spec: Spec) -> str | None:

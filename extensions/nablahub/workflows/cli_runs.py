@@ -21,8 +21,9 @@ from nablahub.core.errors import Invalid
 from nablahub.core.specmodel import did_you_mean
 from nablahub.core.transport import Transport
 from nablahub.jobs.api import JobsAPI
+from nablahub.jobs.cli import tell_message
 from nablahub.jobs.workspaces.cli import send_folder, workspace_option
-from nablahub.workflows.api import WorkflowsAPI
+from nablahub.workflows.api import WorkflowsAPI, each_news
 from nablahub.workflows.finding import find, project_id, project_option
 from nablahub.workflows.types import ENDED, Run, RunJob, WorkflowDetail
 
@@ -65,15 +66,12 @@ def run_workflow(
 
 def watch_run(api: WorkflowsAPI, run: Run) -> Run:
     """Tell each change of a run's jobs on stderr until it has ended, and return it."""
-    told: dict[str, str] = {}
     console = stderr()
-    now = run
-    for now in api.follow(run):
-        for job in now.jobs:
-            if told.get(job.name) != job.state and (job.state != "Pending" or job.job_id):
-                told[job.name] = job.state
-                console.print(_line(job), markup=False, soft_wrap=True)
-    return now
+
+    def tell(job: RunJob) -> None:
+        console.print(_line(job), markup=False, soft_wrap=True)
+
+    return api.wait(run, each_news(tell))
 
 
 def _line(job: RunJob) -> str:
@@ -202,7 +200,7 @@ def show_log(
     if as_json:
         emit_json({"run": run.number, "job": job.name, "text": api.log(job.job_id)})
     elif follow:
-        for text in api.follow(job.job_id):
+        for text in api.follow(job.job_id, told=tell_message):
             click.echo(text, nl=False)
     else:
         click.echo(api.log(job.job_id), nl=False)

@@ -44,6 +44,9 @@ export function Log(props: { job: string; wrote?: () => void }): JSX.Element {
         if (message.event === 'end') {
           return true;
         }
+        if (message.event !== 'log') {
+          continue; // why it does not go on, which the job's page tells
+        }
         const piece = JSON.parse(message.data) as Piece;
         offset.current = piece.offset;
         setText(before => (before + piece.text).slice(-KEPT));

@@ -19,8 +19,11 @@ from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.jobs.service import JobService
 from nablahub.jobs.store import WorkspaceRow
 from nablahub.jobs.workspaces.errors import NoSuchWorkspace
+from nablahub.workflows import cli_runs
 from nablahub.workflows.store import RunRow
+from nablahub.workflows.types import RunJob
 from tests.support.environments import FOLDER, environment
+from tests.support.held import NO_ROOM, hold_back
 from tests.support.service import RunningService, running
 
 SPEC = """\
@@ -89,6 +92,27 @@ def test_a_workflow_is_applied_run_watched_and_read(cli: Cli, folder: Path) -> N
     assert [job["name"] for job in status["jobs"]] == ["only", "then"]
     assert cli.json("runs", "greet")[0]["uuid"] == status["uuid"]
     assert "greet" in cli("list", "--project", "cli").stdout
+
+
+def test_watching_a_run_tells_what_its_jobs_wait_for(
+    cli: Cli, folder: Path, service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = service.hub().projects.get("cli").team_id
+    script = "until [ -e /storage/stop ]; do sleep 0.02; done"
+    spec = SPEC.replace("cat greeting.txt; exit $(cat /inputs/code)", script)
+    (folder / "greet.yaml").write_text(spec)
+    apply(cli, folder)
+    line = cli_runs._line
+
+    def told(job: RunJob) -> str:
+        if job.message == NO_ROOM:
+            (service.state.storage / team / "stop").touch()
+        return line(job)
+
+    hold_back(service, monkeypatch)
+    monkeypatch.setattr(cli_runs, "_line", told)
+    watched = cli("run", "greet", "--watch")
+    assert watched.stderr.count(f"◌ Provisioned  only  {NO_ROOM}") == 1
 
 
 def test_a_failed_run_exits_with_1_and_says_which_job(cli: Cli, folder: Path) -> None:
