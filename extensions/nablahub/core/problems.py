@@ -17,6 +17,13 @@ def problem(response: httpx.Response) -> errors.NablaError:
         if not isinstance(document, dict) or "code" not in document:
             raise ValueError(document)
     except ValueError:
+        root, api, _ = str(response.url).partition("/api/v1")
+        if api and not root.endswith("/services/nablahub"):
+            return errors.Unavailable(
+                f"What answers at {root} is no NablaHub service ({response.status_code} "
+                f"{response.reason_phrase}).",
+                hint="Its address ends in /services/nablahub: correct NABLAHUB_URL.",
+            )
         return errors.Unavailable(
             f"The hub answered {response.status_code} {response.reason_phrase} without a reason.",
             hint="Look at its log, or try again.",

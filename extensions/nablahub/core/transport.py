@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 if "httpx" not in sys.modules:
     # httpx's own command line loads rich and pygments, which takes longer than all the rest of it;
@@ -30,6 +31,8 @@ from nablahub.core.problems import problem
 from nablahub.core.state import StateDir, default_state_dir
 
 API = "/api/v1"
+#: Where the service is at the address that people open.
+SERVICE = "/services/nablahub"
 #: About half a minute in all: a part that died under load takes some seconds to come back.
 TRIES = 14
 #: About three seconds, as long as nothing ever answered: then there may be no hub at all.
@@ -350,6 +353,7 @@ def connect(
 
     Looked at in this order: the arguments; ``NABLAHUB_URL`` and ``NABLAHUB_TOKEN`` (or a
     server's ``JUPYTERHUB_API_TOKEN``); the local hub's ``run/client.json`` in the state folder.
+    An address without a path, as people open it in their browser, stands for the service there.
 
     Raises
     ------
@@ -358,6 +362,8 @@ def connect(
     """
     env = os.environ
     url = url or env.get("NABLAHUB_URL")
+    if url and urlsplit(url).path in ("", "/"):
+        url = url.rstrip("/") + SERVICE
     token = token or env.get("NABLAHUB_TOKEN") or env.get("JUPYTERHUB_API_TOKEN")
     if url and token:
         return Transport(url, token)

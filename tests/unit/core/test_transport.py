@@ -149,6 +149,40 @@ def test_no_hub_known_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.Mo
         connect(state=StateDir(tmp_path))
 
 
+class Elsewhere(BaseHTTPRequestHandler):
+    """Refuses without a problem document, as a hub does off the service's address."""
+
+    def do_GET(self) -> None:
+        self.send_response(403)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("given", ["https://hub.example.org", "https://hub.example.org:8443/"])
+def test_the_address_that_people_open_stands_for_the_service_there(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NABLAHUB_URL", given)
+    monkeypatch.setenv("NABLAHUB_TOKEN", "t")
+    with connect() as hub:
+        assert hub.url == given.rstrip("/") + "/services/nablahub"
+    with connect(f"{given.rstrip('/')}/ml/services/nablahub") as hub:
+        assert hub.url == given.rstrip("/") + "/ml/services/nablahub"
+
+
+def test_an_address_where_no_service_is_says_what_is_amiss() -> None:
+    with serving(Elsewhere) as url, connect(f"{url}/ml", "t") as hub:
+        with pytest.raises(errors.Unavailable) as caught:
+            hub.get("/projects")
+        assert (
+            caught.value.detail
+            == f"What answers at {url}/ml is no NablaHub service (403 Forbidden)."
+        )
+        assert "ends in /services/nablahub" in caught.value.hint
+
+
 def test_events_of_a_long_quiet_time_outlive_any_number_of_cuts() -> None:
     Restless.calls = 0
     with serving(Restless) as url, Transport(url, "t", tries=1) as hub:
