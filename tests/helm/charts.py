@@ -96,3 +96,23 @@ def pods(objects: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         elif item["kind"] == "Pod":
             found[item["metadata"]["name"]] = item["spec"]
     return found
+
+
+#: A template that holds what another one, which is no YAML, makes of the values.
+_AS_OBJECT = """\
+{{- define "said" }}%s{{ end }}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: said}
+data:
+  said: {{ include "said" . | quote }}
+"""
+
+
+def notes(folder: Path, options: Sequence[str] = ()) -> str:
+    """Return what the chart says when it is installed; helm alone renders that with a cluster."""
+    chart = assemble(folder)
+    templates = chart / "templates"
+    (templates / "said.yaml").write_text(_AS_OBJECT % (templates / "NOTES.txt").read_text())
+    said: str = one(template(chart, options=options), "ConfigMap", "said")["data"]["said"]
+    return said
