@@ -45,6 +45,16 @@ imagePullSecrets:
 hub-{{ .Release.Namespace | sha256sum | trunc 8 }}
 {{- end }}
 
+{{- /* What servers ask for as a team's storage, as traitlets of the spawner: the same as jobs. */}}
+{{- define "nablahub.teamStorage" -}}
+{{- $storage := .Values.jobs.storage -}}
+{{ dict
+  "team_storage_capacity" $storage.teamSize
+  "team_storage_class" ($storage.storageClassName | default nil)
+  "team_storage_access_modes" (list $storage.accessMode)
+  | toJson }}
+{{- end }}
+
 {{- /* Pods of jobs, as the runner labels them. */}}
 {{- define "nablahub.jobsSelector" -}}
 app: nablahub
