@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 from kubernetes_asyncio.client import ApiException, CoreV1Api
 
+from nablahub.core.claims import outdated
 from nablahub.core.instances import InstanceType
 from nablahub_spawner.failures import SpawnFailed
 from nablahub_spawner.kubernetes import capacity, objects, reasons
@@ -104,24 +105,54 @@ class Cluster:
             raise SpawnFailed(verdict.sentence, verdict.remedy, reason=verdict.reason)
 
     async def make_claim(self, claim: Json) -> None:
-        """Make a claim, unless there is one of its name."""
+        """Make a claim, unless there is one of its name; one without a volume follows settings."""
         name = claim["metadata"]["name"]
-        try:
-            await self._api.create_namespaced_persistent_volume_claim(self._namespace, claim)
-        except ApiException as error:
-            if error.status == 409:
+        for _ in range(TRIES):
+            try:
+                await self._api.create_namespaced_persistent_volume_claim(self._namespace, claim)
+            except ApiException as error:
+                # A quota is looked at before names are: the claim may be there all the same.
+                if error.status not in (403, 409):
+                    raise
+                there = await self._claim(name)
+                if there is None and error.status == 403:
+                    raise
+                if there is not None and not await self._remove_outdated(there, claim):
+                    return
+                await asyncio.sleep(PAUSE)  # its name is free when the cluster has let it go
+            else:
                 return
-            # A quota is looked at before names are: the claim may be there all the same.
-            if error.status != 403 or not await self._has_claim(name):
-                raise
 
-    async def _has_claim(self, name: str) -> bool:
+    async def _claim(self, name: str) -> Json | None:
         try:
-            await self._api.read_namespaced_persistent_volume_claim(name, self._namespace)
+            found = await self._api.read_namespaced_persistent_volume_claim(name, self._namespace)
         except ApiException as error:
             if error.status != 404:
                 raise
+            return None
+        there: Json = self._api.api_client.sanitize_for_serialization(found)
+        return there
+
+    async def _remove_outdated(self, there: Json, wanted: Json) -> bool:
+        """Whether a claim goes, because the settings have changed before it got its volume."""
+        meta = there["metadata"]
+        if meta.get("deletionTimestamp"):
+            return True
+        if not outdated(there, wanted):
             return False
+        seen = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+        try:
+            await self._api.delete_namespaced_persistent_volume_claim(
+                meta["name"], self._namespace, body={"preconditions": seen}
+            )
+        except ApiException as error:
+            if error.status == 403:
+                self._log.warning(
+                    "The claim %s was made by other settings and has no volume; the hub may not "
+                    "delete it: delete it, or give the hub's account that right", meta["name"],
+                )  # fmt: skip
+                return False
+            return error.status in (404, 409)  # gone, or it has just changed: look again
         return True
 
     async def put_secret(self, secret: Json) -> None:

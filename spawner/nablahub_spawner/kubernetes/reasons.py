@@ -212,11 +212,16 @@ def _claims(events: list[Json]) -> Terminal | None:
         if _PASSING.search(message):
             return None
         return Terminal(
-            f"The server's storage cannot be made: {_sentence(message)}",
+            f"The server's storage cannot be made{_of_claim(event)}: {_sentence(message)}",
             f"{_ADMIN} check the storage class and access modes of c.NablaKubeSpawner.",
             "storage",
         )
     return None
+
+
+def _of_claim(event: Json) -> str:
+    name = (event.get("involvedObject") or {}).get("name")
+    return f" (the claim {name})" if name else ""
 
 
 def _unschedulable(message: str, kind: InstanceType, *, grows: bool) -> Terminal | Waiting:

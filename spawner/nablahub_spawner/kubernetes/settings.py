@@ -28,7 +28,7 @@ NOT_READ = frozenset(
 RIGHTS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("", "pods"): ("get", "list", "watch", "create", "delete"),
     ("", "secrets"): ("get", "list", "watch", "create", "delete", "patch"),
-    ("", "persistentvolumeclaims"): ("get", "list", "watch", "create"),
+    ("", "persistentvolumeclaims"): ("get", "list", "watch", "create", "delete"),
     ("", "events"): ("get", "list", "watch"),
 }
 

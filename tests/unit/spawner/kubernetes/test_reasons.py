@@ -340,3 +340,10 @@ def test_refusals_of_the_api(status: int, message: str, reason: str, words: str)
 def test_a_right_that_the_hub_lacks_is_the_hubs_own_fault() -> None:
     assert refused(403, 'User "x" cannot create resource "pods" in API group ""') is None
     assert refused(500, "etcd is away") is None
+
+
+def test_the_claim_that_gets_no_volume_is_named() -> None:
+    told = {**event("ProvisioningFailed", NO_MODE), "involvedObject": {"name": "storage-a"}}
+    found = judge(unscheduled(""), [told], C4, grows=False)
+    assert isinstance(found, Terminal)
+    assert found.sentence.startswith("The server's storage cannot be made (the claim storage-a): ")
