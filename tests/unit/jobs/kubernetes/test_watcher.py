@@ -17,7 +17,8 @@ from aiohttp import web
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api
-from nablahub.jobs.runners.kubernetes.together import Node
+from nablahub.jobs.runners.kubernetes.together import Node, with_lack
+from nablahub.jobs.runners.kubernetes.verdict import Seen
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
 
 
@@ -38,10 +39,15 @@ class FakeCluster:
         self.versions: list[str] = []
         #: What the cluster says to whoever asks for Deployments.
         self.deployments = 200
+        #: What it has told of claims, and what it tells then.
+        self.told_of_claims: list[dict[str, Any]] = []
+        self.tells_of_claims: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path.endswith("deployments") and self.deployments != 200:
             return web.json_response({"message": "no"}, status=self.deployments)
+        if "PersistentVolumeClaim" in request.query.get("fieldSelector", ""):
+            return await self._claims(request)
         if not request.path.endswith("pods"):
             return await self._hang(request) if "watch" in request.query else self._list([])
         if "watch" not in request.query:
@@ -54,6 +60,14 @@ class FakeCluster:
             return web.Response(status=script)
         body = "".join(json.dumps(event) + "\n" for event in script)
         return web.Response(text=body)
+
+    async def _claims(self, request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return self._list(self.told_of_claims)
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        while True:
+            await answer.write(json.dumps(await self.tells_of_claims.get()).encode() + b"\n")
 
     def _list(self, items: list[dict[str, Any]]) -> web.Response:
         return web.json_response({"items": items, "metadata": {"resourceVersion": "100"}})
@@ -154,3 +168,47 @@ async def test_with_rights_for_jobs_alone_jobs_are_followed(known: Known, status
         await known.watcher.synced()
     assert known.watcher.nodes(TaskName("a")) == {0: Node(pod("a", 1))}
     assert known.watcher.maker("Deployment", TaskName("a")) is None
+
+
+def of_claim(reason: str, message: str, *, uid: str = "u", name: str = "storage-a") -> Any:
+    about = {"kind": "PersistentVolumeClaim", "name": name, "uid": uid}
+    meta = {"name": f"{name}.{reason}", "resourceVersion": "110"}
+    return {"metadata": meta, "involvedObject": about, "reason": reason, "message": message}
+
+
+async def test_what_a_claim_lacks_is_known_of_the_jobs_that_wait_for_it(known: Known) -> None:
+    waits, placed = pod("a", 1), pod("b", 2)
+    for each in (waits, placed):
+        claim = {"persistentVolumeClaim": {"claimName": "storage-a"}}
+        each["spec"] = {"volumes": [{"emptyDir": {}}, claim]}
+    placed["spec"]["nodeName"] = "node"
+    known.fake.lists = [[waits, placed]]
+    known.watcher.start()
+    await told(known, "a", "b")
+    no_mode = of_claim("ProvisioningFailed", "only ReadWriteOnce is supported")
+    known.fake.tells_of_claims.put_nowait({"type": "ADDED", "object": no_mode})
+    await told(known, "a")
+    seen = with_lack(Seen("waiting"), known.watcher.lack(TaskName("a")))
+    assert seen.message == (
+        "Its storage cannot be made (the claim storage-a): only ReadWriteOnce is supported. "
+        "Tell an administrator: check the storage class and access mode of jobs."
+    )
+    assert known.watcher.lack(TaskName("b")) == ""
+    anew = of_claim("WaitForFirstConsumer", "waiting", uid="another")
+    known.fake.tells_of_claims.put_nowait({"type": "ADDED", "object": anew})
+    await told(known, "a")
+    assert known.watcher.lack(TaskName("a")) == ""
+
+
+async def test_a_claim_that_got_its_volume_lacks_nothing(known: Known) -> None:
+    waits = pod("a", 1)
+    waits["spec"] = {"volumes": [{"persistentVolumeClaim": {"claimName": "storage-a"}}]}
+    known.fake.told_of_claims = [of_claim("FailedBinding", "no class is set")]
+    known.fake.lists = [[waits]]
+    known.watcher.start()
+    while not known.watcher.lack(TaskName("a")):
+        await told(known, "a")
+    got = of_claim("ProvisioningSucceeded", "done")
+    known.fake.tells_of_claims.put_nowait({"type": "ADDED", "object": got})
+    while known.watcher.lack(TaskName("a")):
+        await told(known, "a")

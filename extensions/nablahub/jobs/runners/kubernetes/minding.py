@@ -19,7 +19,13 @@ from nablahub.jobs.runners.kubernetes.delivery import with_delivery
 from nablahub.jobs.runners.kubernetes.names import BEGIN, CANCEL, object_name
 from nablahub.jobs.runners.kubernetes.pod import writes_buckets
 from nablahub.jobs.runners.kubernetes.pulls import Pulls
-from nablahub.jobs.runners.kubernetes.together import Node, see_all, verdict_all, with_refusal
+from nablahub.jobs.runners.kubernetes.together import (
+    Node,
+    see_all,
+    verdict_all,
+    with_lack,
+    with_refusal,
+)
 from nablahub.jobs.runners.kubernetes.verdict import Seen, verdict
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
 from nablahub.jobs.runners.receiving import Receiving
@@ -78,6 +84,7 @@ class Minder(Attendant):
         seen = see_all(nodes, count, over=self._over())
         if seen.phase == "waiting" and len(nodes) < count:
             seen = with_refusal(seen, self._watcher.refusal(self._name))
+        seen = with_lack(seen, self._watcher.lack(self._name))
         if seen.phase == "running" and count > 1:
             await self._begin(nodes)
         self._announce(seen)

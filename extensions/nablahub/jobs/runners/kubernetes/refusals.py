@@ -57,6 +57,15 @@ def refusal(said: str) -> Refusal:
     return Refusal(f"The cluster does not make its pod yet: {short}. Tell an administrator.")
 
 
+def unprovided(claim: str, said: str) -> str:
+    """Return what the cluster's words for giving a claim no volume mean."""
+    short = " ".join(said.split())[:_LONGEST].rstrip(".")
+    return (
+        f"Its storage cannot be made (the claim {claim}): {short}. Tell an administrator: check "
+        "the storage class and access mode of jobs."
+    )
+
+
 _PARTS = ("requested", "used", "limited")
 
 

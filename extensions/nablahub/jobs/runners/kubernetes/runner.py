@@ -32,7 +32,7 @@ from nablahub.jobs.runners.kubernetes.names import object_name, selector
 from nablahub.jobs.runners.kubernetes.pod import READ
 from nablahub.jobs.runners.kubernetes.refusals import refusal
 from nablahub.jobs.runners.kubernetes.serving import ServerMinder
-from nablahub.jobs.runners.kubernetes.together import see_all, with_refusal
+from nablahub.jobs.runners.kubernetes.together import see_all, with_lack, with_refusal
 from nablahub.jobs.runners.kubernetes.verdict import Seen
 from nablahub.jobs.runners.kubernetes.watcher import Watcher
 from nablahub.jobs.runners.reading import last_words, log_end, moment, read_log
@@ -151,6 +151,7 @@ class KubernetesRunner:
         seen = see_all(nodes, task.nodes, over=False) if nodes else Seen("waiting")
         if seen.phase == "waiting" and len(nodes) < task.nodes:
             seen = with_refusal(seen, self._watcher.refusal(task.name))
+        seen = with_lack(seen, self._watcher.lack(task.name))
         return TaskStatus("running", message=seen.message, started_at=seen.started_at)
 
     async def scale(self, task: TaskSpec) -> None:

@@ -95,6 +95,13 @@ def with_refusal(seen: Seen, refusal: Refusal | None) -> Seen:
     return replace(seen, phase="hopeless" if refusal.never else seen.phase, message=words)
 
 
+def with_lack(seen: Seen, lack: str) -> Seen:
+    """What a task that waits for its storage waits for."""
+    if seen.phase != "waiting" or not lack:
+        return seen
+    return replace(seen, message=f"{seen.message} {lack}".strip())
+
+
 def verdict_all(nodes: Mapping[int, Node], count: int, wish: Object | None) -> Object:
     """What became of a task all of whose nodes have ended, in the form of `status.json`."""
     found = {number: verdict(node.pod, wish) for number, node in sorted(nodes.items())}

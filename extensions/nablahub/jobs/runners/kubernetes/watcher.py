@@ -10,7 +10,7 @@ from typing import Any
 from nablahub.jobs.runners.contract import TaskName
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away, Expired
 from nablahub.jobs.runners.kubernetes.names import TASK
-from nablahub.jobs.runners.kubernetes.refusals import Refusal, refusal
+from nablahub.jobs.runners.kubernetes.refusals import Refusal, refusal, unprovided
 from nablahub.jobs.runners.kubernetes.together import Node, asked
 
 type Object = dict[str, Any]
@@ -20,8 +20,11 @@ _KINDS = ("Job", "Deployment", "Pod")
 _NEEDED = ("Job", "Pod")
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
-#: The events by which the cluster tells that it made no pod for a Job.
-_NOT_MADE = "involvedObject.kind=Job,reason=FailedCreate"
+#: The events by which the cluster tells that it made no pod for a Job, and how claims get volumes.
+_HEARD = {
+    "event of a Job": "involvedObject.kind=Job,reason=FailedCreate",
+    "event of a claim": "involvedObject.kind=PersistentVolumeClaim",
+}
 #: https://kubernetes.io/docs/reference/labels-annotations-taints/
 _INDEX = "batch.kubernetes.io/job-completion-index"
 log = logging.getLogger(__name__)
@@ -62,6 +65,8 @@ class Watcher:
         self._going: dict[TaskName, list[str]] = {}
         #: By a Job's name, what the cluster said when it made no pod for it.
         self._refusals: dict[str, str] = {}
+        #: By a claim's name, its uid and why it has got no volume.
+        self._unprovided: dict[str, tuple[str, str]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def watch(self, kind: str) -> None:
@@ -72,7 +77,7 @@ class Watcher:
     def start(self) -> None:
         """Begin to watch."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._keep(kind)) for kind in (*self._seen, "Event")]
+        self._tasks = [loop.create_task(self._keep(kind)) for kind in (*self._seen, *_HEARD)]
 
     async def synced(self) -> None:
         """Return once everything that was there at the start is known."""
@@ -102,6 +107,14 @@ class Watcher:
         job = self.job(name)
         said = self._refusals.get(job["metadata"]["name"]) if job is not None else None
         return None if said is None else refusal(said)
+
+    def lack(self, name: TaskName) -> str:
+        """Why a pod of a task gets no node, when that is for a claim without a volume."""
+        for pod in self._seen["Pod"].get(name, {}).values():
+            for claim in _unplaced(pod):
+                if claim in self._unprovided:
+                    return unprovided(claim, self._unprovided[claim][1])
+        return ""
 
     def nodes(self, name: TaskName) -> dict[int, Node]:
         """The task's pods by the number of their node; also those that vanished while watched."""
@@ -144,8 +157,8 @@ class Watcher:
             wait = min(wait * 2, _LONGEST_WAIT)
 
     async def _list(self, kind: str) -> str:
-        if kind == "Event":
-            items, version = await self._api.list(kind, "", fields=_NOT_MADE)
+        if kind in _HEARD:
+            items, version = await self._api.list("Event", "", fields=_HEARD[kind])
             for found in sorted(items, key=lambda e: str(e.get("lastTimestamp"))):
                 self._hear(found)
             return version
@@ -167,10 +180,11 @@ class Watcher:
         return version
 
     async def _watch(self, kind: str, version: str) -> str:
-        about = kind == "Event"
-        watch = self._api.watch(
-            kind, "" if about else self._selector, version, fields=_NOT_MADE if about else ""
-        )
+        about = kind in _HEARD
+        if about:
+            watch = self._api.watch("Event", "", version, fields=_HEARD[kind])
+        else:
+            watch = self._api.watch(kind, self._selector, version)
         async for event, found in watch:
             version = found["metadata"]["resourceVersion"]
             if event == "BOOKMARK":
@@ -192,8 +206,11 @@ class Watcher:
         return version
 
     def _hear(self, event: Object, *, gone: bool = False) -> None:
-        """Keep why no pod was made for a Job, which may be another hub's."""
+        """Keep why no pod was made for a Job, or no volume for a claim, which may be others'."""
         name = event["involvedObject"]["name"]
+        if event["involvedObject"].get("kind") == "PersistentVolumeClaim":
+            self._hear_of_claim(name, event, gone=gone)
+            return
         if gone:
             self._refusals.pop(name, None)
             return
@@ -201,6 +218,19 @@ class Watcher:
         for task, jobs in self._seen["Job"].items():
             if name in jobs:
                 self._tell(task)
+
+    def _hear_of_claim(self, name: str, event: Object, *, gone: bool) -> None:
+        uid, before = event["involvedObject"].get("uid", ""), self._unprovided.get(name)
+        failed = event.get("reason") in ("ProvisioningFailed", "FailedBinding")
+        another = before is not None and before[0] != uid  # Of the same name, made since.
+        if failed and not gone:
+            self._unprovided[name] = (uid, event.get("message", ""))
+        elif failed or another or event.get("reason") == "ProvisioningSucceeded":
+            self._unprovided.pop(name, None)
+        if self._unprovided.get(name) != before:
+            for task, pods in self._seen["Pod"].items():
+                if any(name in _claims(pod) for pod in pods.values()):
+                    self._tell(task)
 
     def _note_going(self, kind: str, found: Object) -> None:
         """Note which of a task's pods were to be deleted first: also before anybody minds it."""
@@ -221,6 +251,17 @@ class Watcher:
 
 def _task(found: Object) -> TaskName:
     return TaskName(found["metadata"].get("annotations", {}).get(TASK, ""))
+
+
+def _claims(pod: Object) -> list[str]:
+    volumes = pod.get("spec", {}).get("volumes", ())
+    claims = (volume.get("persistentVolumeClaim", {}).get("claimName") for volume in volumes)
+    return [claim for claim in claims if claim is not None]
+
+
+def _unplaced(pod: Object) -> list[str]:
+    """The claims of a pod, unless it has a node: then all of them have volumes."""
+    return [] if "nodeName" in pod.get("spec", {}) else _claims(pod)
 
 
 def _number(pod: Object) -> int:
