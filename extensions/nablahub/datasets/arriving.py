@@ -11,8 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from nablahub.core.objects import full_storage
-from nablahub.datasets.intake import check_room
+from nablahub.core.objects import check_room, full_storage
 
 if TYPE_CHECKING:
     from nablahub.datasets.service import DatasetService

@@ -10,14 +10,14 @@ from typing import BinaryIO, Final
 from sqlalchemy.orm import Session
 
 from nablahub.core.errors import StorageFull, TooLarge
-from nablahub.core.objects import CHUNK, full_storage
+from nablahub.core.objects import CHUNK, check_room, full_storage
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.quantities import human
 from nablahub.datasets import uploads
 from nablahub.datasets.arriving import Arrival, folder_of
 from nablahub.datasets.bodies import parse_json
 from nablahub.datasets.errors import BadObject
-from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter, check_room
+from nablahub.datasets.intake import PackReceiver, Parts, PieceWriter
 from nablahub.datasets.lacking import missing
 from nablahub.datasets.layout import pack_key
 from nablahub.datasets.packs import SMALL
