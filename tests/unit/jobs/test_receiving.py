@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import tarfile
 from collections.abc import AsyncIterator
@@ -107,6 +108,17 @@ async def test_a_tree_that_breaks_off_changes_nothing(receiving: Receiving, tmp_
     with pytest.raises(ConnectionError):
         await receiving.tree(ONE, "outputs", parts(archive("b", "c")[:600], broken=True))
     assert [p.name for p in (tmp_path / ONE / "outputs").iterdir()] == ["a"]
+
+
+async def test_what_breaks_off_again_and_again_is_no_sign_of_life(receiving: Receiving) -> None:
+    async def broken() -> float:
+        with pytest.raises(ConnectionError):
+            await receiving.tree(ONE, "outputs", parts(archive("b", "c")[:600], broken=True))
+        return receiving.heard(ONE)
+
+    heard = [await broken() for _ in range(12)]
+    assert heard[8] < heard[9] == heard[10] == heard[11]
+    assert receiving.heard(ONE, trees=False) == -math.inf
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil"])

@@ -63,7 +63,7 @@ class Early:
             return
         found = self._found()
         if found != self._sent and sum(size for _, size, _ in found) <= _SMALL:
-            with suppress(Refused):  # Why is told at the end, when it is refused again.
+            with suppress(Refused, Unkept):  # Why is told at the end, when it is refused again.
                 self._service.tree("artifacts", Artifacts(self._root, ended=False), once=True)
             self._sent = found
         now = time.monotonic()
