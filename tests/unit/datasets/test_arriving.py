@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from nablahub.core.errors import NotFound, QuotaExceeded
+from nablahub.datasets.store import UploadRow
 from tests.support.service import RunningService, running
 from tests.support.stores import collect, stored
 from tests.support.waiting import until
@@ -125,6 +126,11 @@ def waiting(service: RunningService) -> list[bytes]:
     return sorted(p.read_bytes() for p in files)
 
 
+def is_open(service: RunningService, upload: str) -> bool:
+    found = service.service.database.read_sync(lambda s: s.get(UploadRow, upload))
+    return found is not None
+
+
 def test_what_is_packed_goes_while_another_upload_is_open(
     service: RunningService, request: pytest.FixtureRequest
 ) -> None:
@@ -201,6 +207,7 @@ def test_what_another_process_left_goes_after_a_day(
     os.utime(marker / ".one-request", (0, 0))
     api.write(name, "x", b"2")
     until(lambda: waiting(service) == [b"kept"], "what was lost is gone")
+    until(lambda: is_open(service, lost.id) is False, "and so is its upload")
     with pytest.raises(NotFound):
         lost.commit()
     assert draft.commit().files == 2
