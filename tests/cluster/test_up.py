@@ -230,7 +230,8 @@ def test_a_cluster_that_cannot_be_used_is_told_in_a_sentence(
 
     own = config(cluster, tmp_path, namespace="nablahub-nonsuch")
     told = doctor(cluster, tmp_path, *advertised, "--config", str(own))
-    assert "nablahub-nonsuch" in told["detail"]
+    assert told["detail"] == "The cluster has no namespace nablahub-nonsuch."
+    assert "kubectl create namespace nablahub-nonsuch" in told["hint"]
 
     assert objects(cluster)[0] == []
 

@@ -67,12 +67,26 @@ async def examine(
             pod = await stack.enter_async_context(_pod(api, settings, ports))
             await _both_ways(api, settings, pod, ports, ours, word, say)
     except ApiError as error:
-        raise ClusterUnfit(f"The cluster refuses to be used: {error.message}") from error
+        raise refusal(error, settings.namespace) from error
     except Away as error:
         raise ClusterUnfit(f"The cluster stopped answering: {error!r}") from error
     finally:
         await api.close()
     return version
+
+
+def refusal(error: ApiError, namespace: str) -> ClusterUnfit:
+    """Return the way out of what the cluster's API did not take."""
+    if error.status == 404 and f'namespaces "{namespace}" not found' in error.message:
+        return ClusterUnfit(
+            f"The cluster has no namespace {namespace}.",
+            hint=f"`kubectl create namespace {namespace}` makes it; or choose another: "
+            'c.NablaHub.kubernetes = {"namespace": …}, or that of the kubeconfig\'s context.',
+        )
+    return ClusterUnfit(
+        f"The cluster refuses to be used: {error.message}",
+        hint=f"`kubectl --namespace {namespace} get events` may say why.",
+    )
 
 
 async def _connect(api: Api, settings: KubernetesSettings) -> str:
