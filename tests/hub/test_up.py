@@ -133,6 +133,15 @@ def test_a_taken_port_is_refused_in_one_sentence(tmp_path: Path) -> None:
     assert not ours(RunningHub(tmp_path / "s").state)
 
 
+def test_an_up_that_is_interrupted_says_when_all_has_ended(tmp_path: Path) -> None:
+    with running(tmp_path / "s") as hub:
+        assert hub.process is not None
+        hub.process.send_signal(signal.SIGINT)
+        _, said = hub.process.communicate(timeout=60)
+        assert said.splitlines()[-2:] == ["Ending everything …", "All of it has ended."]
+        assert not ours(hub.state)
+
+
 def test_a_killed_up_leaves_what_the_next_one_adopts(tmp_path: Path) -> None:
     with running(tmp_path / "s") as hub:
         server = hub.spawn("alice", instance_type="C3")

@@ -21,7 +21,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +99,20 @@ class UnknownEnvironment(Invalid):
 
     code = "unknown_environment"
 
-    def __init__(self, asked: str, *, pointer: str = "/environment") -> None:
-        known = ", ".join(names())
+    def __init__(
+        self, asked: str, *, pointer: str = "/environment", images: Collection[str] | None = None
+    ) -> None:
+        if images is None:
+            hint = f"Known: {', '.join(names())}."
+        else:
+            jobs = sorted(name for name in images if name not in TABLE or TABLE[name].jobs)
+            hint = (
+                f"Known: {', '.join(jobs)}. An administrator gives further images a name: "
+                'c.NablaHub.kubernetes["images"], in the chart jobs.images.'
+            )
         super().__init__(
             f"There is no environment {asked!r} here.",
-            errors=[Fault("Unknown environment or image.", pointer, hint=f"Known: {known}.")],
+            errors=[Fault("Unknown environment or image.", pointer, hint=hint)],
         )
 
 

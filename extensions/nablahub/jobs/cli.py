@@ -113,7 +113,7 @@ def _leave(job: Job, *, as_json: bool) -> None:
 @jobs.command("run", context_settings={"allow_interspersed_args": False})
 @click.option("--project", required=True, help="Id or name.")
 @click.option("--name", default="job", show_default=True)
-@click.option("--environment", default="default", show_default=True, help="Or an image's name.")
+@click.option("--environment", default="default", show_default=True, help="Its name.")
 @click.option("--instance-type", default="C4", show_default=True)
 @click.option("--nodes", type=int, default=1, show_default=True, help="Machines, on a cluster.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=KIND:REF", help="Seen in /inputs.")

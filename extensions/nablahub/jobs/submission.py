@@ -230,7 +230,7 @@ def check_environment(
     if name not in (TABLE if images is None else images) or (
         name in TABLE and not TABLE[name].jobs
     ):
-        raise UnknownEnvironment(asked, pointer=pointer)
+        raise UnknownEnvironment(asked, pointer=pointer, images=images)
     return name
 
 

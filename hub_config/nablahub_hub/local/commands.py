@@ -290,6 +290,7 @@ async def _supervise(
     finally:
         told.cancel()
         await supervisor.stop()
+    out.say("All of it has ended.")
 
 
 def _tell(url: str, link: str | None, state: StateDir, *, as_json: bool, **more: Any) -> None:

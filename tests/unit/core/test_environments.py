@@ -21,6 +21,7 @@ from nablahub.core.environments import (
     packages,
     resolve,
 )
+from nablahub.jobs.submission import check_environment
 
 
 @pytest.fixture
@@ -48,6 +49,15 @@ def test_an_unknown_one_says_which_there_are() -> None:
     error = UnknownEnvironment("pytorch")
     assert "pytorch" in error.detail
     assert "default" in error.errors[0].hint
+
+
+def test_on_a_cluster_it_is_told_where_images_are_named() -> None:
+    with pytest.raises(UnknownEnvironment) as caught:
+        check_environment("registry.example.org/nope:1", frozenset({"default", "runner", "torch"}))
+    assert caught.value.errors[0].hint == (
+        "Known: default, torch. An administrator gives further images a name: "
+        'c.NablaHub.kubernetes["images"], in the chart jobs.images.'
+    )
 
 
 def test_every_package_of_every_lock_is_pinned_by_hash() -> None:
