@@ -148,6 +148,12 @@ def test_an_unknown_environment_is_refused(life: Life) -> None:
         life.submit("true", environment="nonsuch")
 
 
+def test_what_no_node_can_ever_run_ends_at_once(life: Life) -> None:
+    job = life.shell("true", instance_type="A100-80Gx8")
+    assert (job.state, job.reason) == ("Error", "start")
+    assert job.message.startswith("No node of the cluster can ever run it. Needs 8 × GPU")
+
+
 def quota(cluster: Cluster, pods: int) -> None:
     """Allow the namespace so many pods."""
 

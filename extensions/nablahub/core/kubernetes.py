@@ -73,6 +73,11 @@ class KubernetesSettings(BaseModel):
         le=1,
         description="Share of a job's CPUs that is kept free for it; below 1, nodes are overbooked",
     )
+    autoscaled: bool = Field(
+        default=False,
+        description="Nodes are added when pods wait for them: a job that none of now can ever run "
+        "waits instead of being ended",
+    )
     scratch_size: str | None = Field(
         default=None,
         description="How much a job may write on its node's disk: everything that is neither "

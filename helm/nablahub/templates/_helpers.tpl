@@ -137,6 +137,7 @@ capabilities:
   "pull_policy" $jobs.image.pullPolicy
   "pull_secrets" .Values.imagePullSecrets
   "cpu_request" $jobs.cpuRequest
+  "autoscaled" $jobs.autoscaled
   "access_mode" $jobs.storage.accessMode
   "volume_size" $jobs.storage.volumeSize
   "storage_size" $jobs.storage.teamSize

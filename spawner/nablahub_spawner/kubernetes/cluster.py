@@ -11,13 +11,14 @@ from kubernetes_asyncio.client import ApiException, CoreV1Api
 
 from nablahub.core.claims import outdated
 from nablahub.core.instances import InstanceType
+from nablahub.core.nodes import Node
 from nablahub_spawner.failures import SpawnFailed
 from nablahub_spawner.kubernetes import capacity, objects, reasons
 from nablahub_spawner.kubernetes.nodes import nodes_of
 from nablahub_spawner.kubernetes.objects import Json
 
 #: Why no node of these could ever run an instance of a type; None when one could.
-Never = Callable[[InstanceType, list[capacity.Node]], str | None]
+Never = Callable[[InstanceType, list[Node]], str | None]
 
 #: How often a pod is made anew while one of its name goes away, and the seconds between.
 TRIES, PAUSE = 40, 0.25

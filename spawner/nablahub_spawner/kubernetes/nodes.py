@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from nablahub_spawner.kubernetes.capacity import Node
+from nablahub.core.nodes import Node
 
 #: Seconds that a look at all nodes is good for: spawn pages are loaded more often.
 KEPT = 2.0

@@ -16,10 +16,11 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from nablahub.core import kubenames
 from nablahub.core.identity import CACHE, MOUNTS, NAMES, PUBLIC
 from nablahub.core.instances import InstanceType
+from nablahub.core.nodes import never
 from nablahub_spawner.common import NablaSpawner
 from nablahub_spawner.failures import SpawnFailed
 from nablahub_spawner.jupyter import DATASETS, mount_variables
-from nablahub_spawner.kubernetes import capacity, objects, reasons
+from nablahub_spawner.kubernetes import objects, reasons
 from nablahub_spawner.kubernetes.claims import claims_variable
 from nablahub_spawner.kubernetes.cluster import Cluster
 from nablahub_spawner.kubernetes.settings import PodSettings
@@ -87,7 +88,7 @@ class NablaKubeSpawner(Watching, PodSettings, NablaSpawner, KubeSpawner):  # typ
             "tolerations": self._sorted_dict_values(self.tolerations),
         }
         how = json.dumps(common, sort_keys=True, default=str)
-        return await self.cluster.misfits(types, how, partial(capacity.never, **common))
+        return await self.cluster.misfits(types, how, partial(never, **common))
 
     # -- what is made -----------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nablahub.core.instances import CATALOGUE, InstanceType, Toleration
+from nablahub.core.nodes import Node, never
 from nablahub.core.quantities import quantity
-from nablahub_spawner.kubernetes.capacity import Node, never, over_quota
+from nablahub_spawner.kubernetes.capacity import over_quota
 from nablahub_spawner.kubernetes.objects import resources
 
 TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}

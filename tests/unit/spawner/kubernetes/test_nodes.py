@@ -13,14 +13,15 @@ import pytest
 from aiohttp import web
 from kubernetes_asyncio import client
 
+from nablahub.core import nodes as core_nodes
 from nablahub.core.instances import InstanceType
-from nablahub_spawner.kubernetes import capacity, nodes
+from nablahub_spawner.kubernetes import nodes
 from nablahub_spawner.kubernetes.cluster import Cluster
 
 SMALL = InstanceType(name="small", cpus=1, memory_gib=1)
 LARGE = InstanceType(name="large", cpus=64, memory_gib=1)
 TYPES = {kind.name: kind for kind in (SMALL, LARGE)}
-NEVER = partial(capacity.never, cpu_request_share=1.0)
+NEVER = partial(core_nodes.never, cpu_request_share=1.0)
 
 
 class Api:
@@ -64,7 +65,7 @@ def misfits(cluster: Cluster) -> Any:
 async def test_all_who_ask_at_once_are_told_of_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     api, judged = Api(), list[str]()
 
-    def never(kind: InstanceType, found: list[capacity.Node]) -> str | None:
+    def never(kind: InstanceType, found: list[core_nodes.Node]) -> str | None:
         judged.append(kind.name)
         return NEVER(kind, found)
 
@@ -75,7 +76,7 @@ async def test_all_who_ask_at_once_are_told_of_one_look(monkeypatch: pytest.Monk
         assert "the largest node has 8" in str(told[0]["large"])
         assert (api.asked, judged) == (1, ["small", "large"])
         # What else decides is judged by itself; what changed is seen after a while.
-        strict = partial(capacity.never, node_selector={"zone": "a"})
+        strict = partial(core_nodes.never, node_selector={"zone": "a"})
         assert "zone=a" in str((await cluster.misfits(TYPES, "strict", strict))["small"])
         assert api.asked == 1
         monkeypatch.setattr(nodes, "KEPT", 0.0)

@@ -129,6 +129,17 @@ class Api:
                 raise ApiError(answer.status, text[:500])
             return any(each["name"] == plural for each in json.loads(text)["resources"])
 
+    async def nodes(self) -> list[Object] | None:
+        """Return the cluster's nodes; None when we may not list them."""
+        try:
+            answer = await self._ask_at("GET", "/api/v1/nodes", query={"resourceVersion": "0"})
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return None
+        found: list[Object] = answer["items"]
+        return found
+
     async def list(self, kind: str, selector: str, *, fields: str = "") -> tuple[list[Object], str]:
         """Return all objects with some labels, and the version from which to watch them."""
         query = {"labelSelector": selector, "fieldSelector": fields}

@@ -36,7 +36,7 @@ _WISHES = "/run/nablahub-wishes"
 _TASK = "/run/nablahub-task"
 _INSIDE = "nablahub.jobs.runners.kubernetes.inside"
 #: Of the container that brings everything out.
-_COMMIT_RESOURCES = {
+COMMIT_RESOURCES = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
     "limits": {"memory": "128Mi"},
 }
@@ -201,7 +201,7 @@ def _fetch(task: TaskSpec, settings: KubernetesSettings) -> Object:
 def _commit(task: TaskSpec, settings: KubernetesSettings) -> Object:
     # From our own image: what a user's image holds must not decide how its files come out.
     container = _container(COMMIT, "commit", settings, settings.image)
-    container["resources"] = _FETCH_RESOURCES if _writes(task) else _COMMIT_RESOURCES
+    container["resources"] = _FETCH_RESOURCES if _writes(task) else COMMIT_RESOURCES
     container["volumeMounts"] = [
         # Not read-only: what the command made unreadable is made readable again.
         {"name": "artifacts", "mountPath": ARTIFACTS},

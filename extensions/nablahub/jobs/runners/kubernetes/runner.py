@@ -31,6 +31,7 @@ from nablahub.jobs.runners.kubernetes.minding import Minder
 from nablahub.jobs.runners.kubernetes.names import object_name, selector
 from nablahub.jobs.runners.kubernetes.pod import READ
 from nablahub.jobs.runners.kubernetes.refusals import refusal
+from nablahub.jobs.runners.kubernetes.room import Room
 from nablahub.jobs.runners.kubernetes.serving import ServerMinder
 from nablahub.jobs.runners.kubernetes.together import see_all, with_lack, with_refusal
 from nablahub.jobs.runners.kubernetes.verdict import Seen
@@ -98,6 +99,7 @@ class KubernetesRunner:
         self._starting: dict[TaskName, asyncio.Lock] = {}
         #: Until when a claim counts as there, by its name.
         self._claims: dict[str, float] = {}
+        self._room = Room(self._api, settings)
         self._connecting = asyncio.Lock()
         self._connected = False
         self.receiving = Receiving(jobs, reserve)
@@ -121,6 +123,8 @@ class KubernetesRunner:
             objects.check(task, self._settings)
             if task.maker == "seldon" and not self._leavings.seldon:
                 raise TaskRefused(NO_SELDON)
+            if (why := await self._room.lacks(task)) is not None:
+                raise TaskRefused(why)
             cluster = await asyncio.to_thread(self._prepare, task, folder)
             wish = files.read(folder, files.CANCEL)
             if wish is not None:
