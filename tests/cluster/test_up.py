@@ -224,6 +224,12 @@ def test_a_cluster_that_cannot_be_used_is_told_in_a_sentence(
     assert "does not answer" in told["detail"]
     assert "127.0.0.1:9" in told["detail"]
 
+    own = config(cluster, tmp_path, cpu_request=1)
+    own.write_text("c.NablaHub.default_instance_type = 'A100x8'\n" + own.read_text())
+    told = doctor(cluster, tmp_path, *advertised, "--config", str(own))
+    assert told["ok"], told
+    assert "no node can ever run a job of A100x8, the default. Needs 8 × A100" in told["detail"]
+
     own = config(cluster, tmp_path, image="localhost/nablahub-nonsuch:1")
     told = doctor(cluster, tmp_path, *advertised, "--config", str(own))
     assert "The image localhost/nablahub-nonsuch:1 is not on the node" in told["detail"]

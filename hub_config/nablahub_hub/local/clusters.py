@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from nablahub.core.errors import NablaError
+from nablahub.core.instances import InstanceType, LiveCatalogue
 from nablahub.core.kubernetes import KubernetesSettings, beside
+from nablahub.core.nodes import Node
+from nablahub.core.state import StateDir
 from nablahub_hub.settings import NablaHub
 
 type Ports = Mapping[str, tuple[str, int]]
@@ -91,9 +95,29 @@ async def check(settings: NablaHub, ports: Ports, say: Callable[[str], None]) ->
             hint="pip install 'nablahub[hub,kubernetes]'",
         ) from error
     cluster = settings.cluster
-    told = await reach.examine(cluster, ports, settings.spawner == "kubernetes", say)
+    told, nodes = await reach.examine(cluster, ports, settings.spawner == "kubernetes", say)
     where = f"{told}, namespace {cluster.namespace}"
-    return f"{where}; its pods and {settings.advertise} reach each other"
+    found = f"{where}; its pods and {settings.advertise} reach each other"
+    small = None
+    if nodes is not None and settings.runner == "kubernetes":
+        own = settings.instance_types_file or StateDir(Path(settings.state_dir)).instance_types
+        kind = LiveCatalogue(Path(own)).now().types.get(settings.default_instance_type)
+        small = too_small(kind, cluster, nodes) if kind is not None else None
+    return f"{found}. {small}" if small else found
+
+
+def too_small(kind: InstanceType, cluster: KubernetesSettings, nodes: Sequence[Node]) -> str | None:
+    """Return a sentence when no node can ever run what jobs get by default, else None."""
+    from nablahub.jobs.runners.kubernetes.room import too_big
+
+    why = too_big(kind, cluster, nodes)
+    if why is None:
+        return None
+    return (
+        f"But no node can ever run a job of {kind.name}, the default. {why} Let pods ask for less "
+        'than their CPUs, by c.NablaHub.kubernetes["cpu_request"] and '
+        "c.NablaKubeSpawner.cpu_request_share, or choose other instance types"
+    )
 
 
 def _likely(settings: KubernetesSettings) -> str | None:

@@ -17,6 +17,7 @@ from kubernetes_asyncio.config import ConfigException
 from ruamel.yaml.error import YAMLError
 
 from nablahub.core.kubernetes import KubernetesSettings
+from nablahub.core.nodes import Node
 from nablahub.jobs.runners.kubernetes.api import Api, ApiError, Away, Expired
 from nablahub.jobs.runners.kubernetes.pod import PORT
 from nablahub.jobs.runners.kubernetes.rights import APART, RIGHTS
@@ -35,8 +36,8 @@ POD_PATIENCE = 300.0
 
 async def examine(
     settings: KubernetesSettings, ports: Ports, servers: bool, say: Callable[[str], None]
-) -> str:
-    """Look at all of it and return the cluster's version.
+) -> tuple[str, list[Node] | None]:
+    """Look at all of it and return the cluster's version, and its nodes where we may list them.
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ async def examine(
     try:
         version = await _connect(api, settings)
         await _rights(api, settings, servers)
+        nodes = None if settings.autoscaled else await api.nodes()
         async with AsyncExitStack() as stack:
             word = secrets.token_hex(16)
             ours = {
@@ -72,7 +74,7 @@ async def examine(
         raise ClusterUnfit(f"The cluster stopped answering: {error!r}") from error
     finally:
         await api.close()
-    return version
+    return version, None if nodes is None else [Node.of(each) for each in nodes]
 
 
 def refusal(error: ApiError, namespace: str) -> ClusterUnfit:

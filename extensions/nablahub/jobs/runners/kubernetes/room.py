@@ -36,9 +36,14 @@ def no_room(task: TaskSpec, settings: KubernetesSettings, nodes: Sequence[Node])
         tolerations=tuple(Toleration(**each.model_dump()) for each in place.tolerations),
         gpu_resource=place.gpu_resource,
     )
-    beside = quantity(COMMIT_RESOURCES["requests"]["cpu"])
-    why = never(kind, nodes, cpu_request_share=settings.cpu_request, beside=beside)
+    why = too_big(kind, settings, nodes)
     return None if why is None else f"No node of the cluster can ever run it. {why} {REMEDY}"
+
+
+def too_big(kind: InstanceType, settings: KubernetesSettings, nodes: Sequence[Node]) -> str | None:
+    """Return why no node can ever run a job of an instance type; None when one could."""
+    beside = quantity(COMMIT_RESOURCES["requests"]["cpu"])
+    return never(kind, nodes, cpu_request_share=settings.cpu_request, beside=beside)
 
 
 class Room:
