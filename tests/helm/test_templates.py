@@ -14,7 +14,7 @@ from nablahub.core.settings import Settings
 from nablahub.jobs.runners.kubernetes.names import labels
 from nablahub_hub import NablaHub
 from nablahub_spawner.kubernetes.spawner import NablaKubeSpawner
-from tests.helm.charts import CHART, KUBERNETES, HelmFailed, helm, load, one, ours, pods, template
+from tests.helm.charts import CHART, KUBERNETES, helm, load, one, ours, pods, template
 from tests.helm.charts import write as write_values
 
 PRODUCTION = CHART / "values-production.yaml"
@@ -356,23 +356,3 @@ def test_only_traefik_is_public(production: list[dict[str, Any]]) -> None:
     assert {name for name, kind in types.items() if kind != "ClusterIP"} <= {"nablahub-traefik"}
     backend = one(production, "Ingress", "nablahub")["spec"]["rules"][0]["http"]["paths"][0]
     assert backend["backend"]["service"]["name"] == "nablahub-traefik"
-
-
-@pytest.mark.parametrize(
-    ("option", "said"),
-    [
-        ("service.replicas=2", "SQLite has one writer"),
-        (
-            "service.replicas=2,service.database.url=postgresql://n@db/n",
-            "put ReadWriteMany into service.storage.accessModes",
-        ),
-        ("service.database.existingSecret=x", "service.database.url no database"),
-        ("service.objectStore.url=s3://nablahub", "nothing has the keys to it"),
-        ("service.objectStore.existingSecret=x", "service.objectStore.url names no bucket"),
-        ("jupyterhub.hub.baseUrl=/jupyter", "give it a host name of its own"),
-        ("publicUrl=https://hub.example.org/", "leave out the slash"),
-    ],
-)
-def test_what_cannot_work_is_refused(chart: Path, option: str, said: str) -> None:
-    with pytest.raises(HelmFailed, match=said):
-        template(chart, options=["--set", option])

@@ -194,6 +194,7 @@ capabilities:
 
 {{- /* The way to the database, as `egress` of a NetworkPolicy: a policy can name no host. */}}
 {{- define "nablahub.databaseEgress" -}}
+{{- include "nablahub.checks" . }}
 {{- with .Values.service.database.url }}
 - ports:
     - port: {{ regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default "5432" }}
@@ -223,6 +224,7 @@ capabilities:
 
 {{- /* The service's way to the S3, as `egress` of a NetworkPolicy. */}}
 {{- define "nablahub.storeEgress" -}}
+{{- include "nablahub.checks" . }}
 {{- if .Values.service.objectStore.url }}
 - ports:
     - port: {{ include "nablahub.port" .Values.service.objectStore.endpoint }}
@@ -235,6 +237,7 @@ capabilities:
 
 {{- /* The way of servers and jobs to it, inside the cluster: only where you say that it is. */}}
 {{- define "nablahub.clientsStoreEgress" -}}
+{{- include "nablahub.checks" . }}
 {{- $store := .Values.service.objectStore }}
 {{- if and $store.url $store.direct .Values.networkPolicy.objectStoreTo }}
 - ports:
