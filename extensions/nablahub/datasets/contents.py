@@ -189,8 +189,9 @@ class Contents:
             md5 and sha256 (48 bytes) of each.
         """
         wanted = {digest[:16]: digest[16:] for digest in digests}
+        few = len(wanted) <= FEW_WANTED
         for _, index in self.readable() if wanted else ():
-            for md5 in wanted.keys() & set(index.md5s()):
+            for md5 in wanted if few else wanted.keys() & set(index.md5s()):
                 row = index.find(md5)
                 if row is not None and row.sha256 != wanted[md5]:
                     raise OtherBytes(md5.hex())
