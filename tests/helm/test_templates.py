@@ -294,6 +294,12 @@ def test_numbers_of_settings_stay_whole(odd: list[dict[str, Any]]) -> None:
     assert settings["introspection_seconds"] == 0.5
 
 
+def test_an_autoscaled_cluster_is_told_to_the_service(chart: Path) -> None:
+    assert not settings_of(template(chart)).kubernetes.autoscaled
+    told = template(chart, options=["--set", "jobs.autoscaled=true"])
+    assert settings_of(told).kubernetes.autoscaled
+
+
 def test_settings_of_the_hub_exist() -> None:
     code = load(CHART / "values.yaml")["jupyterhub"]["hub"]["extraConfig"]["50-nablahub"]
     set_there = [line.split("=")[0].strip() for line in code.splitlines() if " = " in line]

@@ -137,12 +137,14 @@ capabilities:
   "pull_policy" $jobs.image.pullPolicy
   "pull_secrets" .Values.imagePullSecrets
   "cpu_request" $jobs.cpuRequest
-  "autoscaled" $jobs.autoscaled
   "access_mode" $jobs.storage.accessMode
   "volume_size" $jobs.storage.volumeSize
   "storage_size" $jobs.storage.teamSize
   "network_policies" .Values.networkPolicy.enabled
 }}
+{{- if $jobs.autoscaled }}
+{{- $_ := set $kubernetes "autoscaled" true }}
+{{- end }}
 {{- with $jobs.storage.cacheClaim }}
 {{- $_ := set $kubernetes "cache_claim" . }}
 {{- $_ := set $kubernetes "cache_size" $jobs.storage.cacheSize }}
