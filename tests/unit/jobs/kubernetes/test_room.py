@@ -51,12 +51,12 @@ class Cluster:
     """A fake of what is asked of a cluster: its nodes."""
 
     def __init__(self, nodes: list[dict[str, Any]] | None, *, away: bool = False) -> None:
-        self._nodes, self._away = nodes, away
+        self.found, self._away = nodes, away
 
     async def nodes(self) -> list[dict[str, Any]] | None:
         if self._away:
             raise ApiError(500, "not now")
-        return self._nodes
+        return self.found
 
 
 def room(settings: KubernetesSettings, cluster: Cluster) -> Room:
@@ -70,3 +70,13 @@ async def test_where_nodes_come_or_are_not_known_jobs_wait() -> None:
     assert await room(SETTINGS, Cluster([], away=True)).lacks(many) is None
     growing = SETTINGS.model_copy(update={"autoscaled": True})
     assert await room(growing, Cluster([NODE])).lacks(many) is None
+
+
+async def test_a_node_that_came_just_now_counts() -> None:
+    cluster = Cluster([NODE])
+    made, wanted = room(SETTINGS, cluster), task(1, zone="b")
+    assert await made.lacks(task(1)) is None
+    assert await made.lacks(wanted) is not None
+    other = {"name": "m", "labels": {"zone": "b"}}
+    cluster.found = [NODE, {**NODE, "metadata": other}]
+    assert await made.lacks(wanted) is None

@@ -67,10 +67,21 @@ class Room:
         """Return why no node can ever run a task; None when one can, or nobody knows."""
         if self._settings.autoscaled:
             return None
-        if time.monotonic() >= self._until:
-            # Who does not answer now is asked again, by what makes the task's objects first.
-            with suppress(ApiError, *Away):
-                found = await self._api.nodes()
-                self._nodes = None if found is None else [Node.of(each) for each in found]
-                self._until = time.monotonic() + _KEPT
+        known = time.monotonic() < self._until
+        if not known:
+            await self._look()
+        why = self._why(task)
+        if why is not None and known:  # A node may have come since.
+            await self._look()
+            why = self._why(task)
+        return why
+
+    def _why(self, task: TaskSpec) -> str | None:
         return None if self._nodes is None else no_room(task, self._settings, self._nodes)
+
+    async def _look(self) -> None:
+        # Who does not answer now is asked again, by what makes the task's objects first.
+        with suppress(ApiError, *Away):
+            found = await self._api.nodes()
+            self._nodes = None if found is None else [Node.of(each) for each in found]
+            self._until = time.monotonic() + _KEPT
