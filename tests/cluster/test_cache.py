@@ -29,11 +29,11 @@ def life(tmp_path: Path, cluster: Cluster) -> Iterator[Life]:
     made.service.stop()
 
 
-def upload(life: Life, folder: Path, word: str = "") -> str:
+def upload(life: Life, folder: Path, word: str = "", times: int = 20_000) -> str:
     """Make a version of some hundred files, of about 16 MiB, and return its id."""
     (folder / "deep").mkdir(parents=True)
     for number in range(300):
-        (folder / "deep" / f"{number}").write_bytes(f"{word}{number}".encode() * 20_000)
+        (folder / "deep" / f"{number}").write_bytes(f"{word}{number}".encode() * times)
     hub = life.service.hub()
     hub.datasets.ensure("digits", project=life.project)
     return str(hub.datasets.upload("digits", folder).id)
@@ -59,7 +59,8 @@ def _fetches(pod: dict[str, Any], job: str) -> bool:
 
 
 def test_a_version_is_fetched_once_whoever_is_killed(life: Life, tmp_path: Path) -> None:
-    version = upload(life, tmp_path / "given")
+    # So much that its fetching lasts: nodes tell only once a second what runs there.
+    version = upload(life, tmp_path / "given", times=60_000)
     killed = life.submit("true", inputs=reading(version))
     asyncio.run(kill_while_it_is_fetched(life, killed.id))
     assert life.jobs.wait(killed.id).state == "Error"

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 from kubernetes_asyncio import client
 
-from nablahub.jobs.runners.contract import Mount, Placement, Resources, TaskName, Toleration
+from nablahub.jobs.runners.contract import (
+    Mount,
+    Placement,
+    Resources,
+    TaskName,
+    TaskRefused,
+    Toleration,
+)
 from nablahub.jobs.runners.kubernetes.names import object_name, selector
 from tests.cluster.conftest import namespace
 from tests.cluster.nodes import SILENT, pretend_it_runs, silent_node, small_class, small_disk
@@ -77,17 +84,29 @@ async def test_an_image_that_cannot_be_had_ends_it(
         await place.close()
 
 
-async def test_what_no_node_has_room_for_waits_and_says_so(place: KubernetesPlace) -> None:
-    task = shell("true", resources=Resources(cpus=4000))
-    await place.runner.start(task)
-    heard = asyncio.Event()
-    place.runner.listen(lambda _: heard.set())
-    while "Insufficient cpu" not in (status := await place.runner.look(task)).message:
-        await heard.wait()
-        heard.clear()
-    assert (status.phase, status.started_at) == ("running", None)
-    await place.runner.cancel(ONE, grace_seconds=300, message="enough")
-    assert (await Watcher(place).until_ended(task)).verdict == "cancelled"
+async def test_what_no_node_has_room_for_waits_where_nodes_come_and_says_so(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    place = await changed(cluster, tmp_path, autoscaled=True)
+    try:
+        task = shell("true", resources=Resources(cpus=4000))
+        await place.runner.start(task)
+        heard = asyncio.Event()
+        place.runner.listen(lambda _: heard.set())
+        while "Insufficient cpu" not in (status := await place.runner.look(task)).message:
+            await heard.wait()
+            heard.clear()
+        assert (status.phase, status.started_at) == ("running", None)
+        await place.runner.cancel(ONE, grace_seconds=300, message="enough")
+        assert (await Watcher(place).until_ended(task)).verdict == "cancelled"
+    finally:
+        await place.close()
+
+
+async def test_what_no_node_can_ever_run_is_refused(place: KubernetesPlace) -> None:
+    with pytest.raises(TaskRefused, match="Needs 4000 CPUs; the largest node has"):
+        await place.runner.start(shell("true", resources=Resources(cpus=4000)))
+    assert await place.api.get("Job", object_name(place.settings.hub, ONE)) is None
 
 
 async def test_an_api_that_is_away_for_a_while_is_waited_for(place: KubernetesPlace) -> None:
@@ -180,8 +199,8 @@ async def test_a_quota_that_is_used_up_is_told_and_waited_for(place: KubernetesP
 
 
 async def test_what_never_fits_into_a_quota_ends_with_what_to_do(place: KubernetesPlace) -> None:
-    task = shell("true", resources=Resources(cpus=2, memory_bytes=64 << 20))
-    async with quota(place, **{"requests.cpu": "1", "requests.memory": "10Gi"}):
+    task = shell("true", resources=Resources(cpus=1, memory_bytes=64 << 20))
+    async with quota(place, **{"requests.cpu": "500m", "requests.memory": "10Gi"}):
         await place.runner.start(task)
         status = await Watcher(place).until_ended(task)
     assert status.verdict == "start"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from nablahub.jobs.runners.contract import Mount, Resources, TaskSpec
 from nablahub.jobs.runners.kubernetes.names import TASK, object_name, selector
 from tests.cluster.places import KubernetesPlace
+from tests.cluster.target import Cluster
 from tests.contract.places import Watcher
 from tests.contract.suite import ONE, lines, log, shell
 
@@ -147,14 +149,19 @@ async def test_nodes_go_on_when_the_service_is_killed_and_are_cancelled_together
 
 
 async def test_a_node_without_room_keeps_all_waiting_and_says_so(
-    place: KubernetesPlace, marker: str
+    cluster: Cluster, tmp_path: Path, marker: str
 ) -> None:
-    task = shell("echo begun", marker, nodes=2, resources=Resources(cpus=4000))
-    await place.runner.start(task)
-    watcher = Watcher(place)
-    while "Insufficient cpu" not in (await place.runner.look(task)).message:
-        await watcher.changed()
-    assert "all of its 2 nodes" in (await place.runner.look(task)).message
-    await place.runner.cancel(ONE, grace_seconds=300, message="enough")
-    assert (await watcher.until_ended(task)).verdict == "cancelled"
-    assert await log(place) == ""
+    place = KubernetesPlace(tmp_path, cluster, autoscaled=True)
+    await place.open()
+    try:
+        task = shell("echo begun", marker, nodes=2, resources=Resources(cpus=4000))
+        await place.runner.start(task)
+        watcher = Watcher(place)
+        while "Insufficient cpu" not in (await place.runner.look(task)).message:
+            await watcher.changed()
+        assert "all of its 2 nodes" in (await place.runner.look(task)).message
+        await place.runner.cancel(ONE, grace_seconds=300, message="enough")
+        assert (await watcher.until_ended(task)).verdict == "cancelled"
+        assert await log(place) == ""
+    finally:
+        await place.close()
