@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
+from nablahub.core.kubenames import HUB_LABEL
 from nablahub.core.quantities import quantity
 
 type Object = Mapping[str, Any]
-
-#: What every claim has that a hub made for itself.
-MARK: Final = "nablahub.org/hub"
 
 
 def outdated(there: Object, wanted: Object) -> bool:
@@ -27,7 +25,12 @@ def outdated(there: Object, wanted: Object) -> bool:
     meta, spec = there["metadata"], there["spec"]
     pending = (there.get("status") or {}).get("phase") == "Pending"
     going = meta.get("deletionTimestamp") is not None
-    if MARK not in (meta.get("labels") or {}) or not pending or going or spec.get("volumeName"):
+    if (
+        HUB_LABEL not in (meta.get("labels") or {})
+        or not pending
+        or going
+        or spec.get("volumeName")
+    ):
         return False
     asked = wanted["spec"]
     # Where none is asked for, the cluster has written its default there.

@@ -12,6 +12,8 @@ import hashlib
 import json
 import re
 
+#: The label of all that a hub makes; its value tells which hub.
+HUB_LABEL = "nablahub.org/hub"
 #: Longest DNS label (RFC 1123, section 2.1).
 LONGEST = 63
 #: Longest name of a Job, to which Kubernetes adds a pod's index and five characters.

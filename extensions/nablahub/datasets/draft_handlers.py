@@ -68,17 +68,16 @@ async def write_file(call: StreamCall) -> DatasetVersion:
     service, who = call.get(DatasetService), call.who
     path = check_path(call.path["path"])
     asked: FileWrite = call.query
-    dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
     given = key_of(call.request_headers)
-    key = given and fingerprint(owner(who), f"{dataset.id}/{path}", given.encode())
 
-    def begin(session: Session) -> VersionRow | UploadRow:
-        # Both in one: what is committed under the key from now on moves the latest version.
+    def begin(session: Session) -> tuple[DatasetRow, str | None, VersionRow | UploadRow]:
+        # All in one: what is committed under the key from now on moves the latest version.
+        dataset = service.row(session, who, call.path["dataset"])
+        key = given and fingerprint(owner(who), f"{dataset.id}/{path}", given.encode())
         origin = uploads.Origin(who.name, asked.source, asked.message)
-        found = session.get_one(DatasetRow, dataset.id)
-        return by_key(session, key) or uploads.begin(session, found, origin)
+        return dataset, key, by_key(session, key) or uploads.begin(session, dataset, origin)
 
-    upload = await call.db_write(begin)
+    dataset, key, upload = await call.db_write(begin)
     if isinstance(upload, VersionRow):
         sha256, kind = await _digest(call), _kind(executable=asked.executable)
         await blocking(service.building.drafts.check_same, dataset, upload, path, sha256, kind)

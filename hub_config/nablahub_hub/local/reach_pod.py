@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from nablahub.core.kubenames import HUB_LABEL
 from nablahub.core.kubernetes import KubernetesSettings
-from nablahub.jobs.runners.kubernetes.names import APP, HUB_LABEL
+from nablahub.jobs.runners.kubernetes.names import APP
 from nablahub.jobs.runners.kubernetes.pod import MAIN, PORT, SAFE, USER
 from nablahub_hub.local.clusters import Ports
 

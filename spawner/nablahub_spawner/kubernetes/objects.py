@@ -326,7 +326,7 @@ def _of_server(owner: Owner, place: Place, labels: Mapping[str, str] | None = No
 
 
 def _hub_label(hub: str) -> dict[str, str]:
-    return {"nablahub.org/hub": kubenames.unique_name("hub", hub, readable=hub)}
+    return {kubenames.HUB_LABEL: kubenames.unique_name("hub", hub, readable=hub)}
 
 
 def _variable(name: str, value: str | Json) -> Json:

@@ -47,6 +47,11 @@ def test_what_a_node_can_give_when_it_is_free_is_not_refused() -> None:
     assert no_room(task(2), half, [Node.of(NODE)]) is None
 
 
+def test_a_server_needs_room_for_itself_alone() -> None:
+    serving = task(2).model_copy(update={"kind": "serve"})
+    assert no_room(serving, SETTINGS, [Node.of(NODE)]) is None
+
+
 class Cluster:
     """A fake of what is asked of a cluster: its nodes."""
 

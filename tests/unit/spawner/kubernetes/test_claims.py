@@ -6,18 +6,16 @@ The cluster is a fake, and says so: it keeps claims as the API does, and lets th
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 from aiohttp import web
-from kubernetes_asyncio import client
 
 from nablahub_spawner.kubernetes import cluster as cluster_module
 from nablahub_spawner.kubernetes import objects
 from nablahub_spawner.kubernetes.cluster import Cluster
+from tests.unit.spawner.kubernetes.served import serving
 
 CLAIMS = "/api/v1/namespaces/space/persistentvolumeclaims"
 #: Of all that the hub makes.
@@ -62,20 +60,13 @@ class Api:
         return web.json_response({"message": "no"}, status=self.delete_status)
 
 
-@asynccontextmanager
-async def cluster_of(api: Api) -> AsyncIterator[Cluster]:
-    app = web.Application()
-    app.router.add_post(CLAIMS, api.create)
-    app.router.add_get(CLAIMS + "/{name}", api.read)
-    app.router.add_delete(CLAIMS + "/{name}", api.delete)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    settings = client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
-    async with client.ApiClient(settings) as way:
-        yield Cluster(client.CoreV1Api(way), "space", logging.getLogger("test"))
-    await runner.cleanup()
+def cluster_of(api: Api) -> AbstractAsyncContextManager[Cluster]:
+    api_routes = [
+        web.post(CLAIMS, api.create),
+        web.get(CLAIMS + "/{name}", api.read),
+        web.delete(CLAIMS + "/{name}", api.delete),
+    ]
+    return serving(api_routes)
 
 
 def after_asking(api: Api, wanted: dict[str, Any]) -> dict[str, Any]:

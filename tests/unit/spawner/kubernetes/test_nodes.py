@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -17,6 +15,7 @@ from nablahub.core import nodes as core_nodes
 from nablahub.core.instances import InstanceType
 from nablahub_spawner.kubernetes import nodes
 from nablahub_spawner.kubernetes.cluster import Cluster
+from tests.unit.spawner.kubernetes.served import serving
 
 SMALL = InstanceType(name="small", cpus=1, memory_gib=1)
 LARGE = InstanceType(name="large", cpus=64, memory_gib=1)
@@ -44,18 +43,8 @@ class Api:
         return web.json_response({"kind": "NodeList", "items": found}, status=self.status)
 
 
-@asynccontextmanager
-async def cluster_of(api: Api) -> AsyncIterator[Cluster]:
-    app = web.Application()
-    app.router.add_get("/api/v1/nodes", api.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    settings = client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
-    async with client.ApiClient(settings) as way:
-        yield Cluster(client.CoreV1Api(way), "space", logging.getLogger("test"))
-    await runner.cleanup()
+def cluster_of(api: Api) -> AbstractAsyncContextManager[Cluster]:
+    return serving([web.get("/api/v1/nodes", api.answer)])
 
 
 def misfits(cluster: Cluster) -> Any:

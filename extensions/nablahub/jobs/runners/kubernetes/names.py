@@ -8,7 +8,6 @@ from nablahub.core import kubenames
 from nablahub.jobs.runners.contract import Mount, TaskName
 
 APP: Final = "nablahub"
-HUB_LABEL: Final = "nablahub.org/hub"
 #: The task's own name, which need not be a valid label.
 TASK: Final = "nablahub.org/task"
 #: Of a claim: the volume or the team that it is of.
@@ -41,7 +40,7 @@ def claim_name(hub: str, mount: Mount) -> str:
 
 def labels(hub: str) -> dict[str, str]:
     """The labels of everything that a hub's runner makes."""
-    return {"app": APP, HUB_LABEL: hub, "component": "job"}
+    return {"app": APP, kubenames.HUB_LABEL: hub, "component": "job"}
 
 
 def selector(hub: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from decimal import Decimal
 from typing import Final
 
 from nablahub.core.instances import GIB, InstanceType, Toleration
@@ -17,6 +18,8 @@ from nablahub.jobs.runners.kubernetes.pod import COMMIT_RESOURCES
 
 #: Seconds that a look at all nodes is good for: many jobs ask at the same time.
 _KEPT: Final = 30.0
+#: CPUs of what brings a job's files out; servers have none such.
+_BESIDE: Final = quantity(COMMIT_RESOURCES["requests"]["cpu"])
 REMEDY: Final = (
     "Choose another instance type. An administrator may let jobs ask for less than their CPUs "
     "(cpu_request), or say that nodes are added when they are needed (autoscaled)."
@@ -36,14 +39,14 @@ def no_room(task: TaskSpec, settings: KubernetesSettings, nodes: Sequence[Node])
         tolerations=tuple(Toleration(**each.model_dump()) for each in place.tolerations),
         gpu_resource=place.gpu_resource,
     )
-    why = too_big(kind, settings, nodes)
+    beside = _BESIDE if task.kind == "task" else Decimal(0)
+    why = never(kind, nodes, cpu_request_share=settings.cpu_request, beside=beside)
     return None if why is None else f"No node of the cluster can ever run it. {why} {REMEDY}"
 
 
 def too_big(kind: InstanceType, settings: KubernetesSettings, nodes: Sequence[Node]) -> str | None:
     """Return why no node can ever run a job of an instance type; None when one could."""
-    beside = quantity(COMMIT_RESOURCES["requests"]["cpu"])
-    return never(kind, nodes, cpu_request_share=settings.cpu_request, beside=beside)
+    return never(kind, nodes, cpu_request_share=settings.cpu_request, beside=_BESIDE)
 
 
 class Room:
