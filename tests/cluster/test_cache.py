@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from nablahub.core.extension import discover
+from nablahub.datasets.packs import SMALL
 from nablahub.jobs.runners.kubernetes.api import Api
 from nablahub.jobs.runners.kubernetes.names import TASK, selector
 from tests.cluster.lives import BELOW, Life
-from tests.cluster.places import first_pod
 from tests.cluster.target import Cluster
 
 #: Reads all of it, and tells the number of the folder: a copy has another one.
@@ -29,11 +28,11 @@ def life(tmp_path: Path, cluster: Cluster) -> Iterator[Life]:
     made.service.stop()
 
 
-def upload(life: Life, folder: Path, word: str = "", times: int = 20_000) -> str:
+def upload(life: Life, folder: Path, word: str = "") -> str:
     """Make a version of some hundred files, of about 16 MiB, and return its id."""
     (folder / "deep").mkdir(parents=True)
     for number in range(300):
-        (folder / "deep" / f"{number}").write_bytes(f"{word}{number}".encode() * times)
+        (folder / "deep" / f"{number}").write_bytes(f"{word}{number}".encode() * 20_000)
     hub = life.service.hub()
     hub.datasets.ensure("digits", project=life.project)
     return str(hub.datasets.upload("digits", folder).id)
@@ -43,26 +42,31 @@ def reading(ref: str) -> list[dict[str, str]]:
     return [{"name": "d", "kind": "dataset", "ref": ref}]
 
 
-async def kill_while_it_is_fetched(life: Life, job: str) -> None:
-    """Delete a job's pod when its first container runs."""
+async def kill_pod_of(life: Life, job: str) -> None:
+    """Delete a job's pod at once."""
     api = Api(life.service.settings.kubernetes)
     await api.connect()
-    pod = await first_pod(api, selector(life.hub_label), lambda pod: _fetches(pod, job))
-    await api.delete("Pod", pod["metadata"]["name"], grace_seconds=0)
-    await api.close()
+    try:
+        pods, _ = await api.list("Pod", selector(life.hub_label))
+        (pod,) = (pod for pod in pods if pod["metadata"]["annotations"][TASK] == job)
+        await api.delete("Pod", pod["metadata"]["name"], grace_seconds=0)
+    finally:
+        await api.close()
 
 
-def _fetches(pod: dict[str, Any], job: str) -> bool:
-    states = [c["state"] for c in pod["status"].get("initContainerStatuses", ())]
-    its = pod["metadata"]["annotations"][TASK] == job
-    return its and any("running" in state for state in states)
+def is_pack(path: str) -> bool:
+    """Tell whether a path is of many small files: a large one is asked for after them."""
+    return "/packs/" in path
 
 
 def test_a_version_is_fetched_once_whoever_is_killed(life: Life, tmp_path: Path) -> None:
-    # So much that its fetching lasts: nodes tell only once a second what runs there.
-    version = upload(life, tmp_path / "given", times=60_000)
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "large").write_bytes(bytes(SMALL + 1))
+    version = upload(life, given)
     killed = life.submit("true", inputs=reading(version))
-    asyncio.run(kill_while_it_is_fetched(life, killed.id))
+    with life.service.still_after(is_pack):  # It has the small files then, and lacks the large one.
+        asyncio.run(kill_pod_of(life, killed.id))
     assert life.jobs.wait(killed.id).state == "Error"
     jobs = [life.submit(READ, inputs=reading(version)) for _ in range(3)]
     ended = [life.jobs.wait(job.id) for job in jobs]

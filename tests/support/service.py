@@ -141,6 +141,27 @@ class RunningService:
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(60)
 
+    @contextmanager
+    def still_after(self, wanted: Callable[[str], bool]) -> Iterator[None]:
+        """Wait for the answer to a wanted path; for the ``with`` nothing is answered after it."""
+        answered, go_on = threading.Event(), threading.Event()
+        settings = self.application.settings
+        usual = settings["log_function"]
+
+        def log(handler: web.RequestHandler) -> None:
+            usual(handler)
+            if wanted(handler.request.path) and not answered.is_set():
+                answered.set()
+                assert go_on.wait(60)
+
+        settings["log_function"] = log
+        try:
+            assert answered.wait(120), "nobody asked"
+            yield
+        finally:
+            go_on.set()
+            settings["log_function"] = usual
+
     @property
     def url(self) -> str:
         """The service's root."""
@@ -206,8 +227,9 @@ class RunningService:
             for opened in sockets:
                 opened.close()
             raise
+        self.application = self.service.application()
         server = HTTPServer(
-            self.service.application(),
+            self.application,
             max_body_size=self.settings.max_upload_bytes,
             chunk_size=READ_BYTES,
         )
