@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import httpx
 
-from nablahub.core.bodies import sized
+from nablahub.core.bodies import Pieces
 from nablahub.core.store_errors import StoreAway
 from nablahub.core.transport import Transport
 from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
 from nablahub.datasets.patience import patiently
 from nablahub.datasets.pools import wait_all
+from nablahub.datasets.scan import Found, read_range
 from nablahub.datasets.transfer_types import Location, LocationsAnswer, TransferPlan
 
 #: Parts and ranges that are under way at once.
@@ -25,9 +26,11 @@ SIDE_BY_SIDE: Final = 4
 GAP: Final = 64 * 1024
 #: A store that says nothing for so long is asked anew.
 SILENT_SECONDS: Final = 60.0
-RANGE: Final = 16 * 1024 * 1024
-#: Reads bytes of what is sent: (offset, size).
-Read = Callable[[int, int], bytes]
+#: Most bytes of small objects that are got by one request, and of a large one.
+GATHERED: Final = 16 * 1024 * 1024
+RANGE: Final = 8 * 1024 * 1024
+#: Reads bytes of what is sent, in pieces that a connection takes well: (offset, size).
+Read = Callable[[int, int], Iterable[bytes]]
 
 
 class Bucket:
@@ -43,16 +46,30 @@ class Bucket:
         """Close the connections."""
         self._http.close()
 
-    def put(self, url: str, data: bytes) -> None:
+    def put(self, url: str, body: Iterable[bytes], size: int) -> None:
         """Send a part."""
-        body, headers = sized(data, None)
+        headers = {"Content-Length": str(size)}
         answer = self._send(lambda: self._http.put(url, content=body, headers=headers), url)
         _checked(answer, url)
 
     def get(self, url: str, start: int, size: int) -> bytes:
         """Return a range of an object."""
-        headers = {"Range": f"bytes={start}-{start + size - 1}"}
-        answer = self._send(lambda: self._http.get(url, headers=headers), url)
+        return b"".join(self.get_pieces(url, start, size))
+
+    def get_pieces(self, url: str, start: int, size: int) -> list[bytes]:
+        """Return a range of an object in the pieces in which it came."""
+        pieces: list[bytes] = []
+
+        def ask() -> httpx.Response:
+            headers = {"Range": f"bytes={start}-{start + size - 1}"}
+            with self._http.stream("GET", url, headers=headers) as answer:
+                if answer.is_success:
+                    pieces.extend(answer.iter_bytes())
+                else:
+                    answer.read()
+            return answer
+
+        answer = self._send(ask, url)
         if answer.status_code in (404, 416) or _ends(answer, start + size):
             # Another URL would not help.
             raise BadObject(
@@ -60,12 +77,12 @@ class Bucket:
                 hint="`nablahub datasets verify` names the files and restores them if there is a "
                 "copy; else put them again from where they came from.",
             )
-        data = _checked(answer, url).content
-        if len(data) != size:
+        _checked(answer, url)
+        if sum(map(len, pieces)) != size:
             raise StoreAway(
                 f"The object store at {_host(url)} broke off.", hint="Run the same command again."
             )
-        return data
+        return pieces
 
     def _send(self, send: Callable[[], httpx.Response], url: str) -> httpx.Response:
         try:
@@ -129,24 +146,22 @@ class DirectSender:
         """Send a pack."""
         data = b"".join(parts)
         asked = {"kind": "pack", "name": name, "size": len(data)}
-        self._send(asked, lambda offset, size: data[offset : offset + size], _silent)
+        self._send(asked, lambda offset, size: Pieces([data[offset : offset + size]]), _silent)
 
-    def send_file(
-        self, file: str, md5: str, sha256: str, size: int, report: Callable[[int], None]
-    ) -> None:
-        """Send a large file.
+    def send_file(self, file: Found, md5: str, sha256: str, report: Callable[[int], None]) -> None:
+        """Send a large file, of which no more than a few pieces are in memory.
 
         Parameters
         ----------
         report : callable
             Told of bytes as they have arrived; those of an earlier attempt included.
+
+        Raises
+        ------
+        ChangedWhileRead
         """
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        asked = {"kind": "object", "name": md5, "sha256": sha256, "size": size}
-        try:
-            self._send(asked, lambda at, count: os.pread(descriptor, count, at), report)
-        finally:
-            os.close(descriptor)
+        asked = {"kind": "object", "name": md5, "sha256": sha256, "size": file.size}
+        self._send(asked, partial(read_range, file), report)
 
     def _send(self, asked: dict[str, Any], read: Read, report: Callable[[int], None]) -> None:
         """Send what has not arrived, and let the hub prove it; all again where it was cut."""
@@ -177,7 +192,7 @@ class DirectSender:
         with ThreadPoolExecutor(SIDE_BY_SIDE, "nablahub-part") as pool:
 
             def send(part: Any) -> None:
-                self._bucket.put(part.url, read(part.offset, part.size))
+                self._bucket.put(part.url, read(part.offset, part.size), part.size)
                 report(part.size)
 
             futures = [pool.submit(send, part) for part in plan.parts]
@@ -275,18 +290,18 @@ class DirectReader:
 
     def _ranges(self, url: str, start: int, size: int) -> Iterator[bytes]:
         """Yield an object's bytes; no more than a few ranges of it are in memory."""
-        coming: deque[Future[bytes]] = deque()
+        coming: deque[Future[list[bytes]]] = deque()
         with ThreadPoolExecutor(SIDE_BY_SIDE, "nablahub-range") as pool:
             for at in range(start, size, RANGE):
-                coming.append(pool.submit(self._bucket.get, url, at, min(RANGE, size - at)))
+                coming.append(pool.submit(self._bucket.get_pieces, url, at, min(RANGE, size - at)))
                 if len(coming) == SIDE_BY_SIDE:
-                    yield coming.popleft().result()
+                    yield from coming.popleft().result()
             while coming:
-                yield coming.popleft().result()
+                yield from coming.popleft().result()
 
 
 def gather(answer: LocationsAnswer) -> list[Wanted]:
-    """Put objects together that lie close to each other, up to :data:`RANGE` bytes."""
+    """Put objects together that lie close to each other, up to :data:`GATHERED` bytes."""
     found: list[Wanted] = []
     for one in sorted(answer.objects, key=lambda o: (o.source, o.start)):
         url = answer.sources[one.source].url
@@ -296,7 +311,7 @@ def gather(answer: LocationsAnswer) -> list[Wanted]:
             last is not None
             and last.url == url
             and one.start <= last.start + last.size + GAP
-            and end - last.start <= RANGE
+            and end - last.start <= GATHERED
         ):
             size = max(last.size, end - last.start)
             last.objects.append(one)

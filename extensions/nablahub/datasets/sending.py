@@ -224,7 +224,7 @@ class Sender:
         path = f"{upload}/objects/{md5}"
         if self._direct is not None:
             if self._missing(upload, [(md5, sha256, found.size)]):
-                self._direct.send_file(found.file, md5, sha256, found.size, self._report)
+                self._direct.send_file(found, md5, sha256, self._report)
             else:
                 self._report(found.size)
             return Entry(found.path, found.kind, found.size, md5, sha256)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -134,13 +134,14 @@ def test_an_old_url_is_renewed(
     monkeypatch.setattr(s3_transfers, "SIGNED_SECONDS", 1)
     late: list[str] = []
 
-    def put_late(bucket: direct.Bucket, url: str, part: bytes) -> None:
+    def put_late(bucket: direct.Bucket, url: str, body: Iterable[bytes], size: int) -> None:
+        part = b"".join(body)
         if not late:  # As from a client that was suspended: its first URL is too old.
             late.append(url)
             monkeypatch.setattr(s3_transfers, "SIGNED_SECONDS", 3600)
             while httpx.put(url, content=part).status_code == 200:
                 pass
-        put(bucket, url, part)
+        put(bucket, url, [part], size)
 
     monkeypatch.setattr(direct.Bucket, "put", put_late)
     mark = len(proxy.passed)

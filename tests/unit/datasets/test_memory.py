@@ -27,11 +27,25 @@ with running(Path(sys.argv[1]), EXTENSIONS, **settings) as service:
     print(service.url, flush=True)
     sys.stdin.read()
 """
+CLIENT = """
+import os, sys
+from pathlib import Path
+from nablahub.core.transport import Transport
+from nablahub.datasets.api import DatasetsAPI
+from tests.unit.datasets.test_memory import peak
+url, method, folder = sys.argv[1:]
+with Transport(url, "token-of-alice") as transport:
+    api = DatasetsAPI(transport)
+    getattr(api, method)("small", Path(folder, method, "small"))
+    before = peak(os.getpid())
+    getattr(api, method)("large", Path(folder, method, "large"))
+    print(peak(os.getpid()) - before)
+"""
 
 
 @contextmanager
-def apart(root: Path, **settings: object) -> Iterator[tuple[DatasetsAPI, int]]:
-    """Run the service in a process of its own; yields a client and the process's id."""
+def apart(root: Path, **settings: object) -> Iterator[tuple[DatasetsAPI, int, str]]:
+    """Run the service in a process of its own; yields a client, the process's id and address."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVICE, str(root), json.dumps(settings, default=str)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -41,7 +55,7 @@ def apart(root: Path, **settings: object) -> Iterator[tuple[DatasetsAPI, int]]:
     try:
         url = process.stdout.readline().strip()
         with Transport(url, "token-of-alice") as transport:
-            yield DatasetsAPI(transport), process.pid
+            yield DatasetsAPI(transport), process.pid, url
     finally:
         process.stdin.close()
         process.stdout.close()
@@ -74,7 +88,7 @@ def fill(file: Path, size: int) -> None:
 )
 def test_memory_stays_flat(s3: SeaweedFS, tmp_path: Path, size: int, direct: bool) -> None:
     own = own_store(s3, tmp_path / "keys", direct=direct)
-    with apart(tmp_path / "state", object_store=own) as (api, pid):
+    with apart(tmp_path / "state", object_store=own) as (api, pid, _):
         fill(tmp_path / "small/x", 24 * MIB)
         api.create("small")
         api.upload("small", tmp_path / "small")  # What is loaded once is loaded now.
@@ -89,3 +103,17 @@ def test_memory_stays_flat(s3: SeaweedFS, tmp_path: Path, size: int, direct: boo
         (tmp_path / "tree/x").unlink()
         (tmp_path / "back/x").unlink()
         api.delete("large")
+
+
+def test_a_clients_memory_stays_flat(s3: SeaweedFS, tmp_path: Path) -> None:
+    own = own_store(s3, tmp_path / "keys", direct=True)
+    fill(tmp_path / "upload/small/x", 8 * MIB)
+    for number in range(1, 5):  # 400 MiB of four different files
+        fill(tmp_path / f"upload/large/{number}", (98 + number) * MIB)
+    with apart(tmp_path / "state", object_store=own) as (api, _, url):
+        for name in ("small", "large"):
+            api.create(name)
+        for method in ("upload", "download"):
+            command = [sys.executable, "-c", CLIENT, url, method, str(tmp_path)]
+            more = int(subprocess.run(command, check=True, capture_output=True).stdout)
+            assert more < 160 * MIB, (method, more // MIB)
