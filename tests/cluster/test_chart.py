@@ -232,23 +232,26 @@ def test_upgrade_and_rollback_keep_data_and_tokens(release: Release) -> None:
     before = secret(release)
     pod = release.kubectl("get", "pod", "-l", "app.kubernetes.io/component=service", "-o", "name")
 
-    release.upgrade(service={"settings": {"event_retention": 1234}}, traefik={"replicas": 2})
-    settings = release.kubectl(
+    settings = {"event_retention": 1234}
+    release.upgrade(service={"settings": settings}, traefik={"replicas": 2}, listNodes=True)
+    told = release.kubectl(
         "exec", "deployment/nablahub-service", "--", "cat", "/etc/nablahub/settings.json"
     )
-    assert json.loads(settings)["event_retention"] == 1234
+    assert json.loads(told)["event_retention"] == 1234
     after = release.kubectl("get", "pod", "-l", "app.kubernetes.io/component=service", "-o", "name")
     assert after != pod
     assert secret(release) == before
     assert [p["name"] for p in release.ask(f"{API}/projects", token=token)[1]["items"]] == ["kept"]
     budgets = json.loads(release.kubectl("get", "poddisruptionbudget", "-o", "json"))["items"]
     assert [b["metadata"]["name"] for b in budgets] == ["nablahub-traefik"]
+    who = f"--as=system:serviceaccount:{release.namespace}:nablahub-service"
+    assert release.allowed("list", "nodes", who) == "yes"
 
     release.helm("rollback", NAME, "1", "--wait", "--timeout", "5m")
-    settings = release.kubectl(
+    told = release.kubectl(
         "exec", "deployment/nablahub-service", "--", "cat", "/etc/nablahub/settings.json"
     )
-    assert json.loads(settings)["event_retention"] == 100_000
+    assert json.loads(told)["event_retention"] == 100_000
     assert secret(release) == before
     assert [p["name"] for p in release.ask(f"{API}/projects", token=token)[1]["items"]] == ["kept"]
 

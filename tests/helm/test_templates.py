@@ -294,6 +294,17 @@ def test_numbers_of_settings_stay_whole(odd: list[dict[str, Any]]) -> None:
     assert settings["introspection_seconds"] == 0.5
 
 
+def test_nodes_are_listed_by_who_may(chart: Path) -> None:
+    assert "ClusterRole" not in {each["kind"] for each in template(chart)}
+    made = template(chart, options=["--set", "listNodes=true"])
+    role, binding = (
+        one(made, kind, "nablahub-nodes-here") for kind in ("ClusterRole", "ClusterRoleBinding")
+    )
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert {each["name"] for each in binding["subjects"]} == {"nablahub-service", "hub"}
+
+
 def test_an_autoscaled_cluster_is_told_to_the_service(chart: Path) -> None:
     assert not settings_of(template(chart)).kubernetes.autoscaled
     told = template(chart, options=["--set", "jobs.autoscaled=true"])

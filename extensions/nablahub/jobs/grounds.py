@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nablahub.core import sandbox
-from nablahub.core.instances import CATALOGUE, Gpu, Machine
+from nablahub.core.instances import CATALOGUE, Gpu, InstanceType, Machine
 from nablahub.core.settings import Settings
 from nablahub.jobs.layout import LocalLayout
 from nablahub.jobs.runners.contract import Runner
@@ -39,6 +40,9 @@ class Ground:
         What the steps of runs hand on.
     several : bool
         Whether one job of the kind `serve` can be several servers behind one address.
+    lacking : callable or None
+        Where the machine stands for a cluster: tells of instance types why no node can ever run
+        their jobs, by name.
     """
 
     runner: Runner
@@ -50,6 +54,7 @@ class Ground:
     endless: bool = False
     receiving: Receiving | None = None
     several: bool = False
+    lacking: Callable[[Iterable[InstanceType]], Awaitable[Mapping[str, str]]] | None = None
 
 
 def choose(settings: Settings, layout: LocalLayout) -> Ground:
@@ -87,6 +92,7 @@ def _cluster(settings: Settings, layout: LocalLayout) -> Ground:
         images=frozenset({"default", *settings.kubernetes.images}),
         endless=True,
         several=True,
+        lacking=runner.room.lacking,
         receiving=runner.receiving,
     )
 

@@ -6,11 +6,20 @@ import asyncio
 import codecs
 import contextlib
 import os
+from collections.abc import Mapping
 from itertools import islice
 
 from nablahub.core.content import set_content_headers, take_range
 from nablahub.core.environments import TABLE, has_kernel, packages
-from nablahub.core.operations import Call, StreamCall, at_leader, last_event_id, operation, stream
+from nablahub.core.operations import (
+    Call,
+    Preparation,
+    StreamCall,
+    at_leader,
+    last_event_id,
+    operation,
+    stream,
+)
 from nablahub.core.paging import Page
 from nablahub.jobs.artifacts import listed, opened, zipped
 from nablahub.jobs.runners.contract import TaskName
@@ -170,14 +179,21 @@ async def get_archive(call: StreamCall) -> None:
         await call.write(part)
 
 
-@operation("GET", "/instance-types", scope="jobs:read")
-def list_instance_types(call: Call) -> InstanceTypes:
-    """List what a job may be given, whether this machine has it, and whether you may take it."""
+async def _look_at_nodes(call: Preparation, _body: None) -> Mapping[str, str]:
     service = call.get(JobService)
+    lacking = service.ground.lacking
+    return {} if lacking is None else await lacking(service.offer().types.values())
+
+
+@operation("GET", "/instance-types", scope="jobs:read", prepare=_look_at_nodes)
+def list_instance_types(call: Call) -> InstanceTypes:
+    """List what jobs may be given, whether there is such a machine, and whether you may take it."""
+    service = call.get(JobService)
+    lacking: Mapping[str, str] = call.prepared
     offer = service.offer()
     items = []
     for kind in offer.types.values():
-        reason = why_not(kind, call.who, service.machine)
+        reason = why_not(kind, call.who, service.machine) or lacking.get(kind.name)
         items.append(
             InstanceTypeInfo(
                 name=kind.name, cpus=kind.cpus, memory_gib=kind.memory_gib, gpu=kind.gpu,

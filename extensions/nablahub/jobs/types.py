@@ -232,7 +232,7 @@ class ArtifactQuery(Body):
 
 
 class InstanceTypeInfo(Resource):
-    """What a job of that type gets, and whether this machine can give it."""
+    """What a job of that type gets, and whether the machine or cluster can give it."""
 
     name: str
     cpus: int
@@ -246,7 +246,7 @@ class InstanceTypeInfo(Resource):
         description="Minutes unused after which a server is stopped; null: the hub's own limit"
     )
     summary: str
-    available: bool = Field(description="Whether this machine has that much, and you may take it")
+    available: bool = Field(description="Whether there is such a machine, and you may take it")
     free: bool = Field(description="Whether one could begin at once")
     reason: str | None = Field(description="Why it is not available")
 

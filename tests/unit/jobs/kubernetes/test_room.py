@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from nablahub.core.instances import CATALOGUE
 from nablahub.core.kubernetes import KubernetesSettings
 from nablahub.core.nodes import Node
 from nablahub.jobs.runners.contract import Placement, Resources, TaskName, TaskSpec
@@ -58,6 +59,9 @@ class Cluster:
     def __init__(self, nodes: list[dict[str, Any]] | None, *, away: bool = False) -> None:
         self.found, self._away = nodes, away
 
+    async def connect(self) -> None:
+        """It is there."""
+
     async def nodes(self) -> list[dict[str, Any]] | None:
         if self._away:
             raise ApiError(500, "not now")
@@ -85,3 +89,17 @@ async def test_a_node_that_came_just_now_counts() -> None:
     other = {"name": "m", "labels": {"zone": "b"}}
     cluster.found = [NODE, {**NODE, "metadata": other}]
     assert await made.lacks(wanted) is None
+
+
+async def test_a_list_of_types_tells_which_no_node_can_ever_run() -> None:
+    kinds = [CATALOGUE[name] for name in ("Free-CPU", "C7", "A100")]
+    half = SETTINGS.model_copy(update={"cpu_request": 0.5})
+    lacking = await room(half, Cluster([NODE])).lacking(kinds)
+    assert lacking == {
+        "C7": "Needs 12 CPUs; the largest node has 2.",
+        "A100": "Needs 1 × A100; its nodes have no GPU (nvidia.com/gpu).",
+    }
+    assert await room(SETTINGS, Cluster(None)).lacking(kinds) == {}
+    assert await room(SETTINGS, Cluster([], away=True)).lacking(kinds) == {}
+    growing = SETTINGS.model_copy(update={"autoscaled": True})
+    assert await room(growing, Cluster([NODE])).lacking(kinds) == {}

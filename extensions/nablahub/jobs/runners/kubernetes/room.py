@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Final
@@ -18,6 +19,8 @@ from nablahub.jobs.runners.kubernetes.pod import COMMIT_RESOURCES
 
 #: Seconds that a look at all nodes is good for: many jobs ask at the same time.
 _KEPT: Final = 30.0
+#: Seconds that a list of instance types waits for the cluster.
+_PATIENCE: Final = 3.0
 #: CPUs of what brings a job's files out; servers have none such.
 _BESIDE: Final = quantity(COMMIT_RESOURCES["requests"]["cpu"])
 REMEDY: Final = (
@@ -79,12 +82,30 @@ class Room:
             why = self._why(task)
         return why
 
+    async def lacking(self, kinds: Iterable[InstanceType]) -> dict[str, str]:
+        """Return why no node can ever run jobs of instance types, by the names of those types.
+
+        Nothing where nodes are added when they are needed, or nobody knows the nodes.
+        """
+        if self._settings.autoscaled:
+            return {}
+        if time.monotonic() >= self._until:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self._look()
+        nodes = self._nodes
+        if nodes is None:
+            return {}
+        found = ((kind.name, too_big(kind, self._settings, nodes)) for kind in kinds)
+        return {name: why for name, why in found if why is not None}
+
     def _why(self, task: TaskSpec) -> str | None:
         return None if self._nodes is None else no_room(task, self._settings, self._nodes)
 
     async def _look(self) -> None:
         # Who does not answer now is asked again, by what makes the task's objects first.
         with suppress(ApiError, *Away):
+            await self._api.connect()
             found = await self._api.nodes()
             self._nodes = None if found is None else [Node.of(each) for each in found]
             self._until = time.monotonic() + _KEPT

@@ -99,7 +99,7 @@ class KubernetesRunner:
         self._starting: dict[TaskName, asyncio.Lock] = {}
         #: Until when a claim counts as there, by its name.
         self._claims: dict[str, float] = {}
-        self._room = Room(self._api, settings)
+        self.room = Room(self._api, settings)
         self._connecting = asyncio.Lock()
         self._connected = False
         self.receiving = Receiving(jobs, reserve)
@@ -123,7 +123,7 @@ class KubernetesRunner:
             objects.check(task, self._settings)
             if task.maker == "seldon" and not self._leavings.seldon:
                 raise TaskRefused(NO_SELDON)
-            if (why := await self._room.lacks(task)) is not None:
+            if (why := await self.room.lacks(task)) is not None:
                 raise TaskRefused(why)
             cluster = await asyncio.to_thread(self._prepare, task, folder)
             wish = files.read(folder, files.CANCEL)
