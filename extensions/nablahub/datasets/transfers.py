@@ -157,9 +157,13 @@ class Transfers:
         asked, sent = target.asked, target.store.transfers
         known = self._building.read(lambda s: s.get(TransferRow, (target.space, target.key)))
         if known is not None and known.multipart:
-            parts = sent.parts(known.key, known.multipart)
-            if parts is not None and (known.size, known.sha256) == (asked.size, asked.sha256):
-                return self._begin(_copy(known, target.upload.id)), parts
+            if (known.size, known.sha256) == (asked.size, asked.sha256):
+                parts = sent.parts(known.key, known.multipart)
+                if parts is None and self._is_complete(target):
+                    whole = enumerate(_cut(known.size, known.part_size), 1)
+                    parts = {number: (size, "") for number, (_, size) in whole}
+                if parts is not None:
+                    return self._begin(_copy(known, target.upload.id)), parts
             self._drop(target, known)
         made = TransferRow(
             team_id=target.space, key=target.key, upload_id=target.upload.id, kind=asked.kind,
@@ -170,6 +174,13 @@ class Transfers:
         if row.multipart != made.multipart:  # Somebody else began it at the same time.
             sent.abort(target.key, made.multipart)
         return row, sent.parts(row.key, row.multipart) or {}
+
+    def _is_complete(self, target: Target) -> bool:
+        """Whether all of it has come, for another request that proves it now, or died before."""
+        if target.store.size(target.key) != target.asked.size:
+            return False
+        space, dataset = target.space, target.dataset.id
+        return target.asked.name not in self._building.read(lambda s: damaged(s, space, dataset))
 
     def _drop(self, target: Target, row: TransferRow) -> None:
         """Give a transfer up, with what arrived of it."""

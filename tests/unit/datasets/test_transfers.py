@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -262,6 +264,41 @@ def test_lies_are_found_out_and_nothing_is_kept(service: RunningService) -> None
     assert httpx.put(part["url"], content=b"f" * row.size).status_code == 404
     hub.request("POST", path.replace("transfers", "commit"), content=row.line().encode())
     assert api.read(dataset, "x") == b"t" * row.size
+
+
+def test_what_another_request_proves_just_now_is_not_sent_again(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, hub, data = api_of(service), service.transport(), os.urandom(2_000_000)
+    dataset, row = api.create("proved just now").id, entry("x", data)
+    asked = {"kind": "object", "name": row.md5, "sha256": row.sha256, "size": row.size}
+    first, second = (
+        f"/datasets/{dataset}/uploads/{hub.post(f'/datasets/{dataset}/uploads', {})['version']}"
+        for _ in range(2)
+    )
+    [part] = hub.request("POST", f"{first}/transfers", body=asked)["parts"]
+    assert httpx.put(part["url"], content=data).status_code == 200
+    prove, proving, go_on = transfers.prove, threading.Event(), threading.Event()
+
+    def slowly(*given: Any) -> Any:
+        proving.set()
+        assert go_on.wait(60)
+        return prove(*given)
+
+    monkeypatch.setattr(transfers, "prove", slowly)
+    with ThreadPoolExecutor(1) as aside:
+        finishing = aside.submit(hub.request, "POST", f"{first}/transfers/finish", body=asked)
+        try:
+            assert proving.wait(60)
+            plan = service.transport().request("POST", f"{second}/transfers", body=asked)
+            assert (plan["arrived"], plan["parts"]) == (row.size, [])
+        finally:
+            go_on.set()
+        assert finishing.result() == {"complete": True}
+    assert hub.request("POST", f"{second}/transfers/finish", body=asked) == {"complete": True}
+    for upload in (first, second):
+        hub.request("POST", f"{upload}/commit", content=row.line().encode())
+    assert [api.read(version.id, "x") for version in api.versions(dataset)] == [data, data]
 
 
 def test_an_upload_given_up_leaves_nothing_in_the_bucket(service: RunningService) -> None:
