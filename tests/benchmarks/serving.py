@@ -27,8 +27,9 @@ import numpy as np
 import onnxruntime
 
 from nablahub.deployments.routes import Backend, Route, build, write
+from nablahub.jobs.runners.process.ports import free_port
 from tests.benchmarks.report import Row, print_report
-from tests.unit.deployments.local import free_port, traefik
+from tests.unit.deployments.local import traefik
 from tests.unit.serving import graphs
 from tests.unit.serving.process import KEY, ModelServer, write_keys
 

@@ -13,8 +13,8 @@ import psycopg
 from nablahub.core.settings import Settings
 from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
+from nablahub.jobs.runners.process.ports import free_port
 from tests.support import postgres
-from tests.support.ports import free_port
 from tests.support.waiting import until
 
 USER = "alice"

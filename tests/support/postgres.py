@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tests.support.ports import free_port
+from nablahub.jobs.runners.process.ports import free_port
 from tests.support.waiting import until
 
 NOBODY = 65534
@@ -112,7 +112,6 @@ def start() -> Server:
         who = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         for path in (folder, password):
             os.chown(path, NOBODY, NOBODY)
-    port = free_port()
     data = folder / "data"
     with (folder / "log").open("wb") as log:
         words: list[str | Path] = [
@@ -123,6 +122,7 @@ def start() -> Server:
             [programs() / "initdb", *words],
             check=True, stdout=log, stderr=log, cwd=folder, **who,
         )  # fmt: skip
+        port = free_port()
         words = ["-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"]
         words += ["-c", "max_connections=200"]
         process = subprocess.Popen(

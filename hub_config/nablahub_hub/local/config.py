@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nablahub.core.errors import NablaError
 from nablahub.core.state import StateDir
+from nablahub.jobs.runners.process.ports import free_port
 
 HOST = "127.0.0.1"
 #: All addresses of this machine.
@@ -138,16 +139,10 @@ def is_free(port: int, host: str = HOST) -> bool:
 
 def free_ports(count: int, host: str = HOST) -> list[int]:
     """Return distinct ports that are free now at an address."""
-    probes = []
-    try:
-        for _ in range(count):
-            probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            probes.append(probe)
-            probe.bind((host, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port(host))
+    return list(found)
 
 
 def choose(

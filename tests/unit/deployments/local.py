@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,13 +29,8 @@ from nablahub.deployments.servers import KIND, Look
 from nablahub.deployments.service import DeploymentService
 from nablahub.deployments.specs import ENGINE_FORMATS
 from nablahub.deployments.store import DeploymentRow, ServerRow, SpecRow
+from nablahub.jobs.runners.process.ports import free_port
 from tests.support.service import RunningService
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @dataclass

@@ -13,8 +13,8 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
+from nablahub.jobs.runners.process.ports import free_port
 from nablahub_hub.proxy import RoutesProxy
-from tests.support.ports import free_port
 
 ROUTE = "/user/bob/"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ from tornado import web
 from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
 from tornado.testing import bind_unused_port
+
+from nablahub.jobs.runners.process.ports import free_port
 
 # Signs in by a cookie, as the hub does, so that a test can be one user or another.
 CONFIG = """
@@ -131,12 +132,6 @@ def upstream(service: Upstream) -> Upstream:
     service.left.clear()
     service.release.clear()
     return service
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @dataclass

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import signal
-import socket
 from pathlib import Path
 
 import httpx
 
+from nablahub.jobs.runners.process.ports import free_port
 from tests.support.waiting import until
 from tests.unit.serving.process import KEY, ModelServer, write_keys
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def test_ready_is_loaded_with_known_keys_and_not_draining(iris_file: Path, tmp_path: Path) -> None:
@@ -26,7 +21,7 @@ def test_ready_is_loaded_with_known_keys_and_not_draining(iris_file: Path, tmp_p
         except httpx.TransportError:
             return 0
 
-    arguments = ["--health-port", str(port), "--linger", "2"]
+    arguments = ["--health-port", str(port), "--linger", "60", "--drain", "60"]
     with ModelServer(iris_file, tmp_path, arguments) as server:
         until(lambda: status("/live") == 200, "it lives")
         assert (status("/ready"), status("/v2"), status("/")) == (503, 404, 404)

@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on.
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of an address of this machine, the loopback one if not told, that nobody listens on.
 
     Below the range from which the kernel hands out ports to outgoing connections, since one of
     those could be taken again before the task listens.
@@ -23,8 +23,8 @@ def free_port() -> int:
         port = chooser.randrange(10000, low)
         with socket.socket() as probe:
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((host, port))
             except OSError:
                 continue
             return port
-    raise OSError("no free port on 127.0.0.1")
+    raise OSError(f"no free port on {host}")
