@@ -8,8 +8,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ LABELS = {"type": "kwok"}
 GPUS = 8
 _SIZE = {"cpu": "96", "memory": "1Ti", "pods": "110", "nvidia.com/gpu": str(GPUS)}
 _AT_ONCE = 20
+#: kwok renews a lease four times within this.
+_LEASE_SECONDS = 120
 #: kwok watches from version 0, and so is given all that is there once more at the beginning. An API
 #: of 1.34 over an etcd before 3.4.31 refuses that ("the required storage feature
 #: RequestWatchProgress is disabled"); kwok then lists again and again, with ever longer pauses, and
@@ -89,12 +92,14 @@ def nodes(cluster: Cluster, count: int) -> Iterator[None]:
     with _made(cluster, count), _way(cluster) as kubeconfig, tempfile.TemporaryFile() as log:
         command = [
             str(kwok()), f"--kubeconfig={kubeconfig}", f"--config={STAGES}",
-            "--manage-all-nodes=false", "--cidr=10.64.0.0/16", "--node-lease-duration-seconds=120",
+            "--manage-all-nodes=false", "--cidr=10.64.0.0/16",
+            f"--node-lease-duration-seconds={_LEASE_SECONDS}",
             f"--manage-nodes-with-annotation-selector={MARK}={cluster.namespace}",
         ]  # fmt: skip
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             until(lambda: asyncio.run(_ready(cluster)) >= count, "the simulated nodes are ready")
+            _renewed(cluster, count)
             assert process.poll() is None
             yield
         finally:
@@ -105,29 +110,60 @@ def nodes(cluster: Cluster, count: int) -> Iterator[None]:
 @contextmanager
 def _made(cluster: Cluster, count: int) -> Iterator[None]:
     try:
-        asyncio.run(_make(cluster, count))
+        asyncio.run(_make(cluster, range(count)))
         yield
     finally:
         asyncio.run(_remove(cluster))
 
 
-async def _each(count: int, work: Any) -> None:
+async def _each(numbers: Sequence[int], work: Any) -> None:
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def one(number: int) -> None:
         async with slots:
             await work(number)
 
-    await asyncio.gather(*(one(number) for number in range(count)))
+    await asyncio.gather(*(one(number) for number in numbers))
 
 
-async def _make(cluster: Cluster, count: int) -> None:
+def _renewed(cluster: Cluster, count: int) -> None:
+    """Return when each node's lease was renewed once.
+
+    Of the nodes that it meets first kwok may forget some; they become NotReady after a while, and
+    their pods stand still. Those are made anew.
+    """
+    for _ in range(3):
+        with suppress(AssertionError):
+            until(
+                lambda: not asyncio.run(_forgotten(cluster, count)), "all leases are renewed",
+                seconds=_LEASE_SECONDS / 2, pause=2,
+            )  # fmt: skip
+            return
+        asyncio.run(_make(cluster, asyncio.run(_forgotten(cluster, count)), anew=True))
+    raise AssertionError("kwok forgets nodes again and again")
+
+
+async def _forgotten(cluster: Cluster, count: int) -> list[int]:
+    """Return the numbers of the nodes whose lease was not renewed yet."""
+    async with cluster.api() as api:
+        found = await client.CoordinationV1Api(api).list_namespaced_lease("kube-node-lease")
+    renewed = {
+        each.metadata.name
+        for each in found.items
+        if each.spec.renew_time > each.metadata.creation_timestamp + timedelta(seconds=3)
+    }
+    return [each for each in range(count) if f"{cluster.namespace}-{each}" not in renewed]
+
+
+async def _make(cluster: Cluster, numbers: Sequence[int], *, anew: bool = False) -> None:
     async with cluster.api() as api:
         core = client.CoreV1Api(api)
         mark = {MARK: cluster.namespace}
 
         async def make(number: int) -> None:
             name = f"{cluster.namespace}-{number}"
+            if anew:
+                await core.delete_node(name)
             labels = {**LABELS, **mark, "kubernetes.io/hostname": name}
             taint = client.V1Taint(key=MARK, value="yes", effect="NoSchedule")
             await core.create_node(
@@ -141,7 +177,7 @@ async def _make(cluster: Cluster, count: int) -> None:
                 )
             )  # fmt: skip
 
-        await _each(count, make)
+        await _each(numbers, make)
 
 
 async def _ready(cluster: Cluster) -> int:
