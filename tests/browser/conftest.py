@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from nablahub import showcase
 from nablahub.client import Hub
@@ -18,6 +18,8 @@ from tests.support.hub import RunningHub, environment
 
 SPAWN_TIMEOUT = 120_000
 FAILED = pytest.StashKey[bool]()
+# What comes late on a busy machine comes all the same: the usual five seconds would test its speed.
+expect.set_options(timeout=60_000)
 
 
 @pytest.hookimpl(wrapper=True)

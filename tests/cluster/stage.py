@@ -38,6 +38,8 @@ from tests.support.service import FakeHubServer
 from tests.support.waiting import until
 from tests.unit.serving import graphs
 
+#: On the public entry, with its name.
+ENTRY = "nablahub.org/test-entry"
 KINDS = (
     "Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service", "Secret", "Pod"
 )  # fmt: skip
@@ -115,6 +117,7 @@ class Stage:
 
     def close(self) -> None:
         """End everything; the namespace goes with the test run."""
+        self.kubectl("delete", "pod,service", "-l", ENTRY, "--grace-period=1")
         self.end()
         self._fake.__exit__()
 
@@ -206,7 +209,7 @@ class Stage:
     def _entry(self, token: str) -> str:
         """Start Traefik as the chart does, and return its address."""
         name = f"traefik-{self.settings.hub}"
-        meta = {"name": name, "labels": {"nablahub.org/test-entry": name}}
+        meta = {"name": name, "labels": {ENTRY: name}}
         routes = f"http://{self.host}:{self.port}/services/nablahub/api/v1/deployment-routes"
         container = {
             "name": "traefik", "image": self.cluster.image("traefik"), "imagePullPolicy": "Never",

@@ -13,7 +13,7 @@ from nablahub.jobs.runners.kubernetes.names import TASK, object_name, selector
 from tests.cluster.places import KubernetesPlace
 from tests.cluster.target import Cluster
 from tests.contract.places import Watcher
-from tests.contract.suite import ONE, lines, log, shell
+from tests.contract.suite import ONE, data, lines, log, shell
 
 #: Each node listens, asks all others for their number by their names, and tells the sum.
 ALL_REDUCE = """
@@ -31,7 +31,7 @@ def connected(name):
     while True:
         try:
             return socket.create_connection((name, port), timeout=30)
-        except ConnectionRefusedError:  # It is there, and has not come to listening yet.
+        except (ConnectionRefusedError, socket.gaierror):  # It does not listen yet.
             time.sleep(0.02)
 total = 0
 for name in names:
@@ -95,10 +95,13 @@ async def test_nodes_find_each_other_by_name_and_add_up(small: KubernetesPlace) 
 
 async def test_the_first_that_fails_ends_the_others(small: KubernetesPlace, marker: str) -> None:
     task = several(
-        "echo begun; if [ $RANK = 1 ]; then sleep 1; echo why; exit 3; fi; sleep 600", marker,
-        grace_seconds=0.5,
+        "echo begun; while [ ! -e /data/go ]; do sleep 0.02; done;"
+        "if [ $RANK = 1 ]; then echo why; exit 3; fi; sleep 600", marker,
+        grace_seconds=0.5, mounts=(data(),),
     )  # fmt: skip
     await small.runner.start(task)
+    assert len(await lines(small, task, 3)) == 3  # All have begun.
+    await small.put("v", "go", "")
     status = await Watcher(small).until_ended(task)
     assert (status.verdict, status.exit_code, status.node) == ("code", 3, 1)
     assert status.last_words == "why"

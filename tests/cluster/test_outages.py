@@ -155,7 +155,8 @@ def test_watches_that_end_lose_nothing(outages: Outages, fault: str) -> None:
     server = outages.hub.spawn("bob")
     assert server.request("GET", "/api/status").status_code == 200
     server.stop()
-    assert kubenames.server("nablahub", "bob", "") not in outages.eyes.there.values()
+    name = kubenames.server("nablahub", "bob", "")
+    until(lambda: name not in outages.eyes.there.values(), "its pod is gone")
 
 
 def test_pods_deleted_by_hand(outages: Outages) -> None:

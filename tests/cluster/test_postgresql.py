@@ -132,9 +132,15 @@ def each(release: Release) -> dict[str, str]:
     return {name: f"http://{ip}:8000" for name, ip in pods(release).items()}
 
 
+def all_ready(release: Release) -> None:
+    """Wait until both pods of the service are ready and one of them leads."""
+    release.kubectl("rollout", "status", "deployment/nablahub-service", "--timeout=180s")
+    until(lambda: len(each(release)) == 2 and leader(release), "two are there")
+
+
 def test_a_version_of_one_pod_is_read_through_the_other(release: Release) -> None:
     token = release.token_of("carol")
-    until(lambda: len(each(release)) == 2 and leader(release), "two are there", seconds=120)
+    all_ready(release)
     (one, first), (other, second) = each(release).items()
     put = stores.client(release, token, MANY, pod=one, url=first, name="one", seed=1)
     assert len(put["files"]) == 201
@@ -147,7 +153,7 @@ def test_a_version_of_one_pod_is_read_through_the_other(release: Release) -> Non
 
 def test_a_commit_outlives_the_pod_that_leads(release: Release, s3: SeaweedFS, bucket: str) -> None:
     token = release.token_of("carol")
-    until(lambda: len(each(release)) == 2 and leader(release), "two are there", seconds=120)
+    all_ready(release)
     old = leader(release)
     (follower,) = set(pods(release)) - {old}
     before = len(s3.keys(bucket))
@@ -218,7 +224,10 @@ def test_upgrade_and_rollback_keep_data_though_the_schema_went_on(release: Relea
     until(lambda: leader(release), "one leads")
     assert "next_0001" in in_pod(release, leader(release), NEXT)
     assert query(release, "SELECT colour FROM projects WHERE name = 'kept'") == [""]
+    before = pods(release)
     release.helm("rollback", NAME, "1", "--wait", "--timeout", "5m")
+    all_ready(release)
+    release.kubectl("wait", "--for=delete", *(f"pod/{n}" for n in before), "--timeout=120s")
     settings = release.kubectl(
         "exec", "deployment/nablahub-service", "--", "cat", "/etc/nablahub/settings.json"
     )

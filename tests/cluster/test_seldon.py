@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from nablahub.jobs.runners.contract import TaskSpec
@@ -27,7 +26,7 @@ from nablahub.jobs.runners.kubernetes.objects import Cluster as Target
 from nablahub.jobs.runners.kubernetes.servers import seldon
 from tests.cluster.places import KubernetesPlace
 from tests.cluster.target import Cluster
-from tests.contract.places import Watcher
+from tests.contract.places import Watcher, answer
 from tests.contract.suite import ONE, SERVER
 from tests.support.waiting import until
 
@@ -82,8 +81,7 @@ async def test_the_object_is_taken_whole_and_its_pods_are_followed(
     watcher = Watcher(place)
     status = await watcher.until_ready(TASK)
     assert status.address is not None
-    async with httpx.AsyncClient() as client:
-        assert (await client.get(f"{status.address}/ok")).text == "hello"
+    assert await answer(f"{status.address}/ok") == "hello"
     more = TASK.model_copy(update={"scale": TASK.scale.model_copy(update={"least": 2})})
     await place.runner.scale(more)
     kept = json.loads(kubectl(cluster, "get", "sdep", name, "-o", "json"))

@@ -126,7 +126,7 @@ def test_a_notebook_sees_and_mounts_versions_of_its_teams(hub: RunningHub, tmp_p
     # A new pod shows what the old one did.
     server.stop()
     server = hub.spawn("bob", instance_type="tiny")
-    wait = "for _ in $(seq 300); do [ -e /datasets/words/word ] && break; sleep 0.1; done; "
+    wait = "for _ in $(seq 900); do [ -e /datasets/words/word ] && break; sleep 0.1; done; "
     assert server.shell(f"{wait} cat /datasets/words/word") == "of a group"
 
 

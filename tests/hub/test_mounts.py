@@ -73,10 +73,12 @@ def test_versions_are_mounted_while_a_notebook_runs(hub: RunningHub, tmp_path: P
     # What bwrap showed goes with it; what was mounted comes again with the server.
     links = list(hub.state.run.glob("servers/*/datasets/mounted*"))
     assert len(links) == 2
-    links[0].unlink()
+    for link in links:
+        link.unlink()
     server.stop()
     server = hub.spawn("carol", instance_type="C3")
-    shown = "for _ in $(seq 200); do [ -e /datasets/mounted/new ] && break; sleep 0.1; done; "
+    both = f"[ -e /datasets/mounted/new ] && [ -e /datasets/mounted@{old} ]"
+    shown = f"for _ in $(seq 900); do {both} && break; sleep 0.1; done; "
     script = f"{shown} cat /datasets/mounted/new; ls /datasets/mounted@{old} | wc -l"
     assert execute(server, script).split() == ["later60"]
     assert "is unmounted" in execute(server, "nablahub datasets unmount mounted")

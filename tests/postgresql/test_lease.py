@@ -22,7 +22,7 @@ from nablahub.core.migrate import MigrationFailed, check, migrate
 from tests.support import postgres
 from tests.support.waiting import until
 
-TTL = 1.5
+TTL = 4.0
 
 
 class Place:

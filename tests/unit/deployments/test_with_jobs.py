@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from nablahub.core.extension import discover
 from nablahub.core.state import StateDir
 from nablahub.deployments.types import Deployment
 from nablahub.jobs.runners.process.shutdown import end_all
+from tests.support import waiting
 from tests.support.service import RunningService
 from tests.unit.deployments.local import traefik
 from tests.unit.serving import graphs
@@ -61,12 +61,9 @@ def start(root: Path, environments: Path, public_url: str) -> RunningService:
     ).start()
 
 
-def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+def until(holds: Callable[[], bool]) -> None:
     """Wait for something that has no event of its own."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
+    waiting.until(holds, "what is waited for", pause=0.05)
 
 
 def deploy(hub: Hub, folder: Path) -> Deployment:

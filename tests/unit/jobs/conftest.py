@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from nablahub.core.environments import Environments
+from nablahub.core.instances import Machine
 from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
 from nablahub.jobs.api import JobsAPI
@@ -84,7 +86,14 @@ class Life:
         self.project = ProjectsAPI(self.transport()).create("work").id
 
     def _start(self) -> RunningService:
-        return RunningService(self.root, EXTENSIONS, environments_dir=self._environments).start()
+        with pytest.MonkeyPatch.context() as patch:
+            found = Machine.detect()
+            # On whatever machine: a second job of the default type has to wait.
+            small = replace(found, cpus=min(2, found.cpus))
+            patch.setattr(Machine, "detect", lambda: small)
+            return RunningService(
+                self.root, EXTENSIONS, environments_dir=self._environments
+            ).start()
 
     def rows[T](self, work: Callable[[Session], T]) -> T:
         """Run work on the database while no service runs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 
@@ -160,14 +161,15 @@ def test_the_machine_was_restarted_before_it_was_known_to_have_begun(life: Life)
 
 
 def test_killing_the_parent_ends_the_job_as_lost_and_starts_nothing_again(life: Life) -> None:
-    job = running(life, ONE_LINE + "echo on; sleep 61.5 & sleep 61.5")
+    sleep = f"sleep 61.{secrets.randbelow(10**9)}"
+    job = running(life, ONE_LINE + f"echo on; {sleep} & {sleep}")
     os.kill(parent_of(life, job), signal.SIGKILL)
     ended = life.jobs.api.wait(job.id)
     assert (ended.state, ended.reason, ended.exit_code) == ("Error", "lost", None)
     assert ended.message == (
         "The process that ran it was killed, and what it was doing ended with it."
     )
-    assert processes_with("sleep 61.5") == []
+    assert processes_with(sleep) == []
     assert runs(life) == "run\n"
 
 
@@ -189,10 +191,11 @@ def test_cancelled_while_nothing_was_there_to_do_it(life: Life) -> None:
 
 
 def test_going_down_ends_everything_and_says_so(life: Life) -> None:
-    job = running(life, "trap 'echo bye; exit 0' TERM; echo on; sleep 63.5 & wait")
+    sleep = f"sleep 63.{secrets.randbelow(10**9)}"
+    job = running(life, f"trap 'echo bye; exit 0' TERM; echo on; {sleep} & wait")
     life.service.stop()
     assert end_all(StateDir(life.root)) == [job.id]
-    assert processes_with("sleep 63.5") == []
+    assert processes_with(sleep) == []
     assert processes_with(str(life.root / "run")) == []
     life.begin()
     ended = life.jobs.api.wait(job.id)

@@ -210,7 +210,7 @@ def test_slow_clients_are_sent_away(
 ) -> None:
     """The real time-outs, made short: a head, a body and an idle connection."""
     assert Limits().idle_seconds > 90
-    arguments = ["--name", "iris", "--timeouts", "0.5"]
+    arguments = ["--name", "iris", "--timeouts", "3"]
     with ModelServer(iris_file, keys, arguments) as server:
         server.ready()
         with connection(server) as head, connection(server) as body, connection(server) as idle:
@@ -304,7 +304,8 @@ def test_sigterm_lets_the_request_in_work_end(sleeper: ModelServer, tmp_path: Pa
 
 
 def test_after_sigterm_a_kept_connection_is_answered_once_more(iris_file: Path, keys: Path) -> None:
-    with ModelServer(iris_file, keys, ["--name", "iris"]) as server:
+    arguments = ["--name", "iris", "--linger", "60", "--drain", "60"]
+    with ModelServer(iris_file, keys, arguments) as server:
         with connection(server.ready()) as sock:
             sock.sendall(post(REQUEST))
             assert read_answer(sock)[0] == 200
