@@ -64,7 +64,7 @@ class SeaweedFS:
             f"-volume.port.grpc={volume_grpc}", f"-filer.port={filer}",
             f"-filer.port.grpc={filer_grpc}", f"-filer.localSocket={self.folder}/filer.sock",
             f"-s3.localSocket={self.folder}/s3.sock", "-master.telemetry=false",
-            "-s3.autoCreateBucket=false", "-master.volumeSizeLimitMB=256", "-volume.max=400",
+            "-s3.autoCreateBucket=false", "-master.volumeSizeLimitMB=256", "-volume.max=4000",
             "-volume.minFreeSpacePercent=0",
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:

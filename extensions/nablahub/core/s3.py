@@ -24,6 +24,7 @@ from obstore.store import S3Store as Remote
 from nablahub.core.objects import CHUNK, PART, ObjectWriter
 from nablahub.core.s3_errors import told
 from nablahub.core.s3_transfers import Transfers
+from nablahub.core.store_errors import StoreAway
 from nablahub.core.storesettings import StoreConfig
 
 CONNECT_SECONDS: Final = 5
@@ -210,11 +211,13 @@ class _Writer:
     def __init__(self, store: S3Store, key: str, begun: Callable[[str], None] | None) -> None:
         self._store, self._key, self._begun = store, key, begun
         self._buffer = bytearray()
+        self._size = 0
         self._upload: str | None = None
         self._parts: list[str] = []
 
     def write(self, data: bytes | memoryview, /) -> int:
         self._buffer += data
+        self._size += len(data)
         while len(self._buffer) >= PART:
             self._send(bytes(self._buffer[:PART]))
             del self._buffer[:PART]
@@ -237,7 +240,9 @@ class _Writer:
             return
         if self._buffer:
             self._send(bytes(self._buffer))
-        self._store.transfers.complete(self._key, self._upload, self._parts)
+        done = self._store.transfers.complete(self._key, self._upload, self._parts)
+        if not done and self._store.size(self._key) != self._size:
+            raise StoreAway("The object store gave an upload up before it was complete.")
         self._upload = None
 
     def __enter__(self) -> Self:

@@ -98,13 +98,22 @@ class Transfers:
                     return found
                 marker = int(page["NextPartNumberMarker"])
 
-    def complete(self, key: str, upload: str, tags: Sequence[str]) -> None:
-        """Make an object of the parts; doing it again is no error."""
+    def complete(self, key: str, upload: str, tags: Sequence[str]) -> bool:
+        """Make an object of the parts; False where the upload is gone.
+
+        It may have been completed before: by another, or by ourselves if the answer was lost.
+        """
         listed = [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(tags, 1)]
         with told(self._place):
-            self._client.complete_multipart_upload(
-                **self._of(key), UploadId=upload, MultipartUpload={"Parts": listed}
-            )
+            try:
+                self._client.complete_multipart_upload(
+                    **self._of(key), UploadId=upload, MultipartUpload={"Parts": listed}
+                )
+            except boto.ClientError as error:
+                if _code(error) != "NoSuchUpload":
+                    raise
+                return False
+        return True
 
     def abort(self, key: str, upload: str) -> None:
         """Give an upload up; one that is gone is no error."""

@@ -49,7 +49,7 @@ from nablahub.datasets.store import (
     underived,
     used_spaces,
 )
-from nablahub.datasets.threads import in_thread
+from nablahub.datasets.threads import blocking, in_thread
 from nablahub.datasets.transfer_types import ObjectName
 from nablahub.datasets.transfers import Transfers
 
@@ -97,7 +97,7 @@ class Building:
         self._context.reconciler.register("dataset-purge", self._purge)
         self._context.reconciler.register(SHRINK, self._shrink)
         self.keeping.grown = self._shrink_soon
-        self._context.reconciler.register(LEFTOVERS, self._sweep_remote)
+        self._context.reconciler.register(LEFTOVERS, self._sweep)
 
     def sweep(self) -> None:
         """Delete what a process left when it died; nobody may be writing."""
@@ -296,7 +296,7 @@ class Building:
         return done
 
     async def _collect(self, space: str) -> float | None:
-        more = await in_thread(self._collect_batch, space)
+        more = await blocking(self._collect_batch, space)
         return 0.01 if more else None
 
     def _collect_batch(self, space: str) -> bool:
@@ -318,8 +318,12 @@ class Building:
             self.write(lambda s: remote_garbage.forget(s, doomed))
         return len(doomed.notes) == remote_garbage.BATCH
 
-    async def _sweep_remote(self, space: str) -> float | None:
-        await in_thread(self.sweep_remote, space, now() - LOST)
+    async def _sweep(self, _: str) -> float | None:
+        tell = self._datasets.collect_later
+        await in_thread(self.write, lambda s: uploads.end_stale(s, tell))
+        for space in await in_thread(self.read, used_spaces):
+            with suppress(NablaError):  # One store that is away keeps no other from it.
+                await blocking(self.sweep_remote, space, now() - LOST)
         return LOST.total_seconds()
 
     def sweep_remote(self, space: str, before: datetime) -> None:
@@ -336,15 +340,11 @@ class Building:
             pass
 
     def resume(self, session: Session) -> None:
-        """Take up deletions that were left, and give up stale uploads."""
-        for upload in uploads.stale(session):
-            dataset = session.get_one(DatasetRow, upload.dataset_id)
-            uploads.end(session, dataset.space, upload)
+        """Take up deletions that were left."""
         self._context.reconciler.wake(session, SHRINK, "")
         for team_id in garbage.teams_with_garbage(session):
             self._datasets.collect_later(session, team_id)
-        for space in used_spaces(session):
-            self._context.reconciler.wake(session, LEFTOVERS, space)
+        self._context.reconciler.wake(session, LEFTOVERS, "")
         for dataset_id in condemned(session):
             self._context.reconciler.wake(session, "dataset-purge", dataset_id)
         for version in underived(session):

@@ -18,9 +18,10 @@ from nablahub.core.context import Context
 from nablahub.core.errors import NablaError
 from nablahub.core.objects import ObjectStore
 from nablahub.core.times import now
+from nablahub.core.turns import Turns
 from nablahub.datasets import uploads
 from nablahub.datasets.contents import Contents
-from nablahub.datasets.errors import DamagedManifest, NoSuchDataset
+from nablahub.datasets.errors import DamagedManifest, NoSuchDataset, UploadLost
 from nablahub.datasets.lacking import GROUP, Check
 from nablahub.datasets.layout import manifest_key
 from nablahub.datasets.local import make_readable
@@ -47,6 +48,17 @@ class Committing:
 
     def __init__(self, context: Context, building: Building, datasets: DatasetService) -> None:
         self._context, self._building, self._datasets = context, building, datasets
+        self._turns: Turns[str] = Turns()
+
+    def once(self, upload: UploadRow, work: Callable[[], VersionRow]) -> VersionRow:
+        """Make the version of an upload, or return it when another request has made it meanwhile.
+
+        Who sends a commit again, since its line was cut, may come while the first one goes on.
+        Two at a time would write the same manifest, the later one upon pages of the earlier.
+        """
+        with self._turns.take(upload.id):
+            done = self._building.read(lambda s: s.get(VersionRow, upload.id))
+            return work() if done is None else done
 
     def commit(
         self,
@@ -81,7 +93,7 @@ class Committing:
                 yield parser.rows(data)
             parser.close()
 
-        return self._commit_rows(dataset, upload, groups(), None)
+        return self.once(upload, lambda: self._make_rows(dataset, upload, groups(), None))
 
     def commit_patch(
         self,
@@ -92,30 +104,50 @@ class Committing:
         drops: Collection[str],
     ) -> VersionRow:
         """Make a version that differs in some files from another; raises as :meth:`commit`."""
-        store = self.claim_store(dataset, upload)
 
-        check = self.check(dataset)
-        for _ in check.through([Rows.of(puts.values())]):
-            pass
-        written = self._datasets.write_patch(store, dataset, upload.version, base, puts, drops)
-        return self.finish(
-            dataset, upload, lambda s: uploads.finish(s, upload, check, written, None, base)
-        )
+        def work() -> VersionRow:
+            store = self.claim_store(dataset, upload)
+            check = self.check(dataset)
+            for _ in check.through([Rows.of(puts.values())]):
+                pass
+            written = self._datasets.write_patch(store, dataset, upload.version, base, puts, drops)
+            return self.finish(
+                dataset, upload, lambda s: uploads.finish(s, upload, check, written, None, base)
+            )
+
+        return self.once(upload, work)
 
     def commit_entries(
         self, dataset: DatasetRow, upload: UploadRow, entries: Iterable[Entry], key: str | None
     ) -> VersionRow:
-        """Make a version of sorted, checked entries; MissingObjects names those without bytes."""
-        groups = map(Rows.of, batched(entries, GROUP))
-        return self._commit_rows(dataset, upload, groups, key)
+        """Make a version of sorted, checked entries.
 
-    def _commit_rows(
+        Raises
+        ------
+        MissingObjects
+            Naming those without bytes.
+        UploadLost
+            When another request made the upload's version meanwhile, maybe of other entries.
+        """
+        groups = map(Rows.of, batched(entries, GROUP))
+        made = False
+
+        def work() -> VersionRow:
+            nonlocal made
+            made = True
+            return self._make_rows(dataset, upload, groups, key)
+
+        row = self.once(upload, work)
+        if not made:
+            raise UploadLost
+        return row
+
+    def _make_rows(
         self, dataset: DatasetRow, upload: UploadRow, groups: Iterable[Rows], key: str | None
     ) -> VersionRow:
         store = self.claim_store(dataset, upload)
-
         check = self.check(dataset)
-        parent = self._root_of_latest(dataset)
+        parent = self._root_of_base(dataset, upload)
         checked = check.through(groups)
         written = write_manifest(store, dataset.id, upload.version, checked, parent)
         return self.finish(
@@ -153,7 +185,10 @@ class Committing:
         except BaseException:
             if self._building.read(lambda s: s.get(VersionRow, upload.id)) is None:
                 store = self._datasets.store(dataset.space)
-                store.remove(manifest_key(dataset.id, upload.version))
+                key = manifest_key(dataset.id, upload.version)
+                # Elsewhere it goes with its upload: another service may be about to count it.
+                if store.local(key) is not None:
+                    store.remove(key)
             raise
 
     async def derive_later(self, version_id: str) -> float | None:
@@ -183,18 +218,22 @@ class Committing:
 
         self._building.write(keep)
 
-    def _root_of_latest(self, dataset: DatasetRow) -> Root | None:
-        """Return the pages that a new version may point at; none where any of it is damaged."""
+    def _root_of_base(self, dataset: DatasetRow, upload: UploadRow) -> Root | None:
+        """Return the pages that a new version may point at; none where any of it is damaged.
+
+        They are of the version that its upload began with, whatever is the latest by now: so who
+        commits the same upload twice, by two services, writes the same bytes.
+        """
 
         def look(session: Session) -> VersionRow | None:
-            current = session.get(DatasetRow, dataset.id)
-            if current is None or damaged(session, dataset.space, dataset.id):
+            if upload.base is None or damaged(session, dataset.space, dataset.id):
                 return None
-            return session.get(VersionRow, current.latest) if current.latest else None
+            base = session.get(VersionRow, upload.base)
+            return None if base is None or base.purge_at is not None else base
 
-        latest = self._building.read(look)
+        base = self._building.read(look)
         with suppress(DamagedManifest):
-            return self._datasets.manifest(dataset, latest).root if latest else None
+            return self._datasets.manifest(dataset, base).root if base else None
         return None
 
     def commit_tree(self, dataset_id: str, tree: Path, origin: Origin) -> str:

@@ -165,6 +165,23 @@ class Drafts:
     ) -> VersionRow:
         """Put changes upon the latest version; ``versions``: their base, and the latest."""
         base, latest = versions
+        return self._building.committing.once(
+            upload,
+            lambda: self._upon(dataset, upload, base, latest, puts, drops, rebase=rebase, key=key),
+        )
+
+    def _upon(
+        self,
+        dataset: DatasetRow,
+        upload: UploadRow,
+        base: VersionRow | None,
+        latest: VersionRow | None,
+        puts: dict[str, Entry],
+        drops: set[str],
+        *,
+        rebase: bool,
+        key: str | None,
+    ) -> VersionRow:
         self._pack(dataset, upload, puts)
         for _ in range(TRIES):
             name = None if latest is None else latest.id

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy.orm import Session
@@ -205,11 +206,8 @@ class Transfers:
 
         def look(session: Session) -> tuple[bool, bool]:
             broken = damaged(session, target.space, target.dataset.id)
-            if asked.kind == "pack":
-                known = session.get(PackRow, (target.dataset.id, asked.name)) is not None
-                return known, bool(broken)
-            known = is_stored(session, target.space, asked.name, asked.sha256, asked.size)
-            return known, asked.name in broken
+            doubtful = bool(broken) if asked.kind == "pack" else asked.name in broken
+            return self._is_there(target, session), doubtful
 
         found, doubtful = self._building.read(look)
         if found and doubtful:  # What is whole is never put at risk by what comes.
@@ -217,6 +215,13 @@ class Transfers:
         if found:
             self._count(target, Received(asked.size, 0))
         return found
+
+    @staticmethod
+    def _is_there(target: Target, session: Session) -> bool:
+        asked = target.asked
+        if asked.kind == "pack":
+            return session.get(PackRow, (target.dataset.id, asked.name)) is not None
+        return is_stored(session, target.space, asked.name, asked.sha256, asked.size)
 
     def _is_whole(self, target: Target) -> bool:
         try:
@@ -271,24 +276,28 @@ class Transfers:
             try:
                 got = prove(target, self._building.keep_table)
             except BadObject:
-                target.store.remove(target.key)
+                if not self._building.read(partial(self._is_there, target)):
+                    target.store.remove(target.key)
                 self._drop(target, row)
                 raise
+            except FileNotFoundError as error:  # It went with an upload that was cancelled.
+                raise PartsMissing from error
             self._count(target, got)
 
     def _complete(self, target: Target, row: TransferRow) -> None:
         parts = target.store.transfers.parts(row.key, row.multipart)
-        if parts is None:
-            # It was completed, and the service died before it was proved; or it was given up.
-            if target.store.size(row.key) != row.size:
-                self._drop(target, row)
+        if parts is not None:
+            wanted = list(enumerate(_cut(row.size, row.part_size), 1))
+            if any(parts.get(number, (0, ""))[0] != size for number, (_, size) in wanted):
                 raise PartsMissing
-            return
-        wanted = list(enumerate(_cut(row.size, row.part_size), 1))
-        if any(parts.get(number, (0, ""))[0] != size for number, (_, size) in wanted):
+            tags = [parts[number][1] for number, _ in wanted]
+            if target.store.transfers.complete(row.key, row.multipart, tags):
+                return
+        # It was completed by another service, or by one that died before it was proved; or it was
+        # given up.
+        if target.store.size(row.key) != row.size:
+            self._drop(target, row)
             raise PartsMissing
-        tags = [parts[number][1] for number, _ in wanted]
-        target.store.transfers.complete(row.key, row.multipart, tags)
 
     @contextmanager
     def _alone(self, space: str, key: str) -> Iterator[None]:
@@ -328,8 +337,12 @@ def prove(target: Target, keep_table: Callable[[str, PackIndex], object]) -> Rec
     ------
     BadObject
         When it is not.
+    FileNotFoundError
+        When it is gone.
     """
     asked, size = target.asked, target.store.size(target.key)
+    if size is None:
+        raise FileNotFoundError(target.key)
     if size != asked.size or (asked.kind == "pack" and size > LARGEST_PACK):
         raise BadObject("The object does not have the size that was said.", hint="Send it again.")
     if asked.kind == "pack":

@@ -6,7 +6,7 @@ of the version. Whatever has no row is not there for anybody.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import batched
@@ -305,6 +305,10 @@ def drop_unlinked(session: Session, team_id: str, md5s: Iterable[str]) -> None:
     session.flush()
 
 
-def stale(session: Session) -> Sequence[UploadRow]:
-    """Return the uploads that were given up."""
-    return session.scalars(select(UploadRow).where(UploadRow.touched_at < now() - KEPT)).all()
+def end_stale(session: Session, tell: Callable[[Session, str], None]) -> None:
+    """End the uploads that were given up, and tell in which spaces."""
+    query = select(UploadRow).where(UploadRow.touched_at < now() - KEPT)
+    for upload in session.scalars(query).all():
+        dataset = session.get_one(DatasetRow, upload.dataset_id)
+        end(session, dataset.space, upload)
+        tell(session, dataset.space)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.orm import Session
 
 from nablahub.core import errors
 from nablahub.datasets import manifests
+from nablahub.datasets.building import LEFTOVERS
 from nablahub.datasets.errors import (
     BadPath,
     MissingObjects,
@@ -17,7 +24,7 @@ from nablahub.datasets.errors import (
 )
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.service import DatasetService
-from nablahub.datasets.store import DatasetRow
+from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow
 from tests.support.service import RunningService, running
 from tests.support.stores import collect, stored
 from tests.support.waiting import until
@@ -65,6 +72,106 @@ def test_a_commit_sent_twice_is_one_version(
     assert answers[0] == answers[1]
     assert answers[0]["id"] == upload["id"]
     assert len(list(api_of(service).versions(dataset))) == 1
+
+
+def both_at_once(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Any]
+) -> list[Any]:
+    """Send a commit again while the first one writes its manifest; return both answers."""
+    committing = service.service.context.get(DatasetService).building.committing
+    once, came, second, go_on = committing.once, [], threading.Event(), threading.Event()
+
+    def counted(upload: UploadRow, work: Callable[[], VersionRow]) -> VersionRow:
+        def slowly() -> VersionRow:
+            assert go_on.wait(60)
+            return work()
+
+        came.append(upload.id)
+        if len(came) == 2:
+            second.set()
+        return once(upload, slowly)
+
+    monkeypatch.setattr(committing, "once", counted)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(ask) for _ in range(2)]
+        try:
+            assert second.wait(60)
+        finally:
+            go_on.set()
+        return [each.result() for each in asked]
+
+
+def test_a_commit_sent_again_while_it_goes_on_is_one_version(
+    service: RunningService,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api, dataset = api_of(service), fresh(service, request)
+    files = {f"{number:04}": b"%d" % number for number in range(3000)}
+    first = api.upload(dataset, write(tmp_path / "tree", files))
+    made = service.transport().post(f"/datasets/{dataset}/uploads", {})["version"]
+    text = b"".join(entry.line().encode() for entry in entries({**files, "new": files["0001"]}))
+    path = f"/datasets/{dataset}/uploads/{made}/commit"
+
+    def ask() -> Any:
+        return service.transport().request("POST", path, content=text)
+
+    one, other = both_at_once(service, monkeypatch, ask)
+    assert one == other
+    assert [version.id for version in api.versions(dataset)] == [f"{dataset}:{made}", first.id]
+    assert api.verify(f"{dataset}:{made}").damaged == []
+    api.download(f"{dataset}:{made}", tmp_path / "back")
+    assert read(tmp_path / "back") == {**files, "new": files["0001"]}
+
+
+def test_a_draft_committed_again_while_that_goes_on_is_one_version(
+    service: RunningService,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api, dataset = api_of(service), fresh(service, request)
+    files = {f"{number:04}": b"%d" % number for number in range(3000)}
+    api.upload(dataset, write(tmp_path / "tree", files))
+    draft = api.draft(dataset)
+    draft.put("1500-new", b"new")
+    path = f"/datasets/{dataset}/uploads/{draft.id.partition(':')[2]}/commit-changes"
+
+    def ask() -> Any:
+        return service.transport().post(path, {})
+
+    one, other = both_at_once(service, monkeypatch, ask)
+    assert one == other
+    assert len(list(api.versions(dataset))) == 2
+    api.download(dataset, tmp_path / "back")
+    assert read(tmp_path / "back") == {**files, "1500-new": b"new"}
+
+
+def test_an_upload_that_was_given_up_is_ended_while_the_hub_runs(
+    service: RunningService, request: pytest.FixtureRequest
+) -> None:
+    dataset, hub = fresh(service, request), service.transport()
+    paths = [
+        f"/datasets/{dataset}/uploads/{hub.post(f'/datasets/{dataset}/uploads', {})['version']}"
+        for _ in range(2)
+    ]
+
+    def grow_old(session: Session) -> None:
+        old = session.get_one(UploadRow, f"{dataset}:{paths[0][-7:]}")
+        old.touched_at -= timedelta(days=8)
+
+    service.service.database.write_sync(grow_old)
+    service.run(lambda: service.service.context.reconciler.wake_now(LEFTOVERS, ""))
+
+    def ended() -> bool:
+        with suppress(errors.NotFound):
+            hub.get(paths[0])
+            return False
+        return True
+
+    until(ended, "it is ended")
+    assert hub.get(paths[1])["version"] == paths[1][-7:]
 
 
 def test_bytes_that_lie_are_refused(
