@@ -46,6 +46,8 @@ VERIFYING: Final = "verify"
 #: Parts have this size, or more where there would be too many of them; S3 wants 5 MiB at least.
 PART: Final = 16 * MIB
 MOST_PARTS: Final = 1000
+#: A larger object is not read while a client waits for its plan, whose patience may be less.
+READ_FOR_PLAN: Final = 1024 * MIB
 WAITS: Final = 100
 WAIT_SECONDS: Final = 0.1
 
@@ -138,7 +140,7 @@ class Transfers:
         ------
         OtherBytes, ObjectBusy, DatasetQuota, StoreAway, StoreRefused
         """
-        if self._is_counted(target):
+        if self._is_counted(target, READ_FOR_PLAN):
             return TransferPlan(part_size=part_size(target.asked.size), arrived=0, parts=[])
         self._building.check_quota(target.space, target.asked.size)
         row, parts = self._open(target)
@@ -194,8 +196,13 @@ class Transfers:
 
         self._building.write(drop)
 
-    def _is_counted(self, target: Target) -> bool:
+    def _is_counted(self, target: Target, most: int | None = None) -> bool:
         """Whether the object is there already; then it is linked to the dataset, too.
+
+        Parameters
+        ----------
+        most : int or None
+            Bytes that may be read where it is said to be damaged; a larger one does not count then.
 
         Raises
         ------
@@ -211,7 +218,7 @@ class Transfers:
 
         found, doubtful = self._building.read(look)
         if found and doubtful:  # What is whole is never put at risk by what comes.
-            found = self._is_whole(target)
+            found = (most is None or asked.size <= most) and self._is_whole(target)
         if found:
             self._count(target, Received(asked.size, 0))
         return found

@@ -385,3 +385,27 @@ def test_what_is_whole_is_not_written_over_though_it_was_called_damaged(
     plan = hub.post(f"/datasets/{dataset}/uploads/{made}/transfers", asked)
     assert plan["parts"] == []
     assert api.read(dataset, "x") == data
+
+
+def test_a_plan_is_made_without_reading_what_takes_long(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "READ_FOR_PLAN", 2 * MIB)
+    api, hub, data = api_of(service), service.transport(), os.urandom(3 * MIB)
+    dataset = api.create("large").id
+    api.write(dataset, "x", data)
+    row = entry("x", data)
+
+    def called_damaged(session: Session) -> None:
+        space = session.get_one(DatasetRow, dataset).space
+        session.add(DamageRow(team_id=space, dataset_id="", md5=row.md5))
+
+    service.service.database.write_sync(called_damaged)
+    made = hub.post(f"/datasets/{dataset}/uploads", {})["version"]
+    transfer = f"/datasets/{dataset}/uploads/{made}/transfers"
+    asked = {"kind": "object", "name": row.md5, "sha256": row.sha256, "size": len(data)}
+    assert hub.post(transfer, asked)["parts"]
+    # The end reads it, with patience, and finds it whole before anything is written over it.
+    assert hub.post(f"{transfer}/finish", asked) == {"complete": True}
+    assert hub.post(transfer, asked)["parts"] == []
+    assert api.read(dataset, "x") == data
