@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 
 from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
+from nablahub.datasets.api import DatasetsAPI
+from nablahub.datasets.drafting import Draft
 from nablahub.jobs.api import JobsAPI
 from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.jobs.types import Job, JobSpec
@@ -19,6 +23,7 @@ from nablahub.service.leading import EXIT_LOST
 from tests.postgresql.two import Replica, Replicas
 from tests.support.service import FakeHubServer
 from tests.support.waiting import until
+from tests.unit.datasets.builders import entry
 from tests.unit.jobs.conftest import environments  # noqa: F401
 
 #: Writes a line where each run of it can be counted, and waits for leave to end.
@@ -26,6 +31,9 @@ COUNTED = (
     "echo run >> /storage/runs-$NABLAHUB_JOB; echo begun; "
     "until test -e /storage/go-$NABLAHUB_JOB; do sleep 0.05; done; echo over"
 )
+
+
+TEXT = {"Content-Type": "text/plain"}
 
 
 class Work:
@@ -153,3 +161,31 @@ def test_a_leader_that_ends_gives_way_at_once(
     assert row is not None
     assert row[0] == other.address or row[1] == 0.0
     until(lambda: replicas.leader() == other.address, "the other leads")
+
+
+def test_what_both_are_asked_to_commit_is_one_version(pair: tuple[Replica, Replica]) -> None:
+    hubs = [replica.transport() for replica in pair]
+    leader, follower = map(DatasetsAPI, hubs)
+    dataset = leader.create("asked of both").id
+    content: dict[str, bytes] = {}
+    with ThreadPoolExecutor(3) as pool:
+        for number in range(5):
+            draft = follower.draft(dataset)
+            draft.put(f"draft-{number}", data := b"of the draft %d" % number)
+            # By the other process, and with another's version coming between.
+            known = {"id": draft.id, "version": draft.id.partition(":")[2], "base": draft.base}
+            again = Draft(hubs[0], f"/datasets/{dataset}", known)
+            between = pool.submit(leader.write, dataset, f"other-{number}", data)
+            made = [pool.submit(draft.commit), pool.submit(again.commit)]
+            between.result()
+            assert made[0].result().id == made[1].result().id == draft.id
+            content |= {f"draft-{number}": data, f"other-{number}": data}
+            assert not leader.verify(draft.id).damaged
+        assert {path: follower.read(f"{dataset}:latest", path) for path in content} == content
+        for path, data in content.items():
+            begun = hubs[1].post(f"/datasets/{dataset}/uploads", {})
+            where, text = f"/datasets/{begun['id'].replace(':', '/uploads/')}", entry(path, data)
+            commit = partial(Transport.request, content=text.line().encode(), headers=TEXT)
+            answers = [pool.submit(commit, hub, "POST", f"{where}/commit") for hub in hubs]
+            assert [answer.result()["id"] for answer in answers] == [begun["id"]] * 2
+            assert not leader.verify(begun["id"]).damaged

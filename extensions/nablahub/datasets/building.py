@@ -28,7 +28,7 @@ from nablahub.datasets.cache import sweep
 from nablahub.datasets.committing import DVC_TREES, Committing
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.drafts import Drafts
-from nablahub.datasets.errors import DatasetQuota, NoSuchUpload, NoSuchVersion
+from nablahub.datasets.errors import DatasetQuota, NoSuchVersion
 from nablahub.datasets.intake import Parts, Received
 from nablahub.datasets.keeping import SHRINK, Keeping, Recipe
 from nablahub.datasets.layout import cache_name, object_key, pack_key
@@ -349,14 +349,6 @@ class Building:
             self._context.reconciler.wake(session, "dataset-purge", dataset_id)
         for version in underived(session):
             self._context.reconciler.wake(session, DVC_TREES, version)
-
-    def upload(self, session: Session, dataset: DatasetRow, ref: str) -> UploadRow:
-        """Return an open upload by its 7 characters or its whole id; NoSuchUpload if it is not."""
-        name = ref.removeprefix(f"{dataset.id}:")
-        row = session.get(UploadRow, f"{dataset.id}:{name}")
-        if row is None:
-            raise NoSuchUpload(ref)
-        return row
 
 
 class _Undone:

@@ -21,7 +21,7 @@ from nablahub.core.times import now
 from nablahub.core.turns import Turns
 from nablahub.datasets import uploads
 from nablahub.datasets.contents import Contents
-from nablahub.datasets.errors import DamagedManifest, NoSuchDataset, UploadLost
+from nablahub.datasets.errors import DamagedManifest, NoSuchDataset, NoSuchUpload, UploadLost
 from nablahub.datasets.lacking import GROUP, Check
 from nablahub.datasets.layout import manifest_key
 from nablahub.datasets.local import make_readable
@@ -56,9 +56,19 @@ class Committing:
         Who sends a commit again, since its line was cut, may come while the first one goes on.
         Two at a time would write the same manifest, the later one upon pages of the earlier.
         """
+
+        def look() -> VersionRow | None:
+            return self._building.read(lambda s: s.get(VersionRow, upload.id))
+
         with self._turns.take(upload.id):
-            done = self._building.read(lambda s: s.get(VersionRow, upload.id))
-            return work() if done is None else done
+            if (done := look()) is not None:
+                return done
+            try:
+                return work()
+            except NoSuchUpload:  # Another process of the service was faster, or it is cancelled.
+                if (done := look()) is not None:
+                    return done
+                raise
 
     def commit(
         self,
@@ -134,8 +144,9 @@ class Committing:
 
         def work() -> VersionRow:
             nonlocal made
+            row = self._make_rows(dataset, upload, groups, key)
             made = True
-            return self._make_rows(dataset, upload, groups, key)
+            return row
 
         row = self.once(upload, work)
         if not made:

@@ -7,7 +7,7 @@ import hashlib
 from sqlalchemy.orm import Session
 
 from nablahub.core.idempotency import fingerprint, key_of, owner
-from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.operations import Call, StreamCall, at_leader, operation, stream
 from nablahub.core.paging import Page
 from nablahub.datasets import drafts, tags, uploads
 from nablahub.datasets.arriving import mark
@@ -39,7 +39,7 @@ FILES = "/datasets/{dataset}/uploads/{upload}/files/{path+}"
 def _draft(call: Call) -> tuple[DatasetService, DatasetRow, UploadRow]:
     service = call.get(DatasetService)
     row = service.row(call.session, call.who, call.path["dataset"])
-    return service, row, service.building.upload(call.session, row, call.path["upload"])
+    return service, row, uploads.find(call.session, row, call.path["upload"])
 
 
 @stream(
@@ -181,6 +181,7 @@ def list_draft_changes(call: Call) -> Page[Change]:
     return Page(items=items, next=None)
 
 
+@at_leader  # Two at a time, of two processes, would write two manifests in one place.
 @stream(
     "POST", "/datasets/{dataset}/uploads/{upload}/commit-changes", scope="datasets:write",
     status=201, query=DraftCommit, consumes="application/json",
@@ -195,19 +196,14 @@ async def commit_draft(call: StreamCall) -> DatasetVersion:
     service, who = call.get(DatasetService), call.who
     asked: DraftCommit = call.query
 
-    def look(session: Session) -> tuple[DatasetRow, VersionRow | None, UploadRow | None]:
+    def look(session: Session) -> tuple[DatasetRow, UploadRow | VersionRow]:
         dataset = service.row(session, who, call.path["dataset"])
-        name = call.path["upload"].removeprefix(f"{dataset.id}:")
-        done = session.get(VersionRow, f"{dataset.id}:{name}")
-        upload = None if done else service.building.upload(session, dataset, name)
-        return dataset, done, upload
+        return dataset, uploads.find_or_made(session, dataset, call.path["upload"])
 
-    dataset, row, upload = await call.db_read(look)
-    if upload is not None:
-        row = await blocking(service.building.drafts.commit, dataset, upload, rebase=asked.rebase)
-    if row is None:
-        raise AssertionError("neither a version nor a draft")
-    return version_wire(dataset, row)
+    dataset, found = await call.db_read(look)
+    if isinstance(found, UploadRow):
+        found = await blocking(service.building.drafts.commit, dataset, found, rebase=asked.rebase)
+    return version_wire(dataset, found)
 
 
 @operation("GET", "/datasets/{dataset}/tags", scope="datasets:read")

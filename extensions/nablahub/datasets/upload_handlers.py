@@ -68,7 +68,7 @@ def get_upload(call: Call) -> Upload:
     """Get an upload that is not committed yet."""
     service = call.get(DatasetService)
     row = service.row(call.session, call.who, call.path["dataset"])
-    upload = service.building.upload(call.session, row, call.path["upload"])
+    upload = uploads.find(call.session, row, call.path["upload"])
     return _wire(call.session, service, row, upload)
 
 
@@ -77,7 +77,7 @@ def cancel_upload(call: Call) -> None:
     """Give an upload up; what came with it is deleted."""
     service = call.get(DatasetService)
     row = service.row(call.session, call.who, call.path["dataset"])
-    upload = service.building.upload(call.session, row, call.path["upload"])
+    upload = uploads.find(call.session, row, call.path["upload"])
     uploads.end(call.session, row.space, upload)
     service.collect_later(call.session, row.space)
 
@@ -88,7 +88,7 @@ async def find_upload(call: StreamCall) -> tuple[DatasetRow, UploadRow]:
     return await call.db_read(
         lambda s: (
             row := service.row(s, who, path["dataset"]),
-            service.building.upload(s, row, path["upload"]),
+            uploads.find(s, row, path["upload"]),
         )
     )
 
@@ -263,12 +263,14 @@ async def commit_upload(call: StreamCall) -> DatasetVersion:
     with the same version.
     """
     service, who = call.get(DatasetService), call.who
-    dataset = await call.db_read(lambda s: service.row(s, who, call.path["dataset"]))
-    name = call.path["upload"].removeprefix(f"{dataset.id}:")
-    done = await call.db_read(lambda s: s.get(VersionRow, f"{dataset.id}:{name}"))
-    if done is not None:
-        return version_wire(dataset, done)
-    upload = await call.db_read(lambda s: service.building.upload(s, dataset, name))
+
+    def look(session: Session) -> tuple[DatasetRow, UploadRow | VersionRow]:
+        dataset = service.row(session, who, call.path["dataset"])
+        return dataset, uploads.find_or_made(session, dataset, call.path["upload"])
+
+    dataset, found = await call.db_read(look)
+    if isinstance(found, VersionRow):
+        return version_wire(dataset, found)
     asked: CommitQuery = call.query
     base: VersionRow | None = None
     if (known := asked.base) is not None:
@@ -277,9 +279,7 @@ async def commit_upload(call: StreamCall) -> DatasetVersion:
         async for data in large_chunks(call, LARGEST_MANIFEST):
             await blocking(_append, service, spool, data)
         spool.seek(0)
-        row = await blocking(
-            service.building.committing.commit, dataset, upload, _read(spool), base
-        )
+        row = await blocking(service.building.committing.commit, dataset, found, _read(spool), base)
     return version_wire(dataset, row)
 
 

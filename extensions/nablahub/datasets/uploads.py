@@ -156,6 +156,21 @@ def mend(session: Session, space: str, dataset_id: str, md5s: Iterable[str]) -> 
         )
 
 
+def find(session: Session, dataset: DatasetRow, ref: str) -> UploadRow:
+    """Return an open upload by its 7 characters or its whole id; NoSuchUpload if it is not."""
+    name = ref.removeprefix(f"{dataset.id}:")
+    row = session.get(UploadRow, f"{dataset.id}:{name}")
+    if row is None:
+        raise NoSuchUpload(ref)
+    return row
+
+
+def find_or_made(session: Session, dataset: DatasetRow, ref: str) -> UploadRow | VersionRow:
+    """Return the version that was made of an upload, or the upload while there is none."""
+    name = ref.removeprefix(f"{dataset.id}:")
+    return session.get(VersionRow, f"{dataset.id}:{name}") or find(session, dataset, ref)
+
+
 def touch(session: Session, upload: UploadRow) -> None:
     """Say that an upload is alive; NoSuchUpload when it has been cancelled."""
     found = session.execute(
