@@ -47,7 +47,7 @@ def draw(machine: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         'font-family="system-ui, sans-serif" font-size="13" fill="#26262e">',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         '<text x="16" y="24" font-size="16" font-weight="600">Datasets: seconds, '
-        "medians of one run (logarithmic)</text>",
+        "medians (logarithmic)</text>",
         f'<text x="16" y="44" fill="#6b6b78">{escape(_machine(machine))}</text>',
         _key(LEFT, "NablaHub", OURS), _key(LEFT + 110, "peer", PEER),
     ]  # fmt: skip
