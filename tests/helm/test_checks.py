@@ -40,6 +40,13 @@ def test_what_cannot_work_is_refused(chart: Path, option: str, said: str) -> Non
         template(chart, options=["--set", option])
 
 
+def test_a_refusal_names_the_file_that_refuses(chart: Path) -> None:
+    for option in ("service.replicas=2", "publicUrl=x", "service.objectStore.url=s3://nablahub"):
+        with pytest.raises(HelmFailed) as caught:
+            template(chart, options=["--set", option])
+        assert "error at (nablahub/templates/values/checks.yaml" in str(caught.value)
+
+
 def test_no_secret_that_was_given_by_mistake_is_repeated(chart: Path) -> None:
     for option in (
         "service.database.url=postgresql://n:hunter2@db/n",

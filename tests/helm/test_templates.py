@@ -14,7 +14,7 @@ from nablahub.core.settings import Settings
 from nablahub.jobs.runners.kubernetes.names import labels
 from nablahub_hub import NablaHub
 from nablahub_spawner.kubernetes.spawner import NablaKubeSpawner
-from tests.helm.charts import CHART, KUBERNETES, helm, load, one, ours, pods, template
+from tests.helm.charts import CHART, KUBERNETES, ROOT, helm, load, one, ours, pods, template
 from tests.helm.charts import write as write_values
 
 PRODUCTION = CHART / "values-production.yaml"
@@ -363,6 +363,21 @@ def test_what_is_off_by_default_is_made_when_asked_for(
     assert one(odd, "Ingress", "nablahub")["spec"]["rules"][0]["host"] == "hub.example.org"
     claim = one(plain, "PersistentVolumeClaim", "nablahub-state")
     assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_the_tokens_outlive_the_release(plain: list[dict[str, Any]]) -> None:
+    made = one(plain, "Secret", "nablahub")
+    assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_the_values_to_try_it_with_are_taken(chart: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "howto" / "kubernetes.md").read_text()
+    text = page.partition("```yaml\n# try.yaml\n")[2].partition("```")[0]
+    (tmp_path / "try.yaml").write_text(text)
+    made = template(chart, tmp_path / "try.yaml")
+    port = one(made, "Service", "nablahub-traefik")["spec"]["ports"][0]["port"]
+    assert settings_of(made).public_url == "http://localhost:8000"
+    assert f"port-forward service/nablahub-traefik 8000:{port}\n" in page
 
 
 def test_only_traefik_is_public(production: list[dict[str, Any]]) -> None:

@@ -104,6 +104,12 @@ def test_an_unknown_key_is_refused_by_its_name(chart: Path, option: str, named: 
     ("option", "place"),
     [
         ("traefik.replicas=0", "/traefik/replicas"),
+        ("traefik.trustedIPs={abc}", "/traefik/trustedIPs/0"),
+        ("traefik.trustedIPs={10.0.0.0}", "/traefik/trustedIPs/0"),
+        ("jobs.namespace=My_Jobs", "/jobs/namespace"),
+        ("jobs.namespace=-jobs", "/jobs/namespace"),
+        ("jobs.namespace=jobs.here", "/jobs/namespace"),
+        (f"jobs.namespace={'j' * 64}", "/jobs/namespace"),
         ("traefik.service.type=Ingress", "/traefik/service/type"),
         ("publicUrl=null", ""),
         ("service.settings.introspection_seconds=60", "/service/settings/introspection_seconds"),
@@ -113,3 +119,16 @@ def test_an_unknown_key_is_refused_by_its_name(chart: Path, option: str, named: 
 def test_a_wrong_value_is_refused_by_its_place(chart: Path, option: str, place: str) -> None:
     with pytest.raises(HelmFailed, match=f"at '{place}"):
         template(chart, options=["--set", option])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "traefik.trustedIPs={10.0.0.0/8,192.0.2.7/32}",
+        "traefik.trustedIPs={2001:db8::/32,::ffff:10.0.0.0/104}",
+        "jobs.namespace=jobs-2",
+        f"jobs.namespace={'j' * 63}",
+    ],
+)
+def test_addresses_and_namespaces_are_taken(chart: Path, option: str) -> None:
+    assert template(chart, options=["--set", option])
