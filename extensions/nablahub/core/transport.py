@@ -38,6 +38,8 @@ TRIES = 14
 #: About three seconds, as long as nothing ever answered: then there may be no hub at all.
 TRIES_UNMET = 6
 FIRST_WAIT = 0.1
+#: Where a hub is this machine's own.
+HERE = ("127.0.0.1", "localhost", "::1")
 #: A proxy answers these while the service behind it comes back.
 AWAY = (502, 503, 504)
 
@@ -160,7 +162,7 @@ class Transport:
             headers = {"Content-Type": "application/json", **(headers or {})}
         response = self._send(method, self.resolve(path), params, content, headers)
         if response.is_error or response.is_redirect:
-            raise problem(response)
+            raise self._problem(response)
         if response.status_code == 204 or not response.content:
             return None
         if "json" in response.headers.get("content-type", ""):
@@ -231,10 +233,21 @@ class Transport:
         raise AssertionError("unreachable")
 
     def _away(self, error: Exception) -> errors.Unavailable:
+        hint = "Is it running, and reached from here? Check NABLAHUB_URL."
+        if isinstance(error, httpx.UnsupportedProtocol):
+            hint = "Check NABLAHUB_URL: an address begins with https:// or http://."
+        elif urlsplit(self.url).hostname in HERE:
+            hint = "Is it running? `nablahub status` tells; `nablahub up` starts it."
         return errors.Unavailable(
             f"The hub at {self.url} does not answer ({str(error) or type(error).__name__}).",
-            hint="Is it running? `nablahub status` tells; `nablahub up` starts it.",
+            hint=hint,
         )
+
+    def _problem(self, response: httpx.Response) -> errors.NablaError:
+        found = problem(response)
+        if isinstance(found, errors.Unauthenticated):  # The service speaks of headers.
+            found.hint = f"Make a token at {_token_page(self.url)} and set NABLAHUB_TOKEN to it."
+        return found
 
     @contextmanager
     def stream(
@@ -273,7 +286,7 @@ class Transport:
         try:
             with closing(self.patiently(send, tries=tries)) as response:
                 if response.is_error or response.is_redirect:
-                    raise problem(response)
+                    raise self._problem(response)
                 yield response
         except httpx.TransportError as error:
             raise self._away(error) from error
@@ -300,7 +313,7 @@ class Transport:
                 with self.stream("GET", path, params=params, headers=headers, tries=1) as response:
                     if "event-stream" not in response.headers.get("content-type", ""):
                         response.read()  # Something else answers in the hub's place.
-                        raise problem(response)
+                        raise self._problem(response)
                     failures = 0
                     for event in parse_sse(response.iter_lines()):
                         last_id = event.id or last_id
@@ -346,6 +359,10 @@ def _is_away(response: httpx.Response) -> bool:
     return unread or response.is_redirect or response.status_code in AWAY
 
 
+def _token_page(url: str) -> str:
+    return f"{url.rstrip('/').removesuffix(SERVICE)}/hub/token"
+
+
 def connect(
     url: str | None = None, token: str | None = None, *, state: StateDir | None = None
 ) -> Transport:
@@ -368,11 +385,15 @@ def connect(
     if url and token:
         return Transport(url, token)
     file = (state or StateDir(default_state_dir())).client
-    try:
-        found = json.loads(file.read_text())
-    except FileNotFoundError:
-        raise NoHub(
-            "No hub is known here.",
-            hint="Start one with `nablahub up`, or set NABLAHUB_URL and NABLAHUB_TOKEN.",
-        ) from None
-    return Transport(url or found["url"], token or found["token"])
+    found = json.loads(file.read_text()) if file.exists() else {}
+    # The local hub's token is no other hub's affair.
+    token = token or (found.get("token") if url in (None, found.get("url")) else None)
+    url = url or found.get("url")
+    if url and token:
+        return Transport(url, token)
+    if url:
+        raise NoHub("NABLAHUB_TOKEN is not set.", hint=f"Make a token at {_token_page(url)}.")
+    raise NoHub(
+        "No hub is known here.",
+        hint="Start one with `nablahub up`, or set NABLAHUB_URL and NABLAHUB_TOKEN.",
+    )

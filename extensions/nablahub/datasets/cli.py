@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,8 @@ from nablahub.datasets.cli_versions import (
     tag,
     verify,
 )
-from nablahub.datasets.errors import NameTaken
+from nablahub.datasets.errors import NameTaken, NoSuchDataset
+from nablahub.datasets.fetching import file_target
 from nablahub.datasets.reading import DatasetReader
 from nablahub.datasets.sending import Sender
 
@@ -47,17 +49,21 @@ if TYPE_CHECKING:
 def download_options[F: Callable[..., Any]](function: F) -> F:
     """Give a command what a download of versioned files takes."""
     force = click.option("--force", is_flag=True, help="Overwrite files that differ.")
-    one = click.option("--path", help="Only this file.")
+    one = click.option("--path", help="Only this file: to the name TARGET, or into that folder.")
     target = click.argument("target", required=False, type=click.Path(path_type=Path))
     return click.argument("ref")(target(one(force(function))))
 
 
 def show_download(version: str, target: Path, *, as_json: bool) -> None:
-    """Say where a version was put."""
+    """Say where a version was put, or the one file of it that ``--path`` named."""
+    path = click.get_current_context().params.get("path")
+    if path is not None:
+        target = file_target(target, path)
     if as_json:
         emit_json({"version": version, "target": str(target.absolute())})
     else:
-        click.echo(f"{version} is in {target}.")
+        what = version if path is None else f"{path} of {version}"
+        click.echo(f"{what} is in {target}.")
 
 
 @click.group()
@@ -176,14 +182,36 @@ def put(
     hub: Transport, dataset: str, source: Path, *, as_json: bool, unpack: bool, **given: Any
 ) -> None:
     """Commit a folder or file as a new version; sends only what the hub lacks."""
+    name, colon, _ = dataset.partition(":")
+    if colon:
+        raise click.UsageError(f"put takes a dataset, not a version: '{name}', not '{dataset}'.")
     with _content(source, unpack=unpack) as tree:
         if given["create"]:
             _ensure(hub, dataset, given["project"])
         with transfer(f"Uploading {source.name}") as report:
-            made = Sender(hub, dataset, report).send(
-                tree, message=given["message"], again=given["again"]
-            )
+            sender = _Noting(hub, dataset, report)
+            try:
+                made = sender.send(tree, message=given["message"], again=given["again"])
+            except NoSuchDataset as error:
+                if "/" not in dataset:  # Nobody makes a dataset in another's place.
+                    error.hint = f"--create makes it. {error.hint}"
+                raise
     _show_made(made, as_json=as_json)
+    if made["id"] == sender.before:
+        click.echo(
+            "Nothing changed since this version: none was made (--again makes one).", err=True
+        )
+
+
+class _Noting(Sender):
+    """A sender that keeps which version was there before: asking the hub twice takes time."""
+
+    before: str | None = None
+
+    def _latest(self) -> dict[str, Any] | None:
+        found = super()._latest()
+        self.before = None if found is None else found["id"]
+        return found
 
 
 def _content(source: Path, *, unpack: bool) -> AbstractContextManager[Path]:
@@ -242,6 +270,13 @@ def get(
 def ls(hub: Transport, ref: str, prefix: str, *, as_json: bool) -> None:
     """List the files of a version."""
     rows = api_of(hub).files(ref, prefix=prefix)
+    first = next(rows, None)
+    if first is None and prefix:
+        raise NotFound(
+            f"There is no folder '{prefix}' in {ref}, nor a file whose path begins so.",
+            hint=f"`nablahub datasets ls {ref}` shows all files.",
+        )
+    rows = chain(() if first is None else (first,), rows)
     if as_json:
         emit_json(list(rows))
         return

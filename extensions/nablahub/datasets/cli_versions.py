@@ -95,6 +95,10 @@ def tag(
     as_json: bool,
 ) -> None:
     """List the tags of a dataset, or set or move NAME to the version REF."""
+    if removed and name is None:  # `tag digits:gold --delete`, as versions are deleted.
+        ref, _, name = ref.partition(":")
+        if not name:
+            raise click.UsageError("Say which tag: `nablahub datasets tag DATASET NAME --delete`.")
     api = api_of(hub)
     if name is None:
         rows = list(api.tags(ref))
@@ -247,6 +251,8 @@ def gc(hub: Transport, dataset: str, really: bool, undo: bool, *, as_json: bool)
 
     What another version, a model or an upload that goes on needs is left alone.
     """
+    if really and undo:
+        raise click.UsageError("--run lets files go and --undo keeps them: give one of the two.")
     found = api_of(hub).collect(dataset, really=really, undo=undo)
     if as_json:
         emit_json(found)
@@ -256,7 +262,9 @@ def gc(hub: Transport, dataset: str, really: bool, undo: bool, *, as_json: bool)
         return
     for file in found.files:
         click.echo(f"{size_text(file.size):>10}  {file.version}  {file.path}")
-    click.echo(f"{found.count} files, {size_text(found.bytes)}, of {len(found.versions)} versions.")
+    files = "1 file" if found.count == 1 else f"{found.count} files"
+    versions = "1 version" if len(found.versions) == 1 else f"{len(found.versions)} versions"
+    click.echo(f"{files}, {size_text(found.bytes)}, of {versions}.")
     if found.until is not None:
         click.echo(f"They go on {found.until:%Y-%m-%d %H:%M} UTC; --undo keeps them until then.")
     elif found.count:

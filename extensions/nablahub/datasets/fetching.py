@@ -101,7 +101,13 @@ class Fetcher:
         return len(entries)
 
     def fetch_file(self, entry: Entry, target: Path, *, overwrite: bool = True) -> None:
-        """Download one file to a name of its own; raises as :meth:`fetch`."""
+        """Download one file to a name of its own, or into a folder; raises as :meth:`fetch`."""
+        target = file_target(target, entry.path)
+        if target.is_dir():
+            raise Conflict(
+                f"{target} is a folder, and a file of that name would come in its place.",
+                hint="Choose another target, or move the folder away.",
+            )
         if not overwrite:
             refuse_others({target: entry})
         with full_storage(target):
@@ -281,6 +287,11 @@ class BatchFetcher(Fetcher):
             if not fresh:
                 os.replace(name, base + entry.path)  # noqa: PTH105 (for each of many files)
         self._report(sum([entry.size for entry, _ in job.files]))
+
+
+def file_target(target: Path, path: str) -> Path:
+    """Return where one file of a version goes: into a folder that is there, as cp does."""
+    return target / path.rpartition("/")[2] if target.is_dir() else target
 
 
 def _direct_reader(hub: Transport, path: str) -> DirectReader:

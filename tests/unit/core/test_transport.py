@@ -142,6 +142,55 @@ def test_a_hub_that_is_away_is_said_in_words() -> None:
         hub.get("/projects")
 
 
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("http://127.0.0.2:9/services/nablahub", "reached from here? Check NABLAHUB_URL"),
+        ("hub.example.org/services/nablahub", "an address begins with https://"),
+    ],
+)
+def test_who_named_another_hub_is_not_told_to_start_one(url: str, hint: str) -> None:
+    with Transport(url, "t", tries=1) as hub, pytest.raises(errors.Unavailable) as caught:
+        hub.get("/projects")
+    assert url in caught.value.detail
+    assert hint in caught.value.hint
+    assert "nablahub up" not in caught.value.hint
+
+
+def test_an_address_without_a_token_says_where_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NABLAHUB_TOKEN", "JUPYTERHUB_API_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NABLAHUB_URL", "https://hub.example.org")
+    with pytest.raises(NoHub, match=r"NABLAHUB_TOKEN is not set.*hub\.example\.org/hub/token"):
+        connect(state=StateDir(tmp_path))
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Knows no token."""
+
+    def do_GET(self) -> None:
+        said = {"code": "unauthenticated", "detail": "No.", "hint": "Send `Authorization`."}
+        self.send_response(401)
+        self.send_header("Content-Type", "application/problem+json")
+        self.end_headers()
+        self.wfile.write(json.dumps(said).encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_a_refused_token_leads_to_the_page_that_makes_them() -> None:
+    with (
+        serving(Refusing) as url,
+        connect(url, "t") as hub,
+        pytest.raises(errors.Unauthenticated) as caught,
+    ):
+        hub.get("/whoami")
+    assert caught.value.hint == f"Make a token at {url}/hub/token and set NABLAHUB_TOKEN to it."
+
+
 def test_no_hub_known_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NABLAHUB_URL", "NABLAHUB_TOKEN", "JUPYTERHUB_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -197,3 +246,19 @@ def test_events_are_read_as_the_standard_says() -> None:
     ]  # fmt: skip
     found = [(e.id, e.event, e.data) for e in parse_sse(iter(lines))]
     assert found == [("7", "message", {"a": 1}), ("7", "end", {}), ("7", "message", {"b": 2})]
+
+
+def test_a_local_hubs_token_goes_to_no_other_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NABLAHUB_URL", "NABLAHUB_TOKEN", "JUPYTERHUB_API_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    state = StateDir(tmp_path).make()
+    local = "http://127.0.0.1:8000/services/nablahub"
+    state.client.parent.mkdir(parents=True, exist_ok=True)
+    state.client.write_text(json.dumps({"url": local, "token": "local"}))
+    for url in (None, "http://127.0.0.1:8000"):
+        with connect(url, state=state) as hub:
+            assert hub.url == local
+    with pytest.raises(NoHub, match="NABLAHUB_TOKEN is not set"):
+        connect("https://hub.example.org", state=state)

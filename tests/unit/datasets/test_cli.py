@@ -136,9 +136,58 @@ def test_put_creates_only_when_asked(shell: Shell, tmp_path: Path) -> None:
     tree = write(tmp_path / "tree", FILES)
     failed = shell(datasets, "put", "new", str(tree), code=1)
     assert "no dataset 'new'" in failed.stderr
-    assert "→" in failed.stderr
+    assert "→ --create makes it." in failed.stderr
     assert shell.json(datasets, "put", "new", str(tree), "--create")["number"] == 1
     assert shell.json(datasets, "put", "new", str(tree / "a.csv"), "--create")["files"] == 1
+
+
+def test_put_takes_no_version_and_says_when_nothing_changed(shell: Shell, tmp_path: Path) -> None:
+    tree = str(write(tmp_path / "tree", FILES))
+    refused = shell(datasets, "put", "still:gold", tree, "--create", code=2).stderr
+    assert "put takes a dataset, not a version: 'still', not 'still:gold'" in refused
+    shell(datasets, "show", "still", code=1)
+    assert shell(datasets, "put", "still", tree, "--create").stderr == ""
+    assert "Nothing changed since this version" in shell(datasets, "put", "still", tree).stderr
+    assert shell(datasets, "put", "still", tree, "--again").stderr == ""
+    (tmp_path / "tree/a.csv").write_bytes(b"other")
+    assert shell(datasets, "put", "still", tree).stderr == ""
+    assert len(shell.json(datasets, "versions", "still")) == 3
+    shell(datasets, "delete", "still")
+
+
+def test_one_file_goes_into_a_folder_that_is_there(shell: Shell, tmp_path: Path) -> None:
+    shell(datasets, "put", "into", str(write(tmp_path / "tree", FILES)), "--create")
+    there = tmp_path / "there"
+    there.mkdir()
+    one = ("get", "into", str(there), "--path", "sub/model.onnx")
+    assert f"is in {there / 'model.onnx'}." in shell(datasets, *one).stdout
+    assert read(there) == {"model.onnx": b"onnx"}
+    (there / "model.onnx").write_bytes(b"mine")
+    assert str(there / "model.onnx") in shell(datasets, *one, code=1).stderr
+    assert shell.json(datasets, *one, "--force")["target"] == str(there / "model.onnx")
+    assert read(there) == {"model.onnx": b"onnx"}
+    (there / "model.onnx").unlink()
+    (there / "model.onnx").mkdir()
+    refused = shell(datasets, *one, "--force", code=1).stderr
+    assert f"{there / 'model.onnx'} is a folder" in refused
+    assert [file.name for file in there.iterdir()] == ["model.onnx"]
+    shell(datasets, "delete", "into")
+
+
+def test_ls_of_a_folder_that_is_not_there_says_so(shell: Shell, tmp_path: Path) -> None:
+    shell(datasets, "put", "listed", str(write(tmp_path / "tree", FILES)), "--create")
+    assert "There is no folder 'nosuch'" in shell(datasets, "ls", "listed", "nosuch", code=1).stderr
+    assert [f["path"] for f in shell.json(datasets, "ls", "listed", "sub")] == ["sub/model.onnx"]
+    shell(datasets, "delete", "listed")
+
+
+def test_a_tag_is_deleted_in_the_form_of_a_version_too(shell: Shell, tmp_path: Path) -> None:
+    shell(datasets, "put", "tagged", str(write(tmp_path / "tree", FILES)), "--create")
+    shell(datasets, "tag", "tagged", "gold")
+    assert "Say which tag" in shell(datasets, "tag", "tagged", "--delete", code=2).stderr
+    assert shell.json(datasets, "tag", "tagged:gold", "--delete") == {"deleted": "gold"}
+    assert shell.json(datasets, "tag", "tagged") == []
+    shell(datasets, "delete", "tagged")
 
 
 def test_put_adds_nothing_to_a_dataset_of_another_project(
@@ -195,6 +244,11 @@ def test_files_are_changed_tagged_compared_and_collected(shell: Shell, tmp_path:
     shell(datasets, "delete", old)
     assert "a.csv" in (said := shell(datasets, "gc", "worked on").stdout)
     assert "Nothing was changed; --run lets them go." in said
+    assert "of 1 version." in said
+    assert (
+        "give one of the two"
+        in shell(datasets, "gc", "worked on", "--run", "--undo", code=2).stderr
+    )
     assert shell.json(datasets, "gc", "worked on", "--run")["until"]
     assert first["id"] in shell(datasets, "gc", "worked on", "--undo").stdout
     assert shell.json(datasets, "restore", old)["id"] == first["id"]
@@ -247,6 +301,8 @@ def test_models_from_create_to_delete(
     assert read(tmp_path / "back") == {"model.onnx": b"mine"}
     shell(models, "get", made["id"], str(tmp_path / "back"), "--force")
     assert read(tmp_path / "back") == {"model.onnx": b"onnx"}
+    into = ("get", again["id"], str(tmp_path / "back"), "--path", "sub/model.onnx")
+    assert f"is in {tmp_path / 'back/model.onnx'}." in shell(models, *into).stdout
     assert made["version"] in shell(models, "versions", "m").stdout
     assert "m" in shell(models, "list", "--project", "p2").stdout
     refused = shell(datasets, "delete", "files", code=1)
