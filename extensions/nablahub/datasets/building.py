@@ -129,7 +129,9 @@ class Building:
                 raise
             self.read(lambda s: quota.check(s, size, waiting))
 
-    def register_pack(self, team_id: str, upload: UploadRow, pack: str, got: Received) -> None:
+    def register_pack(
+        self, team_id: str, upload: UploadRow, pack: str, got: Received, multipart: str = ""
+    ) -> None:
         """Count a stored pack; one that may not stay is deleted before the error leaves."""
         row = PackRow(
             dataset_id=upload.dataset_id, pack=pack, team_id=team_id, size=got.size,
@@ -137,17 +139,17 @@ class Building:
         )  # fmt: skip
         store, quota = self._datasets.store(team_id), self._datasets.quota(team_id)
         with self._undone(team_id, "pack", pack_key(upload.dataset_id, pack)):
-            self.write(lambda s: uploads.register_pack(s, store, upload, row, quota))
+            self.write(lambda s: uploads.register_pack(s, store, upload, row, quota, multipart))
         self.mend(store, team_id, upload.dataset_id, pack)
 
     def register_object(
-        self, team_id: str, upload: UploadRow, md5: str, sha256: str, size: int
+        self, team_id: str, upload: UploadRow, md5: str, sha256: str, size: int, multipart: str = ""
     ) -> None:
         """Count a stored large object; one that may not stay is deleted first."""
         row = ObjectRow(team_id=team_id, md5=md5, sha256=sha256, size=size, created_at=now())
         store, quota = self._datasets.store(team_id), self._datasets.quota(team_id)
         with self._undone(team_id, "object", object_key(md5)):
-            self.write(lambda s: uploads.register_object(s, store, upload, row, quota))
+            self.write(lambda s: uploads.register_object(s, store, upload, row, quota, multipart))
         if self.read(lambda s: damaged(s, team_id, "")):
             self.write(lambda s: uploads.mend(s, team_id, "", [md5]))
 

@@ -14,10 +14,12 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.errors import Conflict, Fault, Invalid, Malformed
 from nablahub.core.operations import StreamCall, stream
+from nablahub.core.permissions import teams_of
 from nablahub.core.s3 import S3Store
 from nablahub.datasets.batches import parse_request
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.layout import object_key, pack_key
+from nablahub.datasets.packs import SMALL
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import DatasetRow, LinkRow, VersionRow, objects_of
 from nablahub.datasets.threads import blocking
@@ -46,6 +48,12 @@ async def _target(call: StreamCall) -> Target:
         raise Conflict(
             "The bytes of this dataset pass through the hub.",
             hint="Send packs and objects to the upload itself.",
+        )
+    if asked.kind == "object" and asked.size <= SMALL:
+        raise Invalid(
+            f"An object of {asked.size} bytes is a small one.",
+            hint="Send it in a pack.",
+            errors=[Fault(f"must be more than {SMALL}", "/size")],
         )
     return Target(dataset, upload, store, asked, inside=call.who.kind == "run")
 
@@ -91,11 +99,17 @@ async def finish_transfer(call: StreamCall) -> TransferState:
     The body is that of the plan. While the answer is `{"complete": false}`, ask again.
     """
     target = await _target(call)
-    task = call.get(DatasetService).building.transfers.finishing(target)
-    done, _ = await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
-    if done:
-        task.result()
-    return TransferState(complete=bool(done))
+    transfers, loop = call.get(DatasetService).building.transfers, asyncio.get_running_loop()
+    until = loop.time() + PATIENCE_SECONDS
+    while True:
+        task, mine = transfers.finishing(target)
+        done, _ = await asyncio.wait({task}, timeout=max(until - loop.time(), 0))
+        if not done:
+            return TransferState(complete=False)
+        if mine:
+            task.result()
+            return TransferState(complete=True)
+        # Another upload's end says nothing of this one, but it is short work now.
 
 
 @stream(
@@ -144,7 +158,8 @@ async def find_locations(call: StreamCall) -> LocationsAnswer:
         return row, service.contents(session, row)
 
     dataset, contents = await call.db_read(look)
-    if not isinstance(contents.store, S3Store) or not contents.store.config.direct:
+    outside = dataset.team_id not in teams_of(who)  # A signed URL opens a pack as a whole.
+    if outside or not isinstance(contents.store, S3Store) or not contents.store.config.direct:
         return LocationsAnswer(direct=False, sources=[], objects=[])
     sizes = await call.db_read(lambda s: _large(s, dataset, asked.md5))
     inside = who.kind == "run"

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
 from nablahub.datasets import remote_garbage
-from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing
+from nablahub.datasets.errors import BadObject, ObjectBusy, PartsMissing, UploadLost
 from nablahub.datasets.intake import LARGEST_PACK, Received
 from nablahub.datasets.layout import object_key, pack_key
 from nablahub.datasets.packs import HEAD, ROW, PackIndex
@@ -88,7 +88,7 @@ class Transfers:
     def __init__(self, building: Building) -> None:
         self._building = building
         self._finishing: set[tuple[str, str]] = set()
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._tasks: dict[tuple[str, str], tuple[Target, asyncio.Task[None]]] = {}
         self._lock = threading.Lock()
 
     # What the service itself stores.
@@ -118,7 +118,9 @@ class Transfers:
             if known is None:
                 session.add(row)
                 return row
-            known.upload_id = upload
+            # Who sends it already keeps it: this one may be cancelled first.
+            if known.upload_id is None or session.get(UploadRow, known.upload_id) is None:
+                known.upload_id = upload
             if row.multipart and not known.multipart:
                 known.multipart, known.sha256 = row.multipart, row.sha256
                 known.size, known.part_size = row.size, row.part_size
@@ -160,7 +162,7 @@ class Transfers:
         asked, sent = target.asked, target.store.transfers
         known = self._building.read(lambda s: s.get(TransferRow, (target.space, target.key)))
         if known is not None and known.multipart:
-            if (known.size, known.sha256) == (asked.size, asked.sha256):
+            if _is_of(known, asked):
                 parts = sent.parts(known.key, known.multipart)
                 if parts is None and self._is_complete(target):
                     whole = enumerate(_cut(known.size, known.part_size), 1)
@@ -237,20 +239,30 @@ class Transfers:
             return False
         return True
 
-    def _count(self, target: Target, got: Received) -> None:
+    def _count(self, target: Target, got: Received, multipart: str = "") -> None:
         asked, space, upload = target.asked, target.space, target.upload
+        count = self._building
         if asked.kind == "pack":
-            self._building.register_pack(space, upload, asked.name, got)
+            count.register_pack(space, upload, asked.name, got, multipart)
         else:
-            self._building.register_object(space, upload, asked.name, asked.sha256, asked.size)
+            count.register_object(space, upload, asked.name, asked.sha256, asked.size, multipart)
 
-    def finishing(self, target: Target) -> asyncio.Task[None]:
-        """Begin to :meth:`finish` an object, or join who does already; on the event loop."""
+    def finishing(self, target: Target) -> tuple[asyncio.Task[None], bool]:
+        """Begin to :meth:`finish` an object, or join who does already; on the event loop.
+
+        Returns
+        -------
+        tuple of asyncio.Task and bool
+            Whether it ends this very transfer; else another upload's of the same object, after
+            which this one is to be asked for again.
+        """
         place = (target.space, target.key)
-        if (task := self._tasks.get(place)) is None:
-            task = self._tasks[place] = asyncio.create_task(in_thread(self.finish, target))
+        if (known := self._tasks.get(place)) is None:
+            task = asyncio.create_task(in_thread(self.finish, target))
+            known = self._tasks[place] = target, task
             task.add_done_callback(lambda done: self._ended(place, done))
-        return task
+        theirs, task = known
+        return task, (theirs.upload.id, theirs.asked) == (target.upload.id, target.asked)
 
     def _ended(self, place: tuple[str, str], task: asyncio.Task[None]) -> None:
         del self._tasks[place]
@@ -277,7 +289,7 @@ class Transfers:
             if self._is_counted(target):
                 return
             row = self._building.read(lambda s: s.get(TransferRow, (target.space, target.key)))
-            if row is None or not row.multipart:
+            if row is None or not row.multipart or not _is_of(row, target.asked):
                 raise PartsMissing
             self._complete(target, row)
             try:
@@ -289,7 +301,10 @@ class Transfers:
                 raise
             except FileNotFoundError as error:  # It went with an upload that was cancelled.
                 raise PartsMissing from error
-            self._count(target, got)
+            try:
+                self._count(target, got, row.multipart)
+            except UploadLost as error:
+                raise PartsMissing from error
 
     def _complete(self, target: Target, row: TransferRow) -> None:
         parts = target.store.transfers.parts(row.key, row.multipart)
@@ -325,6 +340,11 @@ def _copy(row: TransferRow, upload: str) -> TransferRow:
         multipart=row.multipart, sha256=row.sha256, size=row.size, part_size=row.part_size,
         created_at=row.created_at,
     )  # fmt: skip
+
+
+def _is_of(row: TransferRow, asked: Transfer) -> bool:
+    """Whether it is said of both that they have the same bytes."""
+    return (row.size, row.sha256) == (asked.size, asked.sha256)
 
 
 def _cut(size: int, part: int) -> list[tuple[int, int]]:

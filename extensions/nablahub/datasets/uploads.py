@@ -89,9 +89,19 @@ def begin(session: Session, dataset: DatasetRow, origin: Origin) -> UploadRow:
 
 
 def register_pack(
-    session: Session, store: ObjectStore, upload: UploadRow, row: PackRow, quota: Quota
+    session: Session,
+    store: ObjectStore,
+    upload: UploadRow,
+    row: PackRow,
+    quota: Quota,
+    multipart: str = "",
 ) -> None:
     """Count a pack that has been stored.
+
+    Parameters
+    ----------
+    multipart : str
+        What was proved of a client's transfer; empty: the service stored it by itself.
 
     Raises
     ------
@@ -99,24 +109,33 @@ def register_pack(
         When the team would have too much; the caller then deletes the pack.
     UploadLost
         When the pack was deleted meanwhile by whoever cancelled an upload that had it too.
+    NoSuchUpload
+        When the upload was cancelled, or its dataset deleted.
     """
+    touch(session, upload)  # First: without its dataset no row could be added.
     if session.get(PackRow, (row.dataset_id, row.pack)) is None:
-        _check_stored(session, store, row.team_id, pack_key(row.dataset_id, row.pack), row.size)
+        key = pack_key(row.dataset_id, row.pack)
+        _check_stored(session, store, row.team_id, key, row.size, multipart)
         quota.check(session, row.size)
         row.created_at = pack_moment(session, row.dataset_id)
         session.add(row)
-    touch(session, upload)
 
 
 def register_object(
-    session: Session, store: ObjectStore, upload: UploadRow, row: ObjectRow, quota: Quota
+    session: Session,
+    store: ObjectStore,
+    upload: UploadRow,
+    row: ObjectRow,
+    quota: Quota,
+    multipart: str = "",
 ) -> None:
     """Count a large object that has been stored; raises as :func:`register_pack`, and OtherBytes.
 
     It is OtherBytes that others count under its md5.
     """
+    touch(session, upload)
     if not is_stored(session, row.team_id, row.md5, row.sha256, row.size):
-        _check_stored(session, store, row.team_id, object_key(row.md5), row.size)
+        _check_stored(session, store, row.team_id, object_key(row.md5), row.size, multipart)
         quota.check(session, row.size)
         session.add(row)
     if session.get(LinkRow, (upload.dataset_id, row.md5)) is None:
@@ -125,10 +144,11 @@ def register_object(
                 dataset_id=upload.dataset_id, md5=row.md5, team_id=row.team_id, upload_id=upload.id
             )
         )
-    touch(session, upload)
 
 
-def _check_stored(session: Session, store: ObjectStore, space: str, key: str, size: int) -> None:
+def _check_stored(
+    session: Session, store: ObjectStore, space: str, key: str, size: int, multipart: str
+) -> None:
     """Raise UploadLost when bytes are gone since they were stored.
 
     Elsewhere than on this machine, asking would keep everybody waiting: there a row says that they
@@ -139,8 +159,8 @@ def _check_stored(session: Session, store: ObjectStore, space: str, key: str, si
             raise UploadLost
         return
     transfer = session.get(TransferRow, (space, key))
-    if transfer is None:
-        raise UploadLost
+    if transfer is None or (multipart and transfer.multipart != multipart):
+        raise UploadLost  # Or somebody has begun to send it anew since.
     session.delete(transfer)
 
 
@@ -299,7 +319,7 @@ def end(session: Session, team_id: str, upload: UploadRow) -> None:
     drop_unlinked(session, team_id, [link.md5 for link in links])
     session.add(GarbageRow(team_id=team_id, kind="parts", name=upload.dataset_id))
     session.execute(
-        update(TransferRow).where(TransferRow.upload_id == upload.id).values(upload_id=None)
+        update(TransferRow).where(TransferRow.upload_id == upload.id).values(upload_id=heir)
     )
     session.execute(delete(ChangeRow).where(ChangeRow.upload_id == upload.id))
     session.execute(delete(UploadRow).where(UploadRow.id == upload.id))

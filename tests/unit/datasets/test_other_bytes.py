@@ -68,7 +68,7 @@ def test_large_bytes_of_another_dataset_are_not_written_over(
     assert api.read(dataset, "one") == ONE + LARGE
 
 
-@pytest.mark.parametrize("lie", [{"sha256": "0" * 64}, {"size": 1000}], ids=["sha256", "size"])
+@pytest.mark.parametrize("lie", [{"sha256": "0" * 64}, {"size": 1_100_000}], ids=["sha256", "size"])
 def test_a_lie_about_a_stored_object_costs_nothing(
     service: RunningService, dataset: str, request: pytest.FixtureRequest, lie: dict[str, Any]
 ) -> None:

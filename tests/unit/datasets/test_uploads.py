@@ -20,15 +20,17 @@ from nablahub.datasets.building import LEFTOVERS
 from nablahub.datasets.errors import (
     BadPath,
     MissingObjects,
+    NoSuchUpload,
     NoSuchVersion,
 )
-from nablahub.datasets.packs import SMALL
+from nablahub.datasets.intake import PackReceiver, Received
+from nablahub.datasets.packs import SMALL, build_head, pack_name
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow
 from tests.support.service import RunningService, running
 from tests.support.stores import collect, stored
 from tests.support.waiting import until
-from tests.unit.datasets.builders import entries, read, write
+from tests.unit.datasets.builders import entries, entry, read, write
 from tests.unit.datasets.hub import EXTENSIONS, api_of, fresh
 
 
@@ -316,3 +318,28 @@ def test_what_dvc_calls_a_tree_of_very_many_files_is_found_out_later(
     assert made.dvc_md5 is None
     until(lambda: api.version(made.id).dvc_md5, "the tree is derived")
     assert api.version(made.id).dvc_md5 == at_once
+
+
+def test_a_dataset_deleted_while_a_pack_comes_leaves_nothing(
+    service: RunningService, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, hub, name = api_of(service), service.transport(), fresh(service, request)
+    team, before = api.get(name).team_id, stored(service)
+    upload = hub.post(f"/datasets/{name}/uploads", {})["version"]
+    finish = PackReceiver.finish
+
+    def deleted_meanwhile(self: PackReceiver) -> Received:
+        got = finish(self)
+        api.delete(name)
+        return got
+
+    monkeypatch.setattr(PackReceiver, "finish", deleted_meanwhile)
+    data = b"nobody's"
+    row = entry("x", data)
+    head = build_head([(bytes.fromhex(row.md5), bytes.fromhex(row.sha256), len(data))])
+    path = f"/datasets/{name}/uploads/{upload}/packs/{pack_name(head)}"
+    headers = {"Content-Type": "application/octet-stream"}
+    with pytest.raises(NoSuchUpload):
+        hub.request("PUT", path, content=head + data, headers=headers)
+    collect(service, team)
+    assert stored(service) == before
