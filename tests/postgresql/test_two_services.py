@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from nablahub.core.state import StateDir
 from nablahub.core.transport import Transport
 from nablahub.datasets.api import DatasetsAPI
 from nablahub.datasets.drafting import Draft
+from nablahub.datasets.manifest import Entry
 from nablahub.jobs.api import JobsAPI
 from nablahub.jobs.runners.process.shutdown import end_all
 from nablahub.jobs.types import Job, JobSpec
@@ -184,8 +184,16 @@ def test_what_both_are_asked_to_commit_is_one_version(pair: tuple[Replica, Repli
         assert {path: follower.read(f"{dataset}:latest", path) for path in content} == content
         for path, data in content.items():
             begun = hubs[1].post(f"/datasets/{dataset}/uploads", {})
-            where, text = f"/datasets/{begun['id'].replace(':', '/uploads/')}", entry(path, data)
-            commit = partial(Transport.request, content=text.line().encode(), headers=TEXT)
-            answers = [pool.submit(commit, hub, "POST", f"{where}/commit") for hub in hubs]
+            where = f"/datasets/{begun['id'].replace(':', '/uploads/')}/commit"
+            # Not even of the same files: one of them is made, and read by both.
+            answers = [
+                pool.submit(_commit, hub, where, entry(name, data))
+                for hub, name in zip(hubs, (path, f"also-{path}"), strict=True)
+            ]
             assert [answer.result()["id"] for answer in answers] == [begun["id"]] * 2
             assert not leader.verify(begun["id"]).damaged
+            assert [file.path for file in follower.files(begun["id"])] in ([path], [f"also-{path}"])
+
+
+def _commit(hub: Transport, where: str, file: Entry) -> Any:
+    return hub.request("POST", where, content=file.line().encode(), headers=TEXT)

@@ -6,6 +6,8 @@ changes is put upon that one, as long as nobody else changed the same paths.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.orm import Session
@@ -14,7 +16,14 @@ from nablahub.core.idempotency import KeyReused
 from nablahub.datasets import uploads
 from nablahub.datasets.arriving import folder_of
 from nablahub.datasets.comparing import Empty, Manifest, differences
-from nablahub.datasets.errors import BadPath, DraftClash, MovedOn, NoSuchFile, UploadLost
+from nablahub.datasets.errors import (
+    BadPath,
+    DraftClash,
+    MovedOn,
+    NoSuchFile,
+    ObjectBusy,
+    UploadLost,
+)
 from nablahub.datasets.manifest import Entry, Rows
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.patching import Patch
@@ -35,6 +44,12 @@ if TYPE_CHECKING:
 
 #: How often a commit begins anew because others were faster, before it says so.
 TRIES: Final = 20
+#: What a draft puts (None: drops) by path.
+Changes = dict[str, Entry | None]
+
+
+class DraftMoved(Exception):
+    """A draft was changed while it was committed."""
 
 
 def stage(session: Session, upload: UploadRow, entry: Entry) -> None:
@@ -114,15 +129,17 @@ class Drafts:
         BadPath, MissingObjects, UploadLost
         """
 
-        def look(session: Session) -> tuple[list[ChangeRow], VersionRow | None, VersionRow | None]:
-            changes = list(changes_of(session, upload.id))
+        def look(session: Session) -> tuple[Changes, VersionRow | None, VersionRow | None]:
+            changes = _changes(session, upload)
             return changes, _version(session, upload.base), _latest(session, dataset.id)
 
-        rows, base, latest = self._building.read(look)
-        entries = {row.path: entry_of(row) for row in rows}
-        puts = {path: entry for path, entry in entries.items() if entry is not None}
-        drops = {path for path, entry in entries.items() if entry is None}
-        return self._commit(dataset, upload, (base, latest), puts, drops, rebase=rebase)
+        for _ in range(TRIES):
+            changes, base, latest = self._building.read(look)
+            with suppress(DraftMoved):  # What was put meanwhile belongs to it as well.
+                return self._commit(
+                    dataset, upload, (base, latest), changes, rebase=rebase, staged=True
+                )
+        raise ObjectBusy
 
     def write(
         self, dataset: DatasetRow, upload: UploadRow, entry: Entry, key: str | None
@@ -140,7 +157,7 @@ class Drafts:
             As :meth:`commit`.
         """
         base = self._building.read(lambda s: _version(s, upload.base))
-        return self._commit(dataset, upload, (base, base), {entry.path: entry}, set(), key=key)
+        return self._commit(dataset, upload, (base, base), {entry.path: entry}, key=key)
 
     def check_same(
         self, dataset: DatasetRow, done: VersionRow, path: str, sha256: str, kind: str
@@ -157,31 +174,43 @@ class Drafts:
         dataset: DatasetRow,
         upload: UploadRow,
         versions: tuple[VersionRow | None, VersionRow | None],
-        puts: dict[str, Entry],
-        drops: set[str],
+        changes: Changes,
         *,
         rebase: bool = True,
+        staged: bool = False,
         key: str | None = None,
     ) -> VersionRow:
-        """Put changes upon the latest version; ``versions``: their base, and the latest."""
-        base, latest = versions
+        """Put changes upon the latest version; ``versions``: their base, and the latest.
+
+        With ``staged``, DraftMoved when these are not the draft's changes any more.
+        """
+        puts = {path: entry for path, entry in changes.items() if entry is not None}
+        drops = changes.keys() - puts.keys()
+
+        def check(session: Session) -> None:
+            if staged and _changes(session, upload) != changes:
+                raise DraftMoved
+
         return self._building.committing.once(
             upload,
-            lambda: self._upon(dataset, upload, base, latest, puts, drops, rebase=rebase, key=key),
+            lambda: self._upon(
+                dataset, upload, versions, puts, drops, check, rebase=rebase, key=key
+            ),
         )
 
     def _upon(
         self,
         dataset: DatasetRow,
         upload: UploadRow,
-        base: VersionRow | None,
-        latest: VersionRow | None,
+        versions: tuple[VersionRow | None, VersionRow | None],
         puts: dict[str, Entry],
         drops: set[str],
+        check: Callable[[Session], None],
         *,
         rebase: bool,
         key: str | None,
     ) -> VersionRow:
+        base, latest = versions
         self._pack(dataset, upload, puts)
         for _ in range(TRIES):
             name = None if latest is None else latest.id
@@ -190,7 +219,7 @@ class Drafts:
                     raise MovedOn(upload.base, name)
                 self._check(dataset, base, latest, puts, drops)
             try:
-                return self._try(dataset, upload, latest, puts, drops, key)
+                return self._try(dataset, upload, latest, puts, drops, check, key)
             except uploads.LatestMoved:
                 done = self._building.read(lambda s: by_key(s, key))
                 if done is not None:  # The same was sent twice, and the other was faster.
@@ -253,6 +282,7 @@ class Drafts:
         latest: VersionRow | None,
         puts: dict[str, Entry],
         drops: set[str],
+        still: Callable[[Session], None],
         key: str | None,
     ) -> VersionRow:
         store = self._building.committing.claim_store(dataset, upload)
@@ -263,10 +293,15 @@ class Drafts:
         written = self._datasets.write_patch(store, dataset, upload.version, latest, puts, drops)
 
         def make(session: Session) -> VersionRow:
+            still(session)
             uploads.expect_latest(session, dataset.id, None if latest is None else latest.id)
             return uploads.finish(session, upload, check, written, key, latest)
 
         return self._building.committing.finish(dataset, upload, make)
+
+
+def _changes(session: Session, upload: UploadRow) -> Changes:
+    return {row.path: entry_of(row) for row in changes_of(session, upload.id)}
 
 
 def _version(session: Session, version_id: str | None) -> VersionRow | None:

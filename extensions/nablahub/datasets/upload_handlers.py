@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from nablahub.core.errors import StorageFull, TooLarge
 from nablahub.core.objects import CHUNK, check_room, full_storage
-from nablahub.core.operations import Call, StreamCall, operation, stream
+from nablahub.core.operations import Call, StreamCall, at_leader, operation, stream
 from nablahub.core.quantities import human
 from nablahub.datasets import uploads
 from nablahub.datasets.arriving import Arrival, folder_of
@@ -247,6 +247,7 @@ def _md5(call: StreamCall) -> Md5:
     return md5
 
 
+@at_leader  # Two at a time, of two processes, would write two manifests in one place.
 @stream(
     "POST",
     "/datasets/{dataset}/uploads/{upload}/commit",

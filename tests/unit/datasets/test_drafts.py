@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from nablahub.core.errors import Malformed, NotFound
+from nablahub.datasets.drafts import Drafts
 from nablahub.datasets.errors import (
     BadPath,
     DraftClash,
@@ -268,3 +270,24 @@ def test_an_upload_of_what_changed_is_the_whole_tree(
         **wanted, "a.csv": b"changed", "more/x": b"more"
     }  # fmt: skip
     assert api.upload(dataset, tree, again=True).number == 3
+
+
+def test_what_is_put_while_a_draft_is_committed_is_in_its_version(
+    service: RunningService, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = api_of(service)
+    draft, late = api.draft(dataset), threading.Event()
+    pack = Drafts._pack
+
+    def put_meanwhile(self: Drafts, *given: Any) -> None:
+        if not late.is_set():
+            late.set()
+            draft.put("late", b"late")
+        pack(self, *given)
+
+    monkeypatch.setattr(Drafts, "_pack", put_meanwhile)
+    draft.put("early", b"early")
+    made = draft.commit()
+    assert {path: api.read(made.id, path) for path in ("early", "late")} == {
+        "early": b"early", "late": b"late",
+    }  # fmt: skip
