@@ -14,7 +14,7 @@ from nablahub.core.errors import NotFound
 from nablahub.core.media import media_type
 from nablahub.core.operations import Call, StreamCall, operation, stream
 from nablahub.core.paging import Page, PageQuery
-from nablahub.core.permissions import Principal
+from nablahub.core.permissions import Principal, teams_of
 from nablahub.datasets import proofs
 from nablahub.datasets.batches import batch_of, parse_request
 from nablahub.datasets.contents import Contents
@@ -214,11 +214,28 @@ async def get_manifest(call: StreamCall) -> None:
     produces="application/octet-stream",
 )
 async def get_tables(call: StreamCall) -> None:
-    """Get name (64 characters) and table of each pack that holds small files of the dataset."""
+    """Get name (64 characters) and table of each pack that holds small files of the dataset.
+
+    For readers of a public dataset outside its team, the digests of all that the version does not
+    refer to are zeros.
+    """
     opened = await _open(call)
-    if call.get(DatasetService).is_direct(opened.dataset):
+    if call.get(DatasetService).is_direct(opened.dataset) and _is_inside(call, opened.dataset):
         call.set_header("X-Nablahub-Direct", "1")
-    await send(call, opened.contents.heads())
+    contents = await _contents(call, opened)
+    await send(call, contents.heads())
+
+
+def _is_inside(call: StreamCall, dataset: DatasetRow) -> bool:
+    return dataset.team_id in teams_of(call.who)
+
+
+async def _contents(call: StreamCall, opened: Opened) -> Contents:
+    """Return what the caller may have of the packs: outside the team, what the version has."""
+    if _is_inside(call, opened.dataset):
+        return opened.contents
+    outside = call.get(DatasetService).outside
+    return await blocking(outside, opened.contents, opened.version.id, opened.manifest)
 
 
 @stream(
@@ -228,15 +245,15 @@ async def get_tables(call: StreamCall) -> None:
     produces="application/octet-stream",
 )
 async def get_pack(call: StreamCall) -> None:
-    """Get a pack of small files, or the part of it that `Range` asks for."""
-    opened = await _open(call)
+    """Get a pack of small files, or the part of it that `Range` asks for; zeros as in its table."""
+    contents = await _contents(call, await _open(call))
     pack = call.path["pack"]
-    known = pack in opened.contents.packs
-    size = await blocking(opened.contents.pack_size, pack) if known else None
+    known = pack in contents.packs
+    size = await blocking(contents.pack_size, pack) if known else None
     if size is None:
         raise NotFound("This dataset has no such pack.", hint="Ask for its tables first.")
     start, length = take_range(call, size)
-    await send(call, opened.contents.pack_chunks(pack, start, length))
+    await send(call, contents.pack_chunks(pack, start, length))
 
 
 @stream(
@@ -250,7 +267,7 @@ async def get_objects(call: StreamCall) -> None:
     """Get many small objects at once, as a pack; the body is `{"md5": [...]}`."""
     asked = parse_request(await call.read())
     opened = await _open(call)
-    parts = await blocking(batch_of, opened.contents, asked.md5)
+    parts = await blocking(batch_of, await _contents(call, opened), asked.md5)
     call.set_header("Content-Length", str(parts.size))
     await send(call, parts.chunks())
 

@@ -20,6 +20,7 @@ from nablahub.datasets.intake import Parts
 from nablahub.datasets.manifest import Entry, Stored
 from nablahub.datasets.manifests import AHEAD, ManifestReader, Written, write_pages
 from nablahub.datasets.memory import Memory
+from nablahub.datasets.outsiders import OutsideContents, Shown
 from nablahub.datasets.patching import Patch
 from nablahub.datasets.proofs import Proofs
 from nablahub.datasets.quota import Quota
@@ -43,6 +44,7 @@ class Places:
         self._roots = Roots()
         self._pages = Memory(PAGES_KEPT)
         self.proofs = Proofs()
+        self._shown = Shown()
         #: Tell how many bytes of a space other slices hold.
         self.holders: list[Callable[[Session, str], int]] = []
         #: Let go of what nobody needs in a space that is full, in a thread; tell how much that was.
@@ -79,6 +81,11 @@ class Places:
         """Return the objects of a dataset."""
         names = pack_names(session, dataset.id)
         return Contents(self.store(dataset.space), dataset.id, names, self.tables)
+
+    def outside(self, contents: Contents, version_id: str, manifest: ManifestReader) -> Contents:
+        """Return the objects of a dataset as readers of one version outside its team see them."""
+        shown = self._shown.md5s(version_id, manifest)
+        return OutsideContents(contents.store, contents.dataset, contents.packs, self.tables, shown)
 
     def manifest(
         self, dataset: DatasetRow, version: VersionRow, *, anew: bool = False
