@@ -79,7 +79,7 @@ class Fetcher:
         BadObject
             When bytes do not have their digest.
         Conflict
-            When the target is a file.
+            When the target is a file, or has a folder where a file goes or the other way round.
         """
         if target.exists() and not target.is_dir():
             raise Conflict(
@@ -89,6 +89,8 @@ class Fetcher:
         with full_storage(target):
             entries = self.entries()
             fresh = not target.exists()
+            if not fresh:
+                _refuse_other_kinds(target, entries)
             if not fresh and not overwrite:
                 refuse_others({target / entry.path: entry for entry in entries})
             root = target.with_name(f".{target.name}.{self._name()}{PARTIAL}") if fresh else target
@@ -104,10 +106,7 @@ class Fetcher:
         """Download one file to a name of its own, or into a folder; raises as :meth:`fetch`."""
         target = file_target(target, entry.path)
         if target.is_dir():
-            raise Conflict(
-                f"{target} is a folder, and a file of that name would come in its place.",
-                hint="Choose another target, or move the folder away.",
-            )
+            raise _is_folder(target)
         if not overwrite:
             refuse_others({target: entry})
         with full_storage(target):
@@ -305,6 +304,30 @@ def entry_from(item: Mapping[str, Any]) -> Entry:
     """Return a file as the API shows it as an entry of a manifest; BadPath when it can be none."""
     kind = KIND_EXECUTABLE if item["kind"] == "executable" else KIND_FILE
     return Entry(check_path(item["path"]), kind, item["size"], item["md5"], item["sha256"])
+
+
+def _refuse_other_kinds(root: Path, entries: list[Entry]) -> None:
+    """Raise Conflict where a folder is in a file's place, or a file in a folder's."""
+    for folder in {entry.path.rpartition("/")[0] for entry in entries} - {""}:
+        for place in (root / folder, *(root / folder).parents):
+            if place == root or place.is_dir():
+                break
+            if os.path.lexists(place):
+                raise Conflict(
+                    f"{show(str(place))} is a file, and a folder of that name would come in its "
+                    "place.",
+                    hint="Choose another target, or move the file away.",
+                )
+    for entry in entries:
+        if (root / entry.path).is_dir():
+            raise _is_folder(root / entry.path)
+
+
+def _is_folder(place: Path) -> Conflict:
+    return Conflict(
+        f"{show(str(place))} is a folder, and a file of that name would come in its place.",
+        hint="Choose another target, or move the folder away.",
+    )
 
 
 def refuse_others(entries: Mapping[Path, Entry]) -> None:

@@ -121,6 +121,22 @@ def test_a_second_download_repairs_what_differs(
     assert (tmp_path / "one.csv").read_bytes() == FILES["a.csv"]
 
 
+@pytest.mark.parametrize("there", ["a.csv/mine", "images"])
+def test_a_download_puts_no_file_in_a_folders_place(
+    service: RunningService,
+    tree: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    there: str,
+) -> None:
+    api, name = api_of(service), fresh(service, request)
+    version = api.upload(name, tree)
+    target = write(tmp_path / "mine", {there: b"mine"})
+    with pytest.raises(errors.Conflict, match=r"of that name would come in its place"):
+        api.download(version.id, target)
+    assert read(target) == {there: b"mine"}
+
+
 def test_a_large_download_goes_on_where_it_stopped(
     service: RunningService, tree: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
