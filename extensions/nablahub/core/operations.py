@@ -50,7 +50,7 @@ class Operation:
         What is done in a thread of its own before the transaction; a coroutine, which waits for a
         store elsewhere, is awaited on the loop.
     at_leader : bool
-        Of several processes the leader alone can answer, and the others hand it on.
+        Of several processes the leader alone can or may answer, and the others hand it on.
     """
 
     method: Method

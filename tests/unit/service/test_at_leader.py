@@ -1,4 +1,4 @@
-"""Which requests a process hands on that does not lead: those about what only the leader holds."""
+"""Which requests a process that does not lead hands on: what only the leader holds or writes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ READ = {
     "GET /jobs/{job}/task/buckets/{mount}/content",
     "POST /jobs/{job}/task/buckets/{mount}/links",
 }
+#: What the leader alone writes: versions, of which two at a time would write two manifests in one
+#: place, and the text of a key, which opens as soon as it is shown (its hash is written by then).
+WRITES = {
+    "POST /datasets/{dataset}/uploads/{upload}/commit",
+    "POST /datasets/{dataset}/uploads/{upload}/commit-changes",
+    "POST /deployments/{deployment}/keys",
+}
 
 
-def test_what_only_the_leader_holds_is_asked_of_it() -> None:
+def test_what_only_the_leader_holds_or_writes_is_asked_of_it() -> None:
     found = operations_of(discover())
     about = {f"{op.method} {op.path}" for op in found if HELD.fullmatch(op.path)}
     assert len(about) >= 6
     assert about > READ
-    # The text of a key opens as soon as it is shown: the leader has written its hash by then.
-    assert {f"{op.method} {op.path}" for op in found if op.at_leader} == (about - READ) | {
-        "POST /deployments/{deployment}/keys"
-    }
+    assert {f"{op.method} {op.path}" for op in found if op.at_leader} == (about - READ) | WRITES
     assert all(op.streamed for op in found if op.at_leader)
