@@ -7,6 +7,7 @@ them under their names: ``tools/build-images`` builds and loads them.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -84,6 +85,14 @@ async def _make(cluster: Cluster) -> None:
 async def _remove(cluster: Cluster) -> None:
     async with cluster.api() as api:
         await client.CoreV1Api(api).delete_namespace(cluster.namespace, grace_period_seconds=0)
+
+
+@pytest.fixture
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The kinds of objects that the cluster knows, while no other test defines further ones."""
+    with (tmp_path_factory.getbasetemp().parent / "kinds.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -294,7 +294,7 @@ def test_a_stopped_deployment_says_so(stage: Stage, found: Deployment) -> None:
     until(lambda: stage.ask(found, key).status_code == 200, "it answers again")
 
 
-def test_seldon_is_refused_where_its_operator_is_not(stage: Stage) -> None:
+def test_seldon_is_refused_where_its_operator_is_not(stage: Stage, kinds: None) -> None:
     made = stage.deploy(name="other", engine="seldon")
     assert made.state == "Failed"
     assert "has no Seldon Core" in made.message

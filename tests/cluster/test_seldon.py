@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nablahub.jobs.runners.contract import TaskSpec
+from nablahub.jobs.runners.contract import TaskRefused, TaskSpec
 from nablahub.jobs.runners.kubernetes.names import object_name
 from nablahub.jobs.runners.kubernetes.objects import Cluster as Target
 from nablahub.jobs.runners.kubernetes.servers import seldon
@@ -49,29 +49,33 @@ def kubectl(cluster: Cluster, *arguments: str, given: str | None = None) -> str:
 
 
 @pytest.fixture
-async def place(cluster: Cluster, tmp_path: Path) -> AsyncIterator[KubernetesPlace]:
-    """The runner on a cluster that knows SeldonDeployments."""
-    await asyncio.to_thread(kubectl, cluster, "apply", "-f", str(DEFINITION), "--server-side")
-    made = KubernetesPlace(tmp_path, cluster)
-    try:
-        await asyncio.to_thread(until, lambda: established(cluster), "the definition holds")
-        await made.open()
-        yield made
-        await made.close()
-    finally:
-        await asyncio.to_thread(kubectl, cluster, "delete", "crd", NAME)
+def define(cluster: Cluster, kinds: None) -> Iterator[Callable[[], None]]:
+    """Lets the cluster know SeldonDeployments, from when it is called to the end of the test."""
+
+    def work() -> None:
+        kubectl(cluster, "apply", "-f", str(DEFINITION), "--server-side")
+        until(lambda: served(cluster), "the definition holds", pause=0.1)
+
+    yield work
+    kubectl(cluster, "delete", "crd", NAME, "--ignore-not-found")
 
 
-def established(cluster: Cluster) -> bool:
-    """Whether the cluster takes objects of the kind."""
-    found = json.loads(kubectl(cluster, "get", "crd", NAME, "-o", "json"))
-    conditions = found.get("status", {}).get("conditions") or ()
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+def served(cluster: Cluster) -> bool:
+    """Whether the cluster takes objects of the kind, and says so: that comes a moment later."""
+    status = json.loads(kubectl(cluster, "get", "crd", NAME, "-o", "json")).get("status", {})
+    holds = any(
+        (each["type"], each["status"]) == ("Established", "True")
+        for each in status.get("conditions") or ()
+    )
+    return holds and NAME in kubectl(cluster, "api-resources", "--cached=false", "-o", "name")
 
 
 async def test_the_object_is_taken_whole_and_its_pods_are_followed(
-    place: KubernetesPlace, cluster: Cluster
+    define: Callable[[], None], place: KubernetesPlace, cluster: Cluster
 ) -> None:
+    with pytest.raises(TaskRefused, match="has no Seldon Core: install it"):
+        await place.runner.start(TASK)
+    await asyncio.to_thread(define)
     await place.runner.start(TASK)
     name = object_name(place.settings.hub, ONE)
     kept = json.loads(kubectl(cluster, "get", "sdep", name, "-o", "json"))

@@ -121,7 +121,7 @@ class KubernetesRunner:
             if files.read(folder, files.STARTED) is not None:
                 return
             objects.check(task, self._settings)
-            if task.maker == "seldon" and not self._leavings.seldon:
+            if task.maker == "seldon" and not await self._has_seldon():
                 raise TaskRefused(NO_SELDON)
             if (why := await self.room.lacks(task)) is not None:
                 raise TaskRefused(why)
@@ -248,11 +248,16 @@ class KubernetesRunner:
         async with self._connecting:
             if not self._connected:
                 await self._api.connect()
-                self._leavings.seldon = await self._api.serves("SeldonDeployment")
-                if self._leavings.seldon:
-                    self._watcher.watch("SeldonDeployment")
+                await self._has_seldon()
                 self._watcher.start()
                 self._connected = True
+
+    async def _has_seldon(self) -> bool:
+        """Whether the cluster has Seldon Core now; it may be installed while we run, and go."""
+        self._leavings.seldon = await self._api.serves("SeldonDeployment")
+        if self._leavings.seldon:
+            self._watcher.watch("SeldonDeployment")
+        return self._leavings.seldon
 
     def _prepare(self, task: TaskSpec, folder: Path) -> objects.Cluster:
         """Make the task's folder, and find what it reads."""

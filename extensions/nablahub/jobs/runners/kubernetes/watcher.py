@@ -70,9 +70,13 @@ class Watcher:
         self._tasks: list[asyncio.Task[None]] = []
 
     def watch(self, kind: str) -> None:
-        """Watch a further kind of objects; before the start."""
+        """Watch a further kind of objects, unless it is watched already."""
+        if kind in self._seen:
+            return
         self._seen[kind] = {}
         self._synced[kind] = asyncio.Event()
+        if self._tasks:
+            self._tasks.append(asyncio.get_running_loop().create_task(self._keep(kind)))
 
     def start(self) -> None:
         """Begin to watch."""
@@ -81,7 +85,7 @@ class Watcher:
 
     async def synced(self) -> None:
         """Return once everything that was there at the start is known."""
-        for event in self._synced.values():
+        for event in tuple(self._synced.values()):
             await event.wait()
 
     async def close(self) -> None:
