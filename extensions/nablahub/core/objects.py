@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import os
 import secrets
 import shutil
@@ -272,11 +273,21 @@ class DirectoryStore:
             base = Path(folder).relative_to(self.root)
             yield from (str(base / name) for name in names)
 
-    def sweep(self) -> None:
-        """Delete what a process left half-written when it died; nobody else may be writing."""
-        shutil.rmtree(self.root / WRITING, ignore_errors=True)
+    def sweep(self, before: float = math.inf) -> None:
+        """Delete what processes left half-written when they died.
 
-    def local(self, key: str) -> Path | None:
+        Parameters
+        ----------
+        before : float
+            Seconds since 1970 before which its last byte came; by default all of it goes, and
+            nobody else may be writing.
+        """
+        for file in (self.root / WRITING).glob("*"):
+            with suppress(FileNotFoundError):  # It is finished just now.
+                if file.stat().st_mtime < before:
+                    file.unlink()
+
+    def local(self, key: str) -> Path:
         """Return the object's file."""
         return self._path(key)
 

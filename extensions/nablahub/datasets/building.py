@@ -10,7 +10,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,11 +19,10 @@ from sqlalchemy.orm import Session
 from nablahub.core.context import Context
 from nablahub.core.errors import NablaError
 from nablahub.core.identity import PUBLIC
-from nablahub.core.objects import DirectoryStore, ObjectStore, check_room
+from nablahub.core.objects import ObjectStore, check_room
 from nablahub.core.s3 import S3Store
 from nablahub.core.times import now
 from nablahub.datasets import garbage, recipes, remote_garbage, trash, uploads
-from nablahub.datasets.cache import sweep
 from nablahub.datasets.committing import DVC_TREES, Committing
 from nablahub.datasets.contents import Contents
 from nablahub.datasets.drafts import Drafts
@@ -47,8 +45,8 @@ from nablahub.datasets.store import (
     damaged,
     is_stored,
     underived,
-    used_spaces,
 )
+from nablahub.datasets.sweeping import LEFTOVERS, Sweeping
 from nablahub.datasets.threads import blocking, in_thread
 from nablahub.datasets.transfer_types import ObjectName
 from nablahub.datasets.transfers import Transfers
@@ -60,9 +58,6 @@ if TYPE_CHECKING:
 PURGE_SECONDS: Final = 3600.0
 #: How often a look is taken in a row when others commit meanwhile.
 PURGE_TRIES: Final = 3
-#: What looks for things in an S3 that no row knows, and how old they must be.
-LEFTOVERS: Final = "dataset-leftovers"
-LOST: Final = timedelta(days=1)
 
 
 class Building:
@@ -80,6 +75,7 @@ class Building:
         self.keeping.readers.append(recipes.good_copies)
         self.committing = Committing(context, self, datasets)
         self.drafts = Drafts(self, datasets)
+        self.sweeping = Sweeping(context, self, datasets)
 
     def write[T](self, work: Callable[[Session], T]) -> T:
         """Run work in a write transaction; what it tells is told on the service's loop."""
@@ -97,18 +93,7 @@ class Building:
         self._context.reconciler.register("dataset-purge", self._purge)
         self._context.reconciler.register(SHRINK, self._shrink)
         self.keeping.grown = self._shrink_soon
-        self._context.reconciler.register(LEFTOVERS, self._sweep)
-
-    def sweep(self) -> None:
-        """Delete what a process left when it died; nobody may be writing."""
-        state = self._context.settings.state
-        sweep(state.cache)
-        for folder in state.objects.glob("*"):
-            store = DirectoryStore(folder)
-            store.sweep()
-            self.write(partial(garbage.end_cut_off, parts=folder / "parts"))
-            for key in self.read(partial(garbage.orphans, store=store, team_id=folder.name)):
-                store.remove(key)
+        self._context.reconciler.register(LEFTOVERS, self.sweeping.daily)
 
     # Taking in.
 
@@ -319,22 +304,6 @@ class Building:
                 garbage.remove_trees(cache, dataset)
             self.write(lambda s: remote_garbage.forget(s, doomed))
         return len(doomed.notes) == remote_garbage.BATCH
-
-    async def _sweep(self, _: str) -> float | None:
-        tell = self._datasets.collect_later
-        await in_thread(self.write, lambda s: uploads.end_stale(s, tell))
-        for space in await in_thread(self.read, used_spaces):
-            with suppress(NablaError):  # One store that is away keeps no other from it.
-                await blocking(self.sweep_remote, space, now() - LOST)
-        return LOST.total_seconds()
-
-    def sweep_remote(self, space: str, before: datetime) -> None:
-        """Delete what a crash left in an S3 before a time without a row that says so."""
-        store = self._datasets.store(space)
-        if isinstance(store, S3Store):
-            remote_garbage.abort_lost(store, self.read, space, before)
-            self.write(lambda s: remote_garbage.end_lost(s, before))
-            self.write(lambda s: self._datasets.collect_later(s, space))
 
     def collect_now(self, space: str) -> None:
         """Delete all of a space's left-over bytes, in this thread."""

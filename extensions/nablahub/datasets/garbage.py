@@ -18,7 +18,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from nablahub.core.objects import ObjectStore
+from nablahub.core.objects import DirectoryStore, ObjectStore
 from nablahub.datasets.arriving import COMING, ONE_REQUEST, PUSHED
 from nablahub.datasets.cache import discard, remove_tree
 from nablahub.datasets.intake import Parts
@@ -37,6 +37,7 @@ from nablahub.datasets.uploads import end
 BATCH: Final = 100
 #: No request takes so long.
 LOST_SECONDS: Final = 24 * 3600
+_KINDS: Final = {"packs": "pack", "manifests": "manifest", "files": "object"}
 
 
 def teams_with_garbage(session: Session) -> list[str]:
@@ -56,7 +57,7 @@ def collect(session: Session, store: ObjectStore, parts: Parts, cache: Path, tea
         "pack": lambda name: _pack(session, store, name),
         "object": lambda name: _object(session, store, team_id, name),
         "parts": lambda name: _parts(session, parts, name),
-        "manifest": store.remove,
+        "manifest": lambda name: _manifest(session, store, name),
         "dataset": lambda name: _dataset(session, store, cache, name),
     }
     for row in rows:
@@ -84,6 +85,32 @@ def orphans(session: Session, store: ObjectStore, team_id: str) -> list[str]:
     datasets = {upload.partition(":")[0] for upload in uploads}
     parts = [key for key in store.keys("parts") if _is_lost(key, uploads, datasets)]
     return [key for key in found if key not in known] + parts
+
+
+def lost(session: Session, store: DirectoryStore, team_id: str, before: float) -> list[GarbageRow]:
+    """Return notes of what came to a team's store before a time, and no row tells of it.
+
+    Others may be writing. Who is about to count bytes looks whether they are there; of manifests
+    nobody does, so those of open uploads stay. What arrived for nobody is deleted at once.
+
+    Parameters
+    ----------
+    before : float
+        Seconds since 1970.
+    """
+    found: set[tuple[str, str]] = set()
+    for key in orphans(session, store, team_id):
+        top, dataset, *names = key.split("/")
+        with suppress(FileNotFoundError):
+            if store.local(key).stat().st_mtime >= before:
+                continue
+        if top == "parts" and names[-1].startswith((LOCAL, COMING)):
+            store.remove(key)
+        elif top == "parts":
+            found.add((top, dataset))
+        elif top != "manifests" or session.get(UploadRow, f"{dataset}:{names[0]}") is None:
+            found.add((_KINDS[top], key))
+    return [GarbageRow(team_id=team_id, kind=kind, name=name) for kind, name in sorted(found)]
 
 
 def _is_lost(key: str, uploads: set[str], datasets: set[str]) -> bool:
@@ -121,6 +148,12 @@ def end_cut_off(
 def _pack(session: Session, store: ObjectStore, key: str) -> None:
     _, dataset, pack = key.split("/")
     if session.get(PackRow, (dataset, pack)) is None:
+        store.remove(key)
+
+
+def _manifest(session: Session, store: ObjectStore, key: str) -> None:
+    _, dataset, version = key.split("/")
+    if session.get(VersionRow, f"{dataset}:{version}") is None:
         store.remove(key)
 
 

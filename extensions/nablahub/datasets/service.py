@@ -76,7 +76,7 @@ class DatasetService(Places):
     async def lead(self) -> None:
         """Clean up after a process that died, where no other one may be writing."""
         if not self._context.database.shared:
-            self.building.sweep()
+            self.building.sweeping.at_start()
 
     def resume(self, session: Session) -> None:
         """Take up what was left unfinished."""

@@ -76,7 +76,7 @@ class Commands:
                 uploads.end(session, space, row)
 
         self._building.write(end)
-        self._building.sweep_remote(space, now() + timedelta(minutes=1))
+        self._building.sweeping.remote(space, now() + timedelta(minutes=1))
         self._building.collect_now(space)
         store = self._datasets.store(space)
         lost = self._building.read(partial(garbage.orphans, store=store, team_id=space))

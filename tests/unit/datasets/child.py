@@ -75,7 +75,7 @@ def setup(service: Service) -> str:
 def look(service: Service, dataset: str) -> dict[str, Any]:
     """Clean up as a starting service does; return what is in each version and in the store."""
     datasets = service.context.get(DatasetService)
-    datasets.building.sweep()
+    datasets.building.sweeping.at_start()
     service.database.write_sync(datasets.resume)
     datasets.building.collect_now("te1")
     rows = service.database.read_sync(lambda s: list(s.scalars(versions_of(dataset))))

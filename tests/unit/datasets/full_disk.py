@@ -93,7 +93,7 @@ def main(disk: Path, sources: Path) -> None:
         said["midway"] = attempt(lambda: api.upload(dataset, sources / "large"))
         said["midway_small"] = attempt(lambda: api.upload(dataset, sources / "many"))
         filler.unlink()
-        datasets.building.sweep()
+        datasets.building.sweeping.at_start()
         datasets.building.collect_now(api.get(dataset).team_id)
         said["left"] = sorted(set(stored()) - set(before))
         said["versions"] = len(list(api.versions(dataset)))

@@ -28,7 +28,7 @@ def clean(service: RunningService, clock: Clock, dataset: str) -> None:
     space = api_of(service).get(dataset).team_id
     service.service.database.write_sync(datasets.building.resume, service._loop)
     datasets.building.purge(dataset)
-    datasets.building.sweep_remote(space, clock.now() - timedelta(days=1))
+    datasets.building.sweeping.remote(space, clock.now() - timedelta(days=1))
     datasets.building.keeping.prune(0)
     datasets.building.collect_now(space)
 

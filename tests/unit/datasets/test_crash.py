@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -9,15 +10,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from nablahub.core.times import now
+from nablahub.datasets import uploads
 from nablahub.datasets.cache import remove_tree
 from nablahub.datasets.errors import BadPath
 from nablahub.datasets.packs import SMALL
 from nablahub.datasets.service import DatasetService
+from nablahub.datasets.store import DatasetRow, UploadRow
+from nablahub.service.app import Service
 from tests.unit.datasets import child
 from tests.unit.datasets.builders import read, write
 
@@ -102,6 +111,83 @@ def test_a_killed_commit_is_whole_or_not_there(
         if len(trees) == 2:
             assert again in found["versions"]
         shutil.rmtree(state, ignore_errors=True)
+
+
+def files_of(state: Path) -> set[str]:
+    """What lies in the store, but what was put there by `age` alone."""
+    store = state / "objects/te1"
+    return {str(p.relative_to(store)) for p in store.rglob("*") if p.is_file()}
+
+
+def sweep_daily(service: Service) -> None:
+    """Do what the service does each day, while others may be writing."""
+    building = service.context.get(DatasetService).building
+    asyncio.run(building.sweeping.daily(""))
+    building.collect_now("te1")
+
+
+def age(service: Service, days: int) -> None:
+    """Let the files and uploads be so old."""
+    for path in service.settings.state.objects.rglob("*"):
+        moment = time.time() - days * 24 * 3600
+        os.utime(path, (moment, moment))
+
+    def work(session: Session) -> None:
+        for upload in session.scalars(select(UploadRow)):
+            upload.touched_at = now() - timedelta(days=days)
+
+    service.database.write_sync(work)
+
+
+def test_what_a_kill_left_goes_where_others_may_be_writing(
+    prepared: tuple[Path, str, int], tmp_path: Path
+) -> None:
+    root, dataset, acts = prepared
+    left = 0
+    for moment in moments(99, acts):
+        state = tmp_path / str(moment)
+        shutil.copytree(root / "state", state)
+        run(state, "commit", dataset, str(root / "new"), "second", kill_at=moment)
+        service = child.make(state)
+        before = files_of(state)
+        sweep_daily(service)
+        assert files_of(state) == before, "of what is young somebody may still tell"
+        age(service, days=8)
+        theirs = {f"packs/{dataset}/theirs", f"manifests/{dataset}/theirs7", ".writing/theirs"}
+        for name in theirs:
+            place = state / "objects/te1" / name
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(b"being written just now")
+        sweep_daily(service)
+        kept = files_of(state)
+        assert kept >= theirs
+        service.database.close()
+        look(state, dataset)  # As nobody else was writing, all goes that need not stay.
+        assert kept - theirs == files_of(state)
+        left += before != kept - theirs
+        shutil.rmtree(state, ignore_errors=True)
+    assert left, "no kill left anything"
+
+
+def test_the_manifest_of_an_open_upload_stays(tmp_path: Path) -> None:
+    service = child.make(tmp_path / "state")
+    dataset = child.setup(service)
+
+    def begin(session: Session) -> UploadRow:
+        row = session.get_one(DatasetRow, dataset)
+        return uploads.begin(session, row, uploads.Origin("alice"))
+
+    upload = service.database.write_sync(begin)
+    place = service.settings.state.objects / "te1/manifests" / dataset / upload.version
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"of a commit that is about to be sent again")
+    age(service, days=2)
+    sweep_daily(service)
+    assert place.exists()
+    age(service, days=8)
+    sweep_daily(service)
+    assert not place.exists()
+    service.database.close()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

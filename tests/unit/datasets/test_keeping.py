@@ -184,7 +184,7 @@ def test_killed_at_any_moment_leaves_whole_trees_only(stand: Stand, verb: str) -
         assert stand.child(verb, *words, kill_at=moment) is None
         if tree.is_dir():
             assert {name for name in read(tree) if name != "number"} == set(FILES)
-        stand.datasets.building.sweep()
+        stand.datasets.building.sweeping.at_start()
         left = list(tree.parent.iterdir()) if tree.parent.exists() else []
         assert not [path for path in left if path.name.startswith((GONE, MAKING))]
     assert read(stand.datasets.materialise(version))["deep/39"] == b"39" * 500

@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from nablahub.core import errors
 from nablahub.datasets import manifests
-from nablahub.datasets.building import LEFTOVERS
 from nablahub.datasets.errors import (
     BadPath,
     MissingObjects,
@@ -27,6 +26,7 @@ from nablahub.datasets.intake import PackReceiver, Received
 from nablahub.datasets.packs import SMALL, build_head, pack_name
 from nablahub.datasets.service import DatasetService
 from nablahub.datasets.store import DatasetRow, UploadRow, VersionRow
+from nablahub.datasets.sweeping import LEFTOVERS
 from tests.support.service import RunningService, running
 from tests.support.stores import collect, stored
 from tests.support.waiting import until
