@@ -75,6 +75,20 @@ def test_sizes_are_written_as_kubernetes_writes_them(chart: Path, size: str) -> 
     assert template(chart, options=["--set-string", f"service.storage.size={size}"])
 
 
+@pytest.mark.parametrize("quantity", ["lots", "2 Gi", "2gib", "-1", "500mi"])
+@pytest.mark.parametrize(
+    "name", ["service.resources.requests.memory", "traefik.resources.limits.cpu"]
+)
+def test_what_is_no_quantity_is_refused(chart: Path, name: str, quantity: str) -> None:
+    with pytest.raises(HelmFailed, match=f"{name} is .*such as 500m or 2Gi"):
+        template(chart, options=["--set", f"{name}={quantity}"])
+
+
+@pytest.mark.parametrize("quantity", ["500m", "1.5", "2", "2Gi", "1e9", "3000000000"])
+def test_quantities_are_written_as_kubernetes_writes_them(chart: Path, quantity: str) -> None:
+    assert template(chart, options=["--set", f"service.resources.requests.memory={quantity}"])
+
+
 def test_deployments_have_an_image(chart: Path) -> None:
     for given in ("null", ""):
         with pytest.raises(

@@ -201,6 +201,8 @@ def put(
         click.echo(
             "Nothing changed since this version: none was made (--again makes one).", err=True
         )
+    elif not made["files"]:
+        click.echo(f"This version is empty: there is no file in {source}.", err=True)
 
 
 class _Noting(Sender):

@@ -67,6 +67,15 @@ includes it first, since the order of templates is helm's. */}}
 {{- fail (printf "%s is %q, and no size: it is written as Kubernetes does, such as 20Gi." $name $size) }}
 {{- end }}
 {{- end }}
+{{- range $part := list "service" "traefik" }}
+{{- range $kind, $given := (index $.Values $part).resources }}
+{{- range $name, $quantity := $given }}
+{{- if not (regexMatch "^[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$" (toString $quantity)) }}
+{{- fail (printf "%s.resources.%s.%s is %q, and no quantity: it is written as Kubernetes does, such as 500m or 2Gi." $part $kind $name (toString $quantity)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if not (index $jobs.images "serving") }}
 {{- fail "jobs.images.serving names no image, and deployments need it: build images/serving, and name it there." }}
 {{- end }}

@@ -151,7 +151,10 @@ def test_put_takes_no_version_and_says_when_nothing_changed(shell: Shell, tmp_pa
     assert shell(datasets, "put", "still", tree, "--again").stderr == ""
     (tmp_path / "tree/a.csv").write_bytes(b"other")
     assert shell(datasets, "put", "still", tree).stderr == ""
-    assert len(shell.json(datasets, "versions", "still")) == 3
+    (tmp_path / "empty").mkdir()
+    empty = shell(datasets, "put", "still", str(tmp_path / "empty"))
+    assert f"This version is empty: there is no file in {tmp_path / 'empty'}" in empty.stderr
+    assert len(shell.json(datasets, "versions", "still")) == 4
     shell(datasets, "delete", "still")
 
 
