@@ -52,6 +52,7 @@ class ForwardHandler(OwnersHandler):
     def initialize(self, upstream: Upstream, client: httpx.AsyncClient) -> None:
         """Take the route's options."""
         super().initialize(upstream, client)
+        self.unread = True
         self.body = Body()
         self.forwarding: asyncio.Task[None] | None = None
 
@@ -120,6 +121,7 @@ class ForwardHandler(OwnersHandler):
 
     async def complete(self) -> None:
         """End the body and wait for the answer's end."""
+        self.unread = False
         if self.forwarding is None:
             return
         await self.body.put(None)

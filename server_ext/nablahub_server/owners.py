@@ -19,6 +19,8 @@ class OwnersHandler(APIHandler):
     auth_resource = "nablahub"
     # An open panel listens all day; that must not keep an idle server alive.
     _track_activity = False
+    #: Whether the handler was called before the request's body was read.
+    unread = False
 
     def initialize(self, upstream: Upstream, client: httpx.AsyncClient) -> None:
         """Take the route's options."""
@@ -48,6 +50,9 @@ class OwnersHandler(APIHandler):
         self.write(json.dumps(told))
         self.set_header("Content-Type", "application/problem+json")
         if finish:
+            if self.unread:
+                # The connection ends with this answer: no other request is to be sent on it.
+                self.set_header("Connection", "close")
             self.finish()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

@@ -107,6 +107,7 @@ async def test_another_user_is_refused(lab: Lab, upstream: Upstream) -> None:
     assert answer.status_code == 403
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["detail"] == "Only alice may use NablaHub through this server."
+    assert answer.headers["Connection"] == "close"
     assert upstream.seen == []
 
 
@@ -121,12 +122,14 @@ async def test_a_call_without_the_xsrf_token_is_refused(lab: Lab, upstream: Upst
     answer = await lab.client.post(lab.api("projects"), json={"name": "x"})
     assert answer.status_code == 403
     assert answer.json()["code"] == "forbidden"
+    assert answer.headers["Connection"] == "close", "its body has not been read"
     assert upstream.seen == []
 
 
 async def test_a_path_that_climbs_is_refused(lab: Lab, upstream: Upstream) -> None:
     answer = await lab.client.get(lab.api("a/%2e%2e/%2e%2e/hub"), headers=xsrf(lab))
     assert answer.status_code == 400
+    assert answer.headers["Connection"] == "close", "it was refused before it was read"
     assert upstream.seen == []
 
 
