@@ -36,7 +36,15 @@ from nablahub.jobs.pod_mounts import mounts_of_jobs
 from nablahub.jobs.readers import of_jobs
 from nablahub.jobs.runners.contract import Runner, TaskName, TaskSpec
 from nablahub.jobs.steps import Steps
-from nablahub.jobs.store import JobRow, by_key, forget, of_owner, of_teams, unfinished
+from nablahub.jobs.store import (
+    JobRow,
+    by_key,
+    forget,
+    of_owner,
+    of_project,
+    of_teams,
+    unfinished,
+)
 from nablahub.jobs.submission import Submission
 from nablahub.jobs.tasks import GROUPS, INSTANCE, Tasks, instance_of
 from nablahub.jobs.types import Job, JobQuery, JobSpec, Owner, Scale
@@ -276,11 +284,12 @@ class JobService:
         self, session: Session, who: Principal, asked: JobQuery
     ) -> tuple[list[Job], str | None]:
         """Return a page of the caller's jobs."""
-        query = of_teams(who.team_ids)
         project = asked.project or who.project_id
         if project is not None:
-            self._context.get(ProjectService).row(session, who, project)
-            query = query.where(JobRow.project_id == project)
+            # They are all of its team: asked for both, SQLite would look through all of the team.
+            query = of_project(self._context.get(ProjectService).row(session, who, project).id)
+        else:
+            query = of_teams(who.team_ids)
         if asked.state is not None:
             query = query.where(JobRow.state == asked.state)
         columns = {"created_at": JobRow.created_at, "name": JobRow.name, "state": JobRow.state}

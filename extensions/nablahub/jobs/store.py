@@ -31,6 +31,7 @@ class JobRow(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_project_id_created_at", "project_id", "created_at"),
+        Index("ix_jobs_team_id_created_at_id", "team_id", "created_at", "id"),
         Index("ix_jobs_owner_kind_owner_id", "owner_kind", "owner_id"),
     )
 
@@ -97,6 +98,11 @@ class RunTokenRow(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(Moment)
     expires_at: Mapped[datetime] = mapped_column(Moment)
+
+
+def of_project(project_id: str) -> Select[JobRow]:
+    """Select the jobs of a project, which are all of the project's team."""
+    return select(JobRow).where(JobRow.project_id == project_id)
 
 
 def of_teams(team_ids: Iterable[str]) -> Select[JobRow]:

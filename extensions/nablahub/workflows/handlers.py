@@ -101,8 +101,7 @@ def delete_workflow(call: Call) -> None:
 def list_runs(call: Call) -> Page[Run]:
     """List the runs of a workflow."""
     workflow, asked = _workflow(call), call.query
-    query = runs_of(call.who.team_ids, state=asked.state)
-    query = query.where(RunRow.workflow_id == workflow.id)
+    query = runs_of(call.who.team_ids, workflow_id=workflow.id, state=asked.state)
     items, following = call.get(WorkflowService).runs.page(call.session, query, asked)
     return Page(items=items, next=following)
 
@@ -142,9 +141,9 @@ def cancel_run(call: Call) -> Run:
 def list_all_runs(call: Call) -> Page[Run]:
     """List the runs of all workflows, or of a project's."""
     asked: ProjectRunQuery = call.query
-    if asked.project is not None:
-        call.get(ProjectService).row(call.session, call.who, asked.project)
     project = asked.project or call.who.project_id
+    if project is not None:
+        call.get(ProjectService).row(call.session, call.who, project)
     query = runs_of(call.who.team_ids, project_id=project, state=asked.state)
     items, following = call.get(WorkflowService).runs.page(call.session, query, asked)
     return Page(items=items, next=following)

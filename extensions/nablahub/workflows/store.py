@@ -53,6 +53,7 @@ class RunRow(Base):
     __table_args__ = (
         UniqueConstraint("workflow_id", "number"),
         Index("ix_workflow_runs_project_id_created_at", "project_id", "created_at"),
+        Index("ix_workflow_runs_team_id_created_at_uuid", "team_id", "created_at", "uuid"),
     )
 
     uuid: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -112,13 +113,24 @@ def workflows_of(
 
 
 def runs_of(
-    team_ids: Iterable[str], *, project_id: str | None = None, state: str | None = None
+    team_ids: Iterable[str],
+    *,
+    project_id: str | None = None,
+    workflow_id: str | None = None,
+    state: str | None = None,
 ) -> Select[RunRow]:
-    """Select the runs of teams, of one project, in a state."""
+    """Select the runs of a workflow, else of a project, else of teams; of these, in a state.
+
+    Whoever may see a workflow or a project may see all its runs: asked for its team as well, SQLite
+    would look through all of the team.
+    """
     query = select(RunRow).options(undefer(RunRow.bound))
-    query = query.where(RunRow.team_id.in_(sorted(team_ids)))
-    if project_id is not None:
+    if workflow_id is not None:
+        query = query.where(RunRow.workflow_id == workflow_id)
+    elif project_id is not None:
         query = query.where(RunRow.project_id == project_id)
+    else:
+        query = query.where(RunRow.team_id.in_(sorted(team_ids)))
     return query if state is None else query.where(RunRow.state == state)
 
 
