@@ -163,6 +163,23 @@ def test_a_leader_that_ends_gives_way_at_once(
     until(lambda: replicas.leader() == other.address, "the other leads")
 
 
+def test_a_commit_waits_for_the_next_leader(
+    replicas: Replicas, pair: tuple[Replica, Replica]
+) -> None:
+    leader, other = pair
+    api = DatasetsAPI(other.transport())
+    draft = api.draft(api.create("while nobody leads").id)
+    draft.put("a", b"of the draft")
+    assert leader.end(signal.SIGKILL) == -signal.SIGKILL
+    with replicas.connect() as connection:
+        connection.execute("UPDATE leader SET until = 0")  # As ten seconds later.
+    with other.patient() as hub:
+        version = draft.id.partition(":")[2]
+        known = {"id": draft.id, "version": version, "base": draft.base}
+        made = Draft(hub, f"/datasets/{draft.id.partition(':')[0]}", known).commit()
+    assert api.read(made.id, "a") == b"of the draft"
+
+
 def test_what_both_are_asked_to_commit_is_one_version(pair: tuple[Replica, Replica]) -> None:
     hubs = [replica.transport() for replica in pair]
     leader, follower = map(DatasetsAPI, hubs)

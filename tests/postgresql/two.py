@@ -35,11 +35,14 @@ class Replica:
         return f"http://127.0.0.1:{self.port}"
 
     def transport(self) -> Transport:
-        """Return alice's transport to it."""
+        """Return alice's transport to it, which sends nothing again."""
         if self._transport is None:
-            url = f"{self.address}/services/nablahub"
-            self._transport = Transport(url, f"token-of-{USER}", tries=1)
+            self._transport = self.patient(tries=1)
         return self._transport
+
+    def patient(self, **how: int) -> Transport:
+        """Return a transport of alice's as people have it."""
+        return Transport(f"{self.address}/services/nablahub", f"token-of-{USER}", **how)
 
     def close(self) -> None:
         """End it if it still runs, and what is connected to it."""

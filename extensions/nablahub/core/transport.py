@@ -40,8 +40,9 @@ TRIES_UNMET = 6
 FIRST_WAIT = 0.1
 #: Where a hub is this machine's own.
 HERE = ("127.0.0.1", "localhost", "::1")
-#: A proxy answers these while the service behind it comes back.
+#: A proxy answers these while the service behind it comes back, and the service with these codes.
 AWAY = (502, 503, 504)
+COMING_BACK = ("unavailable", "no_leader")
 
 
 def once(key: str | None = None) -> dict[str, str]:
@@ -352,7 +353,7 @@ def _is_away(response: httpx.Response) -> bool:
     """Whether a proxy says that the service is away, or the service that the hub is."""
     if "problem+json" in response.headers.get("content-type", ""):
         # Other codes are worth showing at once.
-        return response.status_code in AWAY and response.json().get("code") == "unavailable"
+        return response.status_code in AWAY and response.json().get("code") in COMING_BACK
     # Traefik listens a moment before it has read its routes, and has the hub's, which sends people
     # to their servers, before the service's. The service itself redirects nobody.
     unread = response.status_code == 404 and response.text.strip() == "404 page not found"

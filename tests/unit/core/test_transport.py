@@ -167,6 +167,46 @@ def test_an_address_without_a_token_says_where_to_make_one(
         connect(state=StateDir(tmp_path))
 
 
+class Telling(BaseHTTPRequestHandler):
+    """Says once why it can't, and then can."""
+
+    calls: int
+    code: str
+
+    def do_POST(self) -> None:
+        type(self).calls += 1
+        self.rfile.read(int(self.headers["Content-Length"]))
+        first = self.calls == 1
+        self.send_response(503 if first else 201)
+        self.send_header(
+            "Content-Type", "application/problem+json" if first else "application/json"
+        )
+        self.end_headers()
+        told = json.dumps({"code": self.code, "detail": "Not now."})
+        self.wfile.write(told.encode() if first else b'{"made": true}')
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("code", ["unavailable", "no_leader"])
+def test_a_service_that_says_that_it_comes_back_is_waited_for(code: str) -> None:
+    Telling.calls, Telling.code = 0, code
+    with serving(Telling) as url, Transport(url, "t") as hub:
+        assert hub.post("/things") == {"made": True}
+
+
+def test_what_does_not_pass_by_itself_is_told_at_once() -> None:
+    Telling.calls, Telling.code = 0, "environment_build_failed"
+    with (
+        serving(Telling) as url,
+        Transport(url, "t") as hub,
+        pytest.raises(errors.NablaError, match="Not now"),
+    ):
+        hub.post("/things")
+    assert Telling.calls == 1
+
+
 class Refusing(BaseHTTPRequestHandler):
     """Knows no token."""
 
