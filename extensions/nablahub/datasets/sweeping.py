@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: What looks for things that no row knows, and how old they must be.
 LEFTOVERS: Final = "dataset-leftovers"
-LOST: Final = timedelta(days=1)
+LOST: Final = timedelta(seconds=garbage.LOST_SECONDS)
 
 
 class Sweeping:
